@@ -1,0 +1,3 @@
+"""Turnback: a rollback gateway for machine-learning models."""
+
+__version__ = "0.1.0"

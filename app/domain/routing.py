@@ -1,0 +1,97 @@
+"""Who gets the next exchange: routes, weights, the draw.
+
+Rule: weights are basis points that sum to 10,000; every change of them is a new generation,
+and the generation is the id of the weight epoch that evidence is grouped by.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from app.domain.catalog import Model, ModelName, Version, VersionName
+from app.errors import InvalidInput
+
+FULL_BP = 10_000
+
+Weights = Mapping[VersionName, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One model's weights at one generation.
+
+    Attributes:
+        weights_bp: Version to weight; each 0 to 10,000, the sum 10,000. Never mutated.
+        latency_horizon_ms: An exchange in flight for longer already counts as this slow
+            (the largest latency threshold of the running rollout, or the first-byte timeout).
+    """
+
+    model: ModelName
+    generation: int
+    stable: VersionName
+    weights_bp: Weights
+    latency_horizon_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedModel:
+    """All that the data plane must know of one model."""
+
+    model: Model
+    route: Route
+    versions: tuple[Version, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """All routes at one instant; replaced whole, never changed.
+
+    Attributes:
+        revision: Grows with every committed change of any route or the catalog.
+    """
+
+    revision: int
+    models: tuple[RoutedModel, ...]
+
+
+EMPTY_TABLE = RoutingTable(revision=-1, models=())
+
+
+def check_weights(weights_bp: Weights, field: str = "/weights_bp") -> Weights:
+    """Return the weights unchanged. Raises: InvalidInput when they are not a distribution."""
+    if any(not 0 <= weight <= FULL_BP for weight in weights_bp.values()):
+        raise InvalidInput(field, "each weight must lie between 0 and 10,000 basis points")
+    if sum(weights_bp.values()) != FULL_BP:
+        raise InvalidInput(field, f"weights sum to {sum(weights_bp.values())}, not to 10,000 basis points")
+    return weights_bp
+
+
+def draw(route: Route, point: float) -> VersionName:
+    """The version that a uniform point in [0, 1) falls on; stable owns the low end."""
+    threshold = point * FULL_BP
+    cumulative = route.weights_bp.get(route.stable, 0)
+    if threshold < cumulative:
+        return route.stable
+    for version in sorted(route.weights_bp):
+        if version == route.stable:
+            continue
+        cumulative += route.weights_bp[version]
+        if threshold < cumulative:
+            return version
+    return route.stable
+
+
+def sticky_point(key: bytes, salt: bytes) -> float:
+    """Where a caller's key falls in [0, 1): the same for the same salt, unguessable without it.
+
+    Raising the canary's weight never moves a caller from canary back to stable, because the
+    canary owns the high end of [0, 1) and grows downwards.
+
+    Args:
+        key: The header's or cookie's value.
+        salt: Secret of one rollout, 16 to 64 bytes.
+
+    Source:
+        RFC 7693 (keyed BLAKE2b).
+    """
+    return int.from_bytes(blake2b(key, key=salt, digest_size=8).digest(), "big") / 2.0**64

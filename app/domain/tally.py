@@ -1,0 +1,134 @@
+"""Counters that add: what each version did, by the second in which it was drawn.
+
+Rule: every field is additive, so rows of different replicas merge in any order, and a row's
+values are absolute, so writing it twice changes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from app.domain.catalog import ModelName, VersionName
+
+_K = TypeVar("_K")
+
+
+class Outcome(StrEnum):
+    """How one exchange ended, as held against the version that was drawn."""
+
+    OK = "ok"
+    CLIENT_ERROR = "client_error"  # the upstream answered 4xx
+    UPSTREAM_ERROR = "upstream_error"  # 5xx, garbage, reset or a truncated answer
+    CONNECT_ERROR = "connect_error"  # refused or unreachable: nothing was sent
+    TIMEOUT = "timeout"  # no connection, first byte, next byte or end in time
+    CANCELLED = "cancelled"  # the client left; never held against the version
+
+
+@dataclass(frozen=True, slots=True)
+class TallyKey:
+    """Which counters: one arm in one second of one weight epoch.
+
+    Attributes:
+        second: Unix seconds of the draw, in database time.
+        generation: The weight epoch whose weights the coin used.
+    """
+
+    second: int
+    model: ModelName
+    generation: int
+    version: VersionName
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one arm did; all counts of first attempts that a coin assigned.
+
+    Attributes:
+        exchanges: Draws, whether ended or not.
+        outcomes: Ended exchanges by outcome.
+        excluded: Exchanges this version served without a coin (retry, brake); in no other field.
+        latency_bins: Histogram bin to count, see app.domain.histogram: draw to response head.
+            Exchanges that ended without a head (timeout, reset, client gone) are counted in the
+            bin of the time waited: so long they had taken at least.
+    """
+
+    exchanges: int = 0
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    excluded: int = 0
+    latency_bins: Mapping[int, int] = field(default_factory=dict)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.exchanges + other.exchanges,
+            add_counts(self.outcomes, other.outcomes),
+            self.excluded + other.excluded,
+            add_counts(self.latency_bins, other.latency_bins),
+        )
+
+    @property
+    def errors(self) -> int:
+        """Wrong or missing answers that are not timeouts."""
+        return self.outcomes.get(Outcome.UPSTREAM_ERROR, 0) + self.outcomes.get(Outcome.CONNECT_ERROR, 0)
+
+    @property
+    def timeouts(self) -> int:
+        """Answers that did not come in time."""
+        return self.outcomes.get(Outcome.TIMEOUT, 0)
+
+    @property
+    def judged(self) -> int:
+        """Ended exchanges that say something about the version."""
+        return sum(self.outcomes.values()) - self.outcomes.get(Outcome.CANCELLED, 0)
+
+
+class Horizon(StrEnum):
+    """The two clocks of maturity a first-form metric can have."""
+
+    STATUS = "status"  # errors and timeouts: known when the exchange ended
+    LATENCY = "latency"  # known at the response head, or when the latency horizon has passed
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Up to which second (inclusive) a replica's tallies are final, by horizon."""
+
+    status: int
+    latency: int
+
+
+@dataclass(frozen=True, slots=True)
+class TallyRow:
+    """One absolute row, as a replica writes it and the engine reads it.
+
+    Attributes:
+        sequence: Grows with every change of this row within one boot; a lower one never
+            overwrites a higher one.
+    """
+
+    key: TallyKey
+    tally: Tally
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """What a replica pushes at once, in one transaction.
+
+    Attributes:
+        rows: Every row that changed since the last acknowledged flush.
+        watermark: Final seconds, valid together with `rows` and all earlier flushes.
+    """
+
+    rows: tuple[TallyRow, ...]
+    watermark: Watermark
+
+
+def add_counts(left: Mapping[_K, int], right: Mapping[_K, int]) -> Mapping[_K, int]:
+    """Sum two sparse count maps."""
+    if not right:
+        return left
+    total = dict(left)
+    for key, count in right.items():
+        total[key] = total.get(key, 0) + count
+    return total

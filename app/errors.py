@@ -1,0 +1,159 @@
+"""Every error raised on purpose.
+
+Rule: a class says what went wrong and its `kind` says whose fault it is; only the
+listeners know HTTP status codes. `members` travel to the client inside the problem.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """Whose fault an error is, and so what the caller can do about it."""
+
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    INVALID = "invalid"
+    UNAVAILABLE = "unavailable"
+
+
+class TurnbackError(Exception):
+    """Base of all errors raised on purpose; never raised itself."""
+
+    kind: ErrorKind
+    title: str
+
+    def __init__(self, detail: str, **members: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.members: Mapping[str, object] = members
+
+
+class UnknownModel(TurnbackError):
+    """No model of that name is registered."""
+
+    kind = ErrorKind.NOT_FOUND
+    title = "No such model"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"no model is called {model!r}", model=model)
+
+
+class UnknownVersion(TurnbackError):
+    """The model has no version of that name."""
+
+    kind = ErrorKind.NOT_FOUND
+    title = "No such version"
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(f"model {model!r} has no version {version!r}", model=model, version=version)
+
+
+class UnknownRollout(TurnbackError):
+    """No rollout has that id, or the model has none to act on."""
+
+    kind = ErrorKind.NOT_FOUND
+    title = "No such rollout"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is no rollout {what}")
+
+
+class UnknownDecision(TurnbackError):
+    """No decision has that id."""
+
+    kind = ErrorKind.NOT_FOUND
+    title = "No such decision"
+
+    def __init__(self, decision_id: str) -> None:
+        super().__init__(f"there is no decision {decision_id}", decision_id=decision_id)
+
+
+class NameTaken(TurnbackError):
+    """A model, version or match rule with that name exists already and differs."""
+
+    kind = ErrorKind.CONFLICT
+    title = "The name is taken"
+
+
+class VersionInUse(TurnbackError):
+    """The version carries traffic or is part of a rollout."""
+
+    kind = ErrorKind.CONFLICT
+    title = "The version is in use"
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(f"version {version!r} of model {model!r} is in use", model=model, version=version)
+
+
+class RolloutActive(TurnbackError):
+    """One rollout per model at a time."""
+
+    kind = ErrorKind.CONFLICT
+    title = "A rollout is running already"
+
+    def __init__(self, model: str, canary: str) -> None:
+        super().__init__(
+            f"model {model!r} already has a rollout of {canary!r}", model=model, canary=canary, field="/model"
+        )
+
+
+class IllegalTransition(TurnbackError):
+    """The rollout's phase does not accept the event."""
+
+    kind = ErrorKind.CONFLICT
+    title = "The rollout cannot do that now"
+
+    def __init__(self, phase: str, event: str) -> None:
+        super().__init__(f"a {phase} rollout cannot take {event}", phase=phase, event=event)
+
+
+class StaleGeneration(TurnbackError):
+    """Somebody else changed the route between reading and writing it."""
+
+    kind = ErrorKind.CONFLICT
+    title = "The route changed meanwhile"
+
+    def __init__(self, model: str, seen: int) -> None:
+        super().__init__(f"model {model!r} is no longer at generation {seen}", model=model, seen=seen)
+
+
+class TargetUnhealthy(TurnbackError):
+    """The version that should take the traffic does not answer its probe."""
+
+    kind = ErrorKind.CONFLICT
+    title = "The target does not answer"
+
+    def __init__(self, model: str, version: str, why: str) -> None:
+        super().__init__(
+            f"version {version!r} of model {model!r} does not answer its probe ({why})",
+            model=model,
+            version=version,
+        )
+
+
+class InvalidInput(TurnbackError):
+    """A value cannot be accepted; `field` is its JSON pointer."""
+
+    kind = ErrorKind.INVALID
+    title = "The request is not valid"
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}", field=field)
+        self.field = field
+
+
+class UpstreamNotAllowed(InvalidInput):
+    """The upstream's address is not http(s) or not on the allow-list."""
+
+    title = "The upstream is not allowed"
+
+
+class DatabaseUnavailable(TurnbackError):
+    """Postgres cannot be reached; nothing was changed."""
+
+    kind = ErrorKind.UNAVAILABLE
+    title = "The database is not reachable"
+
+    def __init__(self) -> None:
+        super().__init__("Postgres is not reachable; inference goes on, changes do not")
