@@ -1,0 +1,135 @@
+"""Every knob of a process, read once from `TURNBACK_…` variables; only main reads it.
+
+Rule: frozen, described, units in names, no default for a secret. docs/settings.md has a heading
+for each, and a variable that is no setting is refused: a typo must not run with a default.
+"""
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "TURNBACK_"
+
+# Variables other parts of the project own; they are no settings of a serving process.
+_FOREIGN = frozenset({"TURNBACK_ADMIN_URL", "TURNBACK_OUTPUT"})
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class LogFormat(StrEnum):
+    """How log events are written to stderr."""
+
+    AUTO = "auto"  # pretty on a terminal, JSON elsewhere
+    JSON = "json"
+    PRETTY = "pretty"
+
+
+class SettingsRefused(Exception):
+    """A setting is missing, unknown or not acceptable; the message is one sentence for people."""
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    inference_host: Annotated[str, Field(description="Address the inference listener binds to.")] = "0.0.0.0"  # noqa: S104 -- clients come from elsewhere; it is what a gateway is for
+    inference_port: Annotated[Port, Field(description="Port of the inference listener; 0 takes a free one.")] = 8320
+    admin_host: Annotated[str, Field(description="Address the admin listener binds to.")] = "127.0.0.1"
+    admin_port: Annotated[Port, Field(description="Port of the admin listener; 0 takes a free one.")] = 8321
+    ops_host: Annotated[str, Field(description="Address the ops listener binds to.")] = "127.0.0.1"
+    ops_port: Annotated[Port, Field(description="Port of the ops listener; 0 takes a free one.")] = 8322
+    insecure_admin: Annotated[
+        bool,
+        Field(description="Let the admin listener bind to an address other than loopback, though it asks for no key."),
+    ] = False
+
+    database_url: Annotated[
+        SecretStr | None,
+        Field(description="PostgreSQL 15 to 18; without it an embedded server is started (role all only)."),
+    ] = None
+    state_dir: Annotated[
+        Path, Field(description="Folder for the embedded server's data and everything else kept across restarts.")
+    ] = Path(".turnback")
+
+    upstream_allow: Annotated[
+        tuple[str, ...] | None,
+        NoDecode,
+        Field(
+            description="Comma-separated hosts, host:port pairs or networks upstreams may have; loopback in"
+            " embedded mode, required otherwise."
+        ),
+    ] = None
+    connect_timeout_s: Annotated[
+        Seconds, Field(description="Seconds to wait for an upstream's connection, unless the version says otherwise.")
+    ] = 2.0
+    first_byte_timeout_s: Annotated[
+        Seconds, Field(description="Seconds to wait for an answer's first byte, unless the version says otherwise.")
+    ] = 30.0
+    idle_timeout_s: Annotated[
+        Seconds, Field(description="Seconds a started answer may stand still, unless the version says otherwise.")
+    ] = 30.0
+    total_timeout_s: Annotated[
+        Seconds, Field(description="Seconds one exchange may take in all, unless the version says otherwise.")
+    ] = 300.0
+    probe_timeout_s: Annotated[Seconds, Field(description="Seconds one health probe may take.")] = 1.0
+
+    tick_interval_s: Annotated[Seconds, Field(description="Seconds between two looks at the active rollouts.")] = 1.0
+    poll_interval_s: Annotated[
+        Seconds, Field(description="Seconds between two looks at the routing revision; a notification comes earlier.")
+    ] = 0.5
+    flush_interval_s: Annotated[Seconds, Field(description="Seconds between two writes of the tallies.")] = 1.0
+    canary_max_stale_s: Annotated[
+        Seconds, Field(description="Seconds without Postgres after which a canary gets no more traffic.")
+    ] = 120.0
+    observed_window_s: Annotated[
+        int, Field(ge=1, le=3_600, description="Seconds the observed shares of a route are counted over.")
+    ] = 60
+    admin_body_max_bytes: Annotated[
+        int, Field(ge=1_024, le=16_777_216, description="Largest body the admin listener reads, in bytes.")
+    ] = 65_536
+    drain_s: Annotated[Seconds, Field(description="Seconds running exchanges may take to finish after SIGTERM.")] = 30.0
+    log_format: Annotated[LogFormat, Field(description="auto, json or pretty: how log events are written.")] = (
+        LogFormat.AUTO
+    )
+
+    @field_validator("upstream_allow", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this process starts its own Postgres."""
+        return self.database_url is None
+
+
+def load(**overrides: object) -> Settings:
+    """Settings from the environment; an override from the command line wins unless it is None.
+
+    Raises:
+        SettingsRefused: with one sentence that names the variable.
+    """
+    _refuse_unknown(os.environ)
+    try:
+        # An init argument has the type its field declares only after pydantic has looked at it.
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as refused:
+        first = refused.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else ""
+        raise SettingsRefused(f"{PREFIX}{name} is not acceptable: {first['msg']}.") from None
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _FOREIGN
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsRefused(f"{unknown[0]} is no setting of Turnback; docs/settings.md lists all of them.")
