@@ -6,8 +6,37 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
-from app.domain.analysis import Assessment, Evidence
 from app.domain.catalog import ModelName, VersionName
+from app.domain.finding import Assessment
+from app.domain.ledger import Evidence
+from app.domain.policy import OnDeadline, Policy
+from app.domain.tally import Tally
+
+__all__ = [
+    "TERMINAL",
+    "Aborted",
+    "Action",
+    "Assessed",
+    "BrakeClosed",
+    "BrakeOpened",
+    "Effect",
+    "Event",
+    "MakeStable",
+    "OnDeadline",
+    "Paused",
+    "Phase",
+    "Policy",
+    "PromotionOrdered",
+    "Resolution",
+    "Resumed",
+    "RollbackOrdered",
+    "Rollout",
+    "RolloutId",
+    "ShiftWeight",
+    "Started",
+    "Transition",
+    "begin",
+]
 
 RolloutId = NewType("RolloutId", str)
 
@@ -20,9 +49,9 @@ class Phase(StrEnum):
     RAMPING = "ramping"
     BAKING = "baking"  # at the highest weight
     PAUSED = "paused"  # a person holds the weight; guardrails go on
-    FROZEN = "frozen"  # evidence or the brake holds the lowest weight
-    INVALID = "invalid"  # the evidence cannot be trusted; a new rollout is needed
-    EXPIRED = "expired"  # the deadline came first; not proven
+    FROZEN = "frozen"  # suspicion or the brake holds a lower weight
+    INVALID = "invalid"  # the evidence cannot be trusted; weight 0, a new rollout is needed
+    EXPIRED = "expired"  # the deadline came first; not proven, the weight is held
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
     ABORTED = "aborted"
@@ -48,51 +77,6 @@ class Action(StrEnum):
     EXPIRE = "expire"
 
 
-class OnDeadline(StrEnum):
-    """What an undecided rollout does when its time is over."""
-
-    HOLD = "hold"
-    ROLL_BACK = "roll_back"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How much proof and how much harm; statistics in docs/statistics.md.
-
-    Attributes:
-        alpha_rollback: Chance that a healthy rollout is ever turned back.
-        alpha_promotion: Chance that a version on the margin is promoted, per guardrail.
-        freeze_at, thaw_below: Combined e-value that holds the weight, and that lets it go on.
-        exposure_budget: Expected extra bad answers one step may cost, B_step.
-        max_weight_bp: Highest weight before promotion.
-        warmup_s: Seconds of probes only before the first exchange.
-        coverage_s: Least seconds between first exchange and promotion.
-        deadline_s: Seconds from start to expiry; hold_s: seconds a paused or frozen rollout may
-            stay so.
-        latency_margin, latency_floor_ms: The canary is slow above q * (1 + margin) + floor.
-        slo_quantile: The latency quantile that must be proven not worse.
-        error_margin, error_margin_floor: Absolute non-inferiority margin is the greater of
-            error_margin * reference rate and the floor.
-    """
-
-    alpha_rollback: float = 0.01
-    alpha_promotion: float = 0.05
-    freeze_at: float = 10.0
-    thaw_below: float = 3.0
-    exposure_budget: float = 5.0
-    max_weight_bp: int = 5_000
-    warmup_s: float = 5.0
-    coverage_s: float = 0.0
-    deadline_s: float = 7 * 86_400.0
-    hold_s: float = 86_400.0
-    on_deadline: OnDeadline = OnDeadline.HOLD
-    latency_margin: float = 0.25
-    latency_floor_ms: float = 5.0
-    slo_quantile: float = 0.95
-    error_margin: float = 0.5
-    error_margin_floor: float = 0.01
-
-
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """One canary's way; changed only by `transitions.advance`.
@@ -100,7 +84,8 @@ class Rollout:
     Attributes:
         phase_since: When the phase began; phase_deadline: when it must end, None if terminal.
         held_from: The phase a PAUSED or FROZEN rollout goes back to.
-        weight_bp: The canary's weight now.
+        frozen_by: What froze a FROZEN rollout: "suspicion" or "brake".
+        weight_bp: The canary's weight now; 10,000 once promoted.
         evidence: All counts judged so far, by weight epoch.
     """
 
@@ -115,9 +100,28 @@ class Rollout:
     phase_since: datetime
     phase_deadline: datetime | None
     held_from: Phase | None = None
+    frozen_by: str | None = None
     weight_bp: int = 0
     first_exposed_at: datetime | None = None
     brake_open_since: datetime | None = None
+
+
+def begin(
+    rollout_id: RolloutId,
+    model: ModelName,
+    stable: VersionName,
+    canary: VersionName,
+    policy: Policy,
+    reference: Tally,
+    now: datetime,
+) -> Rollout:
+    """A rollout that nobody has started yet.
+
+    Args:
+        reference: Stable's tally of the time before `now`; may be empty, see `Evidence.begin`.
+        now: Database time, with a time zone.
+    """
+    raise NotImplementedError
 
 
 # Events: what happened, in the past tense.

@@ -1,0 +1,66 @@
+"""What guardrails say: findings, and the assessment of one look."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What one guardrail, or all together, say. Only HEALTHY promotes."""
+
+    HEALTHY = "healthy"  # proven not worse
+    REGRESSED = "regressed"  # proven worse
+    INCONCLUSIVE_HEALTHY = "inconclusive_healthy"  # undecided, nothing suspicious
+    INCONCLUSIVE_WORSE = "inconclusive_worse"  # undecided, suspicious
+    INSUFFICIENT_DATA = "insufficient_data"  # too little to say anything
+    NO_EVENTS = "no_events"  # nothing came through the canary at all
+    INVALID = "invalid"  # the split is not what the coin says: evidence cannot be trusted
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one guardrail says. Logs are natural; None where nothing can be said.
+
+    Attributes:
+        metric: A `policy.Metric`, or "split" for the test of the coin.
+        log_e_worse: Evidence that the canary is worse than stable.
+        log_e_not_worse: Evidence that the canary is not worse by more than the margin.
+        numbers: Estimates for display, JSON values only; rates standardised by weight epoch.
+    """
+
+    metric: str
+    verdict: Verdict
+    log_e_worse: float | None
+    log_e_not_worse: float | None
+    sentence: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What one look saw.
+
+    Attributes:
+        log_e: Log of the weighted average of the guardrails' evidence that the canary is worse.
+        trigger: The metric that weighs most in `log_e`.
+        excess_bound: U_t, anytime upper bound on the canary's excess rate of bad answers.
+        exchanges_per_s: Recent rate of the model's exchanges, both arms; 0 when none were seen.
+        canary_answers, stable_answers: Mature answers judged so far.
+        extra_bad: Estimated bad answers beyond what stable would have given; can be negative.
+        read_through_s: Last mature second whose outcomes were read, Unix time.
+        eta_s: Rough seconds to a decision at this rate, None when it cannot be said.
+        smallest_effect: Smallest excess rate of errors that the deadline lets us see, or None.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    log_e: float
+    trigger: str = "errors"
+    excess_bound: float = 1.0
+    exchanges_per_s: float = 0.0
+    canary_answers: int = 0
+    stable_answers: int = 0
+    extra_bad: float = 0.0
+    read_through_s: int | None = None
+    eta_s: float | None = None
+    smallest_effect: float | None = None
