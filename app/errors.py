@@ -157,3 +157,10 @@ class DatabaseUnavailable(TurnbackError):
 
     def __init__(self) -> None:
         super().__init__("Postgres is not reachable; inference goes on, changes do not")
+
+
+class CannotServe(Exception):
+    """The process cannot do its work as it was started; the message is one sentence with the remedy.
+
+    Not a TurnbackError: nobody who asks over HTTP ever sees it.
+    """

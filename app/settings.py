@@ -13,6 +13,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.errors import CannotServe
+
 PREFIX = "TURNBACK_"
 
 # Variables other parts of the project own; they are no settings of a serving process.
@@ -30,8 +32,8 @@ class LogFormat(StrEnum):
     PRETTY = "pretty"
 
 
-class SettingsRefused(Exception):
-    """A setting is missing, unknown or not acceptable; the message is one sentence for people."""
+class SettingsRefused(CannotServe):
+    """A setting is missing, unknown or not acceptable."""
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,47 @@
+"""The gateway's own paths on the inference port: everything under /turnback/."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware import Middleware
+from pydantic import BaseModel
+
+from app.admin import problems
+from app.admin.envelope import Envelope
+from app.admin.strict_json import StrictRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Which build this is, and which start of it."""
+
+    version: str
+    boot: str
+
+
+class BuildView(BaseModel):
+    """Which build answers, and which start of it."""
+
+    version: str
+    boot: str
+
+
+def inference_app(build: Build) -> FastAPI:
+    """What the inference listener hands over when a path is not inference."""
+    app = FastAPI(
+        title="Turnback inference port",
+        version=build.version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=[Middleware(Envelope)],
+    )
+    problems.install(app)
+    router = APIRouter(prefix="/turnback/v1", route_class=StrictRoute, tags=["gateway"])
+
+    @router.get("/version", summary="Which build answers here")
+    async def version() -> BuildView:
+        return BuildView(version=build.version, boot=build.boot)
+
+    app.include_router(router)
+    return app

@@ -1,0 +1,59 @@
+"""Bodies are JSON as RFC 8259 and I-JSON mean it, or they are refused before anybody looks inside.
+
+Rule: no NaN, no duplicate member, no lone surrogate, no other media type, and never a guess.
+"""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from app.errors import InvalidInput
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read strictly."""
+
+    async def json(self) -> Any:  # noqa: ANN401 -- JSON has no narrower type before a schema has looked
+        return strict_loads(await self.body())
+
+
+class StrictRoute(APIRoute):
+    """A route that takes JSON bodies only, and only strict ones."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            if self.body_field is not None:
+                _require_json(request)
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
+
+
+def strict_loads(body: bytes) -> object:
+    """Parse one JSON document. Raises: InvalidInput."""
+    try:
+        # orjson refuses NaN, lone surrogates, bad UTF-8 and deep nesting, but not duplicates.
+        orjson.loads(body)
+        return json.loads(body, object_pairs_hook=_unique_members)
+    except (ValueError, RecursionError):
+        raise InvalidInput("", "the body is not strict JSON") from None
+
+
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InvalidInput("", "the body has a member twice")
+    return members
+
+
+def _require_json(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise HTTPException(415, "the body must be application/json")
