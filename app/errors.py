@@ -164,3 +164,13 @@ class CannotServe(Exception):
 
     Not a TurnbackError: nobody who asks over HTTP ever sees it.
     """
+
+
+class OutcomeUnknown(TurnbackError):
+    """The connection broke while a change was being committed; nobody found out how it ended."""
+
+    kind = ErrorKind.UNAVAILABLE
+    title = "It is not known whether the change was saved"
+
+    def __init__(self) -> None:
+        super().__init__("the connection to Postgres broke while the change was being saved; look before trying again")
