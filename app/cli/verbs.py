@@ -1,0 +1,96 @@
+"""The table of verbs and the overview that `--help` prints.
+
+Rule: standard library only; `python3 -m app --help` and a mistyped verb must be answered before
+anything is installed.
+"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a finished command says to a script."""
+
+    DONE = 0  # also: the rollout was promoted
+    FAILED = 1  # anything without a number of its own
+    USAGE = 2
+    ROLLED_BACK = 3
+    UNDECIDED = 4
+    HELD = 5
+    UNREACHABLE = 6
+    FORBIDDEN = 7
+    CONFLICT = 8
+    DIFFERENCES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One word after `turnback`.
+
+    Attributes:
+        module: Where its command is, under `app.cli`; only this module is imported for it.
+        checkout: Whether it needs the sources, and so the development packages.
+    """
+
+    name: str
+    group: str
+    module: str
+    summary: str
+    checkout: bool = False
+
+
+_RUN, _READ, _ACT, _DEVELOP = "Run", "Read", "Act", "Develop (in a checkout)"
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("serve", _RUN, "serving", "Run the gateway: inference, admin and ops listeners."),
+        Verb("demo", _RUN, "serving", "Play a story on real flights: good and bad versions, turned back live."),
+        Verb("get", _READ, "reading", "List models, versions, rollouts or decisions."),
+        Verb("explain", _READ, "explaining", "Say why a model's last decision, or a given one, was taken."),
+        Verb("watch", _READ, "watching", "Follow a model's rollout until it ends."),
+        Verb("register", _ACT, "acting", "Add a version of a model; the first one becomes stable."),
+        Verb("start", _ACT, "acting", "Start the rollout of a canary."),
+        Verb("promote", _ACT, "acting", "Make the canary stable without waiting for proof."),
+        Verb("rollback", _ACT, "acting", "Turn the canary back: all traffic to stable, now."),
+        Verb("pause", _ACT, "acting", "Hold the canary's weight; guardrails go on."),
+        Verb("resume", _ACT, "acting", "Let a held rollout go on."),
+        Verb("abort", _ACT, "acting", "End the rollout without a verdict on the canary."),
+        Verb("test", _DEVELOP, "developing", "Run the whole test suite; more words go to pytest.", checkout=True),
+        Verb("bench", _DEVELOP, "benching", "Measure: `bench proxy` or `bench decide`.", checkout=True),
+        Verb("check", _DEVELOP, "developing", "Lint, types, layers, Dockerfile and compose file.", checkout=True),
+        Verb("openapi", _DEVELOP, "developing", "Write openapi/*.json from the code.", checkout=True),
+    )
+}
+
+_FOOT = """\
+Options of a verb: turnback VERB --help. Every verb takes --json: one document on stdout,
+everything else on stderr. An action takes -m REASON, which is kept in the audit.
+
+Environment
+  TURNBACK_ADMIN_URL   the gateway's admin address (default http://127.0.0.1:8321; option --url)
+  TURNBACK_…           settings of `serve`: docs/settings.md
+
+Exit codes
+  0 done or promoted    1 failed       2 usage        3 rolled back or aborted    4 undecided
+  5 held for a human    6 gateway unreachable         7 forbidden    8 conflict    10 differences
+"""
+
+
+def overview() -> str:
+    """What everything does, for `--help`."""
+    lines = ["Turnback: a rollback gateway for machine-learning models.", ""]
+    lines += ["Usage: turnback VERB …   (in a checkout: python3 -m app VERB …)", ""]
+    for group in dict.fromkeys(verb.group for verb in VERBS.values()):
+        lines.append(group)
+        lines += [f"  {verb.name:<10} {verb.summary}" for verb in VERBS.values() if verb.group == group]
+        lines.append("")
+    return "\n".join(lines) + "\n" + _FOOT
+
+
+def unknown(word: str) -> str:
+    """One sentence about a word that is no verb."""
+    near = get_close_matches(word, VERBS, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "`--help` lists them."
+    return f"turnback: there is no verb `{word}`; {hint}"
