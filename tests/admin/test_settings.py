@@ -1,0 +1,57 @@
+"""A process starts with the settings it was given, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from app import settings
+from app.settings import Settings, SettingsRefused
+
+PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_documented(name: str) -> None:
+    assert f"### `TURNBACK_{name.upper()}`" in PAGE
+    assert Settings.model_fields[name].description
+
+
+def test_no_documented_setting_is_missing() -> None:
+    headings = {line.strip("#` ") for line in PAGE.splitlines() if line.startswith("### ")}
+    assert headings == {f"TURNBACK_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_an_unknown_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNBACK_DATABSE_URL", "postgresql://x")
+    with pytest.raises(SettingsRefused, match="TURNBACK_DATABSE_URL"):
+        settings.load()
+
+
+def test_a_bad_value_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNBACK_TICK_INTERVAL_S", "hunter2")
+    with pytest.raises(SettingsRefused, match="TURNBACK_TICK_INTERVAL_S") as refused:
+        settings.load()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+def test_an_interval_is_positive_and_finite(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TURNBACK_POLL_INTERVAL_S", value)
+    with pytest.raises(SettingsRefused):
+        settings.load()
+
+
+def test_the_command_line_wins_over_the_environment_unless_it_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNBACK_ADMIN_PORT", "9001")
+    assert settings.load(admin_port=None).admin_port == 9001
+    assert settings.load(admin_port=9002).admin_port == 9002
+
+
+def test_the_database_address_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNBACK_DATABASE_URL", "postgresql://u:hunter2@h/db")
+    assert "hunter2" not in repr(settings.load())
+
+
+def test_the_allow_list_is_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNBACK_UPSTREAM_ALLOW", "10.0.0.0/8, models.internal:80,")
+    assert settings.load().upstream_allow == ("10.0.0.0/8", "models.internal:80")
