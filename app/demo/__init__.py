@@ -1,0 +1,1 @@
+"""Real flights, real model servers and the story of four rollouts, played through the gateway."""

@@ -1,0 +1,267 @@
+"""The demo's client: replays requests at a fixed rate over raw keep-alive connections and counts every answer.
+
+Rule: open loop. Arrivals follow the schedule, not the answers; only the bound on requests in flight can hold one back.
+"""
+
+import asyncio
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import httptools
+import orjson
+
+BEAT_S = 0.004
+MAX_CONNECTIONS = 256
+GATEWAY = "gateway"
+NO_VERSION = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request got back.
+
+    Attributes:
+        status: HTTP status, 0 when no whole answer came.
+        version: Which version the gateway says answered, or NO_VERSION.
+        server: Which version the model server itself says it is, or NO_VERSION.
+        fault: Whose fault an unserved request was, as the gateway's problem says, or "transport".
+    """
+
+    status: int
+    version: str
+    server: str
+    fault: str | None
+    seconds: float
+
+
+@dataclass(slots=True)
+class Counts:
+    """Everything the client saw; `slow` and latencies are the reader's to judge.
+
+    Attributes:
+        bad: Answers of 500 and above that a model server gave, by version.
+        mislabelled: Answers whose model server names another version than the gateway.
+        last_at: When a version was last heard of, in loop time.
+        seconds: Latencies of complete answers, by version.
+    """
+
+    sent: int = 0
+    answers: int = 0
+    served: Counter[str] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    mislabelled: int = 0
+    last_at: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, "array[float]"] = field(default_factory=dict)
+
+    def add(self, answer: Answer, now: float) -> None:
+        self.statuses[answer.status] += 1
+        if answer.fault is not None:
+            self.faults[answer.fault] += 1
+        if answer.status == 0:
+            return
+        self.answers += 1
+        if answer.version == NO_VERSION:
+            return
+        self.served[answer.version] += 1
+        self.last_at[answer.version] = now
+        self.seconds.setdefault(answer.version, array("f")).append(answer.seconds)
+        if answer.fault is None and answer.status >= 500:
+            self.bad[answer.version] += 1
+        self.mislabelled += answer.server not in {NO_VERSION, answer.version}
+
+    @property
+    def failed_by_gateway(self) -> int:
+        """Requests that got no answer of a model server although one could have given it."""
+        return self.faults["transport"] + self.faults[GATEWAY]
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection; serves one request at a time."""
+
+    def __init__(self, client: "Replay") -> None:
+        self._client = client
+        self._clock = client.clock
+        self._transport: asyncio.Transport | None = None
+        self._sent_at: float | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._version = self._server = NO_VERSION
+        self._is_problem = False
+        self._body = b""
+
+    def send(self, request: bytes) -> None:
+        self._sent_at = self._clock()
+        if self._transport is None or self._transport.is_closing():
+            self._fail()
+        else:
+            self._transport.write(request)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.close()
+            self._fail()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._client.forget(self)
+        self._fail()
+
+    # httptools calls these.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"x-turnback-version":
+                self._version = value.decode("latin-1")
+            case b"x-model-version":
+                self._server = value.decode("latin-1")
+            case b"content-type":
+                self._is_problem = value.startswith(b"application/problem+json")
+            case _:
+                pass
+
+    def on_body(self, data: bytes) -> None:
+        if self._is_problem:
+            self._body += data
+
+    def on_message_complete(self) -> None:
+        if self._sent_at is None:
+            self.close()
+            return
+        now = self._clock()
+        status = self._parser.get_status_code()
+        fault = _fault(self._body) if self._is_problem else None
+        answer = Answer(status, self._version, self._server, fault, now - self._sent_at)
+        keep = self._parser.should_keep_alive()
+        self._sent_at = None
+        self._begin()
+        self._client.answered(answer, now)
+        if keep:
+            self._client.idle(self)
+        else:
+            self.close()
+
+    def _fail(self) -> None:
+        if self._sent_at is None:
+            return
+        now = self._clock()
+        answer = Answer(0, NO_VERSION, NO_VERSION, "transport", now - self._sent_at)
+        self._sent_at = None
+        self._client.answered(answer, now)
+
+
+def _fault(problem: bytes) -> str:
+    """Whose fault the gateway's own answer says it was; one that does not say is the gateway's."""
+    try:
+        document = orjson.loads(problem)
+    except orjson.JSONDecodeError:
+        return GATEWAY
+    fault = document.get("fault") if isinstance(document, dict) else None
+    return fault if isinstance(fault, str) else GATEWAY
+
+
+class Replay:
+    """Sends requests at a rate until told to stop, then waits for the answers under way."""
+
+    def __init__(self, host: str, port: int, requests: Iterator[bytes], per_second: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.clock: Callable[[], float] = loop.time
+        self.counts = Counts()
+        self.started_at = self.clock()
+        self.stopped_at: float | None = None
+        self._address = (host, port)
+        self._requests = requests
+        self._per_second = per_second
+        self._idle: deque[Connection] = deque()
+        self._connections: set[Connection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._waiting: deque[bytes] = deque()
+        self._due = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return self.counts.sent - sum(self.counts.statuses.values())
+
+    def start(self) -> None:
+        self.started_at = self.clock()
+        self._beat()
+
+    async def stop(self, patience_s: float = 35.0) -> None:
+        """Send nothing more, wait for every answer, close. What is still missing then has failed."""
+        if self._timer is not None:
+            self._timer.cancel()
+        give_up = self.clock() + patience_s
+        while (self._waiting or self.in_flight) and self.clock() < give_up:  # noqa: ASYNC110 -- two counters, not one event
+            await asyncio.sleep(BEAT_S)
+        self.stopped_at = self.clock()
+        for connection in list(self._connections):
+            connection.close()
+        await asyncio.gather(*self._opening)
+        await asyncio.sleep(BEAT_S)
+
+    def idle(self, connection: Connection) -> None:
+        if self._waiting:
+            self._send(connection, self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def answered(self, answer: Answer, now: float) -> None:
+        self.counts.add(answer, now)
+
+    def _beat(self) -> None:
+        """Send what the schedule says is due by now."""
+        due = int((self.clock() - self.started_at) * self._per_second)
+        while self._due < due and len(self._waiting) < MAX_CONNECTIONS:
+            self._due += 1
+            self._arrive(next(self._requests))
+        self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+
+    def _arrive(self, request: bytes) -> None:
+        if self._idle:
+            self._send(self._idle.pop(), request)
+            return
+        self._waiting.append(request)
+        if len(self._connections) + len(self._opening) < MAX_CONNECTIONS:
+            task = asyncio.ensure_future(self._open())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    def _send(self, connection: Connection, request: bytes) -> None:
+        self.counts.sent += 1
+        connection.send(request)
+
+    async def _open(self) -> None:
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(self), *self._address)
+        except OSError:
+            self._unreachable()
+            return
+        self._connections.add(connection)
+        self.idle(connection)
+
+    def _unreachable(self) -> None:
+        """A request that found no connection is a failed one, not one that was never made."""
+        if self._waiting:
+            self._waiting.popleft()
+            self.counts.sent += 1
+            self.counts.add(Answer(0, NO_VERSION, NO_VERSION, "transport", 0.0), self.clock())
