@@ -1,0 +1,30 @@
+"""What every action needs beside its own arguments."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from app.domain.catalog import Version
+from app.store.database import Database
+
+Probe: TypeAlias = Callable[[Version], Awaitable[str | None]]
+"""Ask a version whether it can take traffic: None if so, else why not. Must end within 2 s and never raise."""
+
+CheckUpstream: TypeAlias = Callable[[str], Awaitable[str]]
+"""The upstream's URL in its one spelling. Raises: UpstreamNotAllowed."""
+
+ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Bound once, in main.
+
+    Attributes:
+        entropy: That many random bytes, for ids.
+    """
+
+    database: Database
+    probe: Probe
+    check_upstream: CheckUpstream
+    entropy: Callable[[int], bytes]

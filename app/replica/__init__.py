@@ -1,0 +1,1 @@
+"""Between the data plane and Postgres: tables in, tallies out."""

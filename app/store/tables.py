@@ -1,0 +1,195 @@
+"""The tables, as Alembic compares them with the migrations.
+
+Rule: every change of them is a migration; partitions are made by `partitions.py`, not here.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_INSTANT = TIMESTAMP(timezone=True)
+_NOW = text("clock_timestamp()")
+_ZERO = text("0")
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("match_host", Text),
+    Column("match_path_prefix", Text),
+    Column("sticky_header", Text),
+    Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
+    # Two models never claim the same requests.
+    Index(
+        "uq_models_match",
+        "match_host",
+        "match_path_prefix",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("match_host IS NOT NULL OR match_path_prefix IS NOT NULL"),
+    ),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("health_path", Text),
+    Column("connect_s", Double, nullable=False),
+    Column("first_byte_s", Double, nullable=False),
+    Column("idle_s", Double, nullable=False),
+    Column("total_s", Double, nullable=False),
+    Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
+    ForeignKeyConstraint(["model"], ["models.name"]),
+)
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("stable", Text, nullable=False),
+    Column("weights_bp", JSONB, nullable=False),
+    Column("latency_horizon_ms", Integer, nullable=False),
+    ForeignKeyConstraint(["model", "stable"], ["versions.model", "versions.name"]),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True),
+    Column("at", _INSTANT, nullable=False),
+    Column("stable", Text, nullable=False),
+    Column("weights_bp", JSONB, nullable=False),
+    ForeignKeyConstraint(["model"], ["models.name"]),
+    Index(None, "model", "at"),
+)
+
+# One row: the number replicas poll. A sequence would show a change before it is committed.
+routing = Table(
+    "routing",
+    metadata,
+    Column("one", SmallInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    CheckConstraint("one = 1", name="one_row"),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("stable", Text, nullable=False),
+    Column("canary", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("weight_bp", Integer, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("started_at", _INSTANT, nullable=False),
+    Column("ended_at", _INSTANT),
+    Column("state", JSONB, nullable=False),
+    ForeignKeyConstraint(["model", "stable"], ["versions.model", "versions.name"]),
+    ForeignKeyConstraint(["model", "canary"], ["versions.model", "versions.name"]),
+    # One active rollout per model, whoever races.
+    Index("uq_rollouts_active", "model", unique=True, postgresql_where=text("ended_at IS NULL")),
+    Index(None, "model", "started_at"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("rollout_id", Uuid),
+    Column("at", _INSTANT, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("reason", Text),
+    Column("sentence", Text, nullable=False),
+    Column("generation_before", BigInteger, nullable=False),
+    Column("generation_after", BigInteger, nullable=False),
+    Column("weights_before", JSONB, nullable=False),
+    Column("weights_after", JSONB, nullable=False),
+    Column("evidence", JSONB, nullable=False),
+    ForeignKeyConstraint(["model"], ["models.name"]),
+    ForeignKeyConstraint(["rollout_id"], ["rollouts.id"]),
+    UniqueConstraint("model", "generation_after"),
+    Index(None, "model", "id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", _INSTANT, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text),
+    Column("reason", Text),
+    Column("decision_id", Uuid),
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("boot", Uuid, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("started_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("heartbeat", _INSTANT, nullable=False),
+    Column("status_through", BigInteger, nullable=False),
+    Column("latency_through", BigInteger, nullable=False),
+    Column("applied_revision", BigInteger, nullable=False),
+    Column("open_brakes", JSONB, nullable=False),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("boot", Uuid, primary_key=True),
+    Column("second", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Text, primary_key=True),
+    Column("exchanges", Integer, nullable=False, server_default=_ZERO),
+    Column("ok", Integer, nullable=False, server_default=_ZERO),
+    Column("client_error", Integer, nullable=False, server_default=_ZERO),
+    Column("upstream_error", Integer, nullable=False, server_default=_ZERO),
+    Column("connect_error", Integer, nullable=False, server_default=_ZERO),
+    Column("timeout", Integer, nullable=False, server_default=_ZERO),
+    Column("cancelled", Integer, nullable=False, server_default=_ZERO),
+    Column("excluded", Integer, nullable=False, server_default=_ZERO),
+    Column("latency_bins", ARRAY(SmallInteger), nullable=False),
+    Column("latency_counts", ARRAY(Integer), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    # The engine and the metrics read one model over a span of seconds.
+    Index(None, "model", "second"),
+    postgresql_partition_by="RANGE (second)",
+)
