@@ -33,7 +33,6 @@ metadata = MetaData(
 
 _INSTANT = TIMESTAMP(timezone=True)
 _NOW = text("clock_timestamp()")
-_ZERO = text("0")
 
 models = Table(
     "models",
@@ -111,6 +110,7 @@ rollouts = Table(
     Column("phase", Text, nullable=False),
     Column("weight_bp", Integer, nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("started_generation", BigInteger, nullable=False),
     Column("started_at", _INSTANT, nullable=False),
     Column("ended_at", _INSTANT),
     Column("state", JSONB, nullable=False),
@@ -118,7 +118,7 @@ rollouts = Table(
     ForeignKeyConstraint(["model", "canary"], ["versions.model", "versions.name"]),
     # One active rollout per model, whoever races.
     Index("uq_rollouts_active", "model", unique=True, postgresql_where=text("ended_at IS NULL")),
-    Index(None, "model", "started_at"),
+    Index(None, "model", "id"),
 )
 
 decisions = Table(
@@ -178,14 +178,14 @@ tallies = Table(
     Column("model", Text, primary_key=True),
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
     Column("version", Text, primary_key=True),
-    Column("exchanges", Integer, nullable=False, server_default=_ZERO),
-    Column("ok", Integer, nullable=False, server_default=_ZERO),
-    Column("client_error", Integer, nullable=False, server_default=_ZERO),
-    Column("upstream_error", Integer, nullable=False, server_default=_ZERO),
-    Column("connect_error", Integer, nullable=False, server_default=_ZERO),
-    Column("timeout", Integer, nullable=False, server_default=_ZERO),
-    Column("cancelled", Integer, nullable=False, server_default=_ZERO),
-    Column("excluded", Integer, nullable=False, server_default=_ZERO),
+    Column("exchanges", Integer, nullable=False),
+    Column("ok", Integer, nullable=False),
+    Column("client_error", Integer, nullable=False),
+    Column("upstream_error", Integer, nullable=False),
+    Column("connect_error", Integer, nullable=False),
+    Column("timeout", Integer, nullable=False),
+    Column("cancelled", Integer, nullable=False),
+    Column("excluded", Integer, nullable=False),
     Column("latency_bins", ARRAY(SmallInteger), nullable=False),
     Column("latency_counts", ARRAY(Integer), nullable=False),
     Column("sequence", BigInteger, nullable=False),
