@@ -6,6 +6,7 @@ docs/problems.md has a heading for each type.
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 import structlog
@@ -34,6 +35,32 @@ HTTP_CODES: Mapping[int, str] = {
     413: "BodyTooLarge",
     415: "UnsupportedMediaType",
     500: "InternalError",
+}
+
+# How OpenAPI describes them: one schema, whatever the status.
+PROBLEM_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}}
+    for status in (400, 404, 405, 409, 413, 415, 422, 500, 503)
 }
 
 log = structlog.get_logger()

@@ -1,0 +1,97 @@
+"""Models, their versions and their routes."""
+
+from fastapi import APIRouter, Response
+
+from app.actions.catalog import register_model, register_version
+from app.actions.weights import set_weights
+from app.admin.needs import Actor, InModel, InServices, InTransaction, known_version
+from app.admin.schemas import ModelBody, RouteBody, TimeoutsBody, VersionBody
+from app.admin.strict_json import StrictRoute
+from app.admin.views import DecisionView, ModelSummary, ModelView, Page, RouteView, VersionView
+from app.domain.catalog import ModelName, Version, version_name
+from app.domain.routing import Route
+from app.errors import UnknownVersion
+from app.store import catalog, rollouts, routes, tallies
+from app.store.database import Transaction
+
+router = APIRouter(prefix="/v1/models", route_class=StrictRoute)
+
+
+@router.post("", status_code=201, tags=["models"], summary="Register a model")
+async def post_model(body: ModelBody, given: InServices, who: Actor, response: Response) -> ModelSummary:
+    model = body.to_domain()
+    await register_model(given.means, model, actor=who)
+    response.headers["location"] = f"/v1/models/{model.name}"
+    return ModelSummary.of(model, None, None)
+
+
+@router.get("", tags=["models"], summary="List all models")
+async def list_models(tx: InTransaction) -> Page[ModelSummary]:
+    routed = {entry.model.name: entry.route for entry in (await routes.table(tx)).models}
+    running = {seen.rollout.model: seen.rollout for seen in await rollouts.active(tx)}
+    return Page(
+        items=[
+            ModelSummary.of(model, routed.get(model.name), running.get(model.name))
+            for model in await catalog.models(tx)
+        ]
+    )
+
+
+@router.get("/{model}", tags=["models"], summary="One model with its versions, route and last rollout")
+async def read_model(model: InModel, tx: InTransaction) -> ModelView:
+    found = await catalog.model(tx, model)
+    return ModelView.of_all(
+        found, await routes.route(tx, model), await rollouts.latest(tx, model), await catalog.versions(tx, model)
+    )
+
+
+@router.get("/{model}/versions", tags=["versions"], summary="List a model's versions, the oldest first")
+async def list_versions(model: InModel, tx: InTransaction) -> Page[VersionView]:
+    return Page(items=[VersionView.of(version) for version in await catalog.versions(tx, model)])
+
+
+@router.get("/{model}/versions/{version}", tags=["versions"], summary="One version")
+async def read_version(model: InModel, version: str, tx: InTransaction) -> VersionView:
+    return VersionView.of(await catalog.version(tx, model, known_version(model, version)))
+
+
+@router.put(
+    "/{model}/versions/{version}",
+    status_code=201,
+    responses={200: {"model": VersionView, "description": "The very same version was registered before"}},
+    tags=["versions"],
+    summary="Register a version; the first of a model becomes its stable",
+)
+async def put_version(
+    model: InModel, version: str, body: VersionBody, given: InServices, who: Actor, response: Response
+) -> VersionView:
+    new = Version(
+        model=model,
+        name=version_name(version, "/path/version"),
+        # What is stored is the spelling that was checked, so that it is the one connected to.
+        url=await given.means.check_upstream(body.url),
+        timeouts=(body.timeouts or TimeoutsBody()).over(given.default_timeouts),
+        health_path=body.health_path,
+    )
+    if not await register_version(given.means, new, actor=who):
+        response.status_code = 200
+    return VersionView.of(new)
+
+
+@router.get("/{model}/route", tags=["routes"], summary="Target weights beside observed shares")
+async def read_route(model: InModel, tx: InTransaction, given: InServices) -> RouteView:
+    route = await _route(tx, model)
+    observed = await tallies.exchanges(tx, model, given.observed_window_s)
+    return RouteView.of(route, observed, given.observed_window_s)
+
+
+@router.put("/{model}/route", tags=["routes"], summary="Set the weights by hand; not while a rollout runs")
+async def put_route(model: InModel, body: RouteBody, given: InServices, who: Actor) -> DecisionView:
+    return DecisionView.of(await set_weights(given.means, model, body.to_domain(), actor=who, reason=body.reason))
+
+
+async def _route(tx: Transaction, model: ModelName) -> Route:
+    route = await routes.route(tx, model)
+    if route is None:
+        raise UnknownVersion(model, "at all")
+    return route

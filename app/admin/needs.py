@@ -1,0 +1,121 @@
+"""What a handler of the admin API may ask for: the means of change, a transaction to read in, who asks."""
+
+import base64
+import binascii
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Header, Query, Request
+
+from app.actions.means import ENGINE, Means
+from app.domain.catalog import ModelName, Timeouts, VersionName, model_name, version_name
+from app.errors import InvalidInput, UnknownModel, UnknownVersion
+from app.store.database import Transaction
+
+_ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Bound once, in main.
+
+    Attributes:
+        default_timeouts: Of versions that do not say their own.
+        observed_window_s: Seconds observed shares are counted over.
+    """
+
+    means: Means
+    default_timeouts: Timeouts
+    observed_window_s: int
+
+
+def services(request: Request) -> Services:
+    held = request.app.state.services
+    if not isinstance(held, Services):
+        raise TypeError("the admin application was made without its services")
+    return held
+
+
+InServices = Annotated[Services, Depends(services)]
+
+
+async def transaction(given: InServices) -> AsyncIterator[Transaction]:
+    async with given.means.database.transaction() as tx:
+        yield tx
+
+
+# The function scope ends the transaction before the answer is sent: a failed commit is no 200.
+InTransaction = Annotated[Transaction, Depends(transaction, scope="function")]
+
+
+def actor(
+    x_turnback_actor: Annotated[
+        str | None, Header(max_length=64, description="Who asks, for the audit; until keys exist a mere claim.")
+    ] = None,
+) -> str:
+    """Who asks. Raises: InvalidInput: not a plain name, or the engine's own."""
+    if x_turnback_actor is None:
+        return "operator"
+    if _ACTOR.fullmatch(x_turnback_actor) is None or x_turnback_actor == ENGINE:
+        raise InvalidInput("/header/x-turnback-actor", "must be a plain name, and not that of the engine")
+    return x_turnback_actor
+
+
+Actor = Annotated[str, Depends(actor)]
+
+
+def known_model(model: str) -> ModelName:
+    """The model a path names. Raises: UnknownModel: what cannot be a name is nobody's."""
+    try:
+        return model_name(model)
+    except InvalidInput:
+        raise UnknownModel("of that name") from None
+
+
+def known_version(model: str, version: str) -> VersionName:
+    """The version a path names. Raises: UnknownVersion."""
+    try:
+        return version_name(version)
+    except InvalidInput:
+        raise UnknownVersion(model, "of that name") from None
+
+
+InModel = Annotated[ModelName, Depends(known_model)]
+
+Limit = Annotated[int, Query(ge=1, le=200, description="Most items on one page.")]
+Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
+
+
+def after_cursor(cursor: str | None) -> str | None:
+    """The id a page continues from. Raises: InvalidInput."""
+    if cursor is None:
+        return None
+    with _refused("/query/cursor", "is not a cursor of this list"):
+        return str(UUID(bytes=base64.urlsafe_b64decode(cursor + "==")))
+
+
+def next_cursor(ids: list[str], limit: int) -> str | None:
+    """The cursor behind a full page's last id; None when the list has ended for sure."""
+    if len(ids) < limit:
+        return None
+    return base64.urlsafe_b64encode(UUID(ids[-1]).bytes).rstrip(b"=").decode()
+
+
+def uuid_text(text: str) -> str | None:
+    """The id in its one spelling, None when it is none."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _refused(field: str, why: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, binascii.Error):
+        raise InvalidInput(field, why) from None

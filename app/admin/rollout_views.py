@@ -1,0 +1,180 @@
+"""Rollouts as the admin API shows them: phase, policy, evidence, and what the evidence says."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from app.domain import analysis
+from app.domain.finding import Finding
+from app.domain.ledger import ArmCounts, Evidence
+from app.domain.policy import Metric, OnDeadline
+from app.domain.rollout import Phase, Rollout
+from app.domain.routing import FULL_BP
+
+WeightBp = Annotated[int, Field(ge=0, le=FULL_BP, description="Weight in basis points.")]
+
+
+class PolicyView(BaseModel):
+    """How much proof and how much harm."""
+
+    alpha_rollback: float
+    alpha_promotion: float
+    freeze_at: float
+    thaw_below: float
+    exposure_budget: float
+    max_weight_bp: int
+    warmup_s: float
+    coverage_s: float
+    deadline_s: float
+    hold_s: float
+    on_deadline: OnDeadline
+    latency_margin: float
+    latency_floor_ms: float
+    slo_quantile: float
+    error_margin: float
+    error_margin_floor: float
+    metrics: list[Metric]
+
+
+class FindingView(BaseModel):
+    """What one guardrail says; logarithms are natural, null where nothing can be said."""
+
+    metric: str
+    verdict: analysis.Verdict
+    log_e_worse: float | None
+    log_e_not_worse: float | None
+    sentence: str
+    numbers: dict[str, float]
+
+    @classmethod
+    def of(cls, finding: Finding) -> "FindingView":
+        return cls(
+            metric=finding.metric,
+            verdict=finding.verdict,
+            log_e_worse=finding.log_e_worse,
+            log_e_not_worse=finding.log_e_not_worse,
+            sentence=finding.sentence,
+            numbers=dict(finding.numbers),
+        )
+
+
+class AssessmentView(BaseModel):
+    """What all evidence read so far says."""
+
+    verdict: analysis.Verdict
+    log_e: Annotated[float, Field(description="Natural log of the evidence that the canary is worse.")]
+    trigger: str
+    excess_bound: float
+    exchanges_per_s: float
+    canary_answers: int
+    stable_answers: int
+    extra_bad: float
+    read_through_s: int | None
+    eta_s: float | None
+    smallest_effect: float | None
+    findings: list[FindingView]
+
+    @classmethod
+    def of(cls, seen: analysis.Assessment) -> "AssessmentView":
+        return cls(
+            verdict=seen.verdict,
+            log_e=seen.log_e,
+            trigger=seen.trigger,
+            excess_bound=seen.excess_bound,
+            exchanges_per_s=seen.exchanges_per_s,
+            canary_answers=seen.canary_answers,
+            stable_answers=seen.stable_answers,
+            extra_bad=seen.extra_bad,
+            read_through_s=seen.read_through_s,
+            eta_s=seen.eta_s,
+            smallest_effect=seen.smallest_effect,
+            findings=[FindingView.of(finding) for finding in seen.findings],
+        )
+
+
+class ArmView(BaseModel):
+    """What one arm did; `judged` excludes what the client broke off, `slow` is one count per threshold."""
+
+    drawn: int
+    ended: int
+    judged: int
+    errors: int
+    timeouts: int
+    timed: int
+    slow: list[int]
+
+    @classmethod
+    def of(cls, counts: ArmCounts) -> "ArmView":
+        return cls(**{**asdict(counts), "slow": list(counts.slow)})
+
+
+class WeightCounts(BaseModel):
+    """Both arms at one canary weight."""
+
+    canary_weight_bp: WeightBp
+    canary: ArmView
+    stable: ArmView
+
+    @classmethod
+    def of_all(cls, evidence: Evidence) -> "list[WeightCounts]":
+        return [
+            cls(canary_weight_bp=bp, canary=ArmView.of(counts.canary), stable=ArmView.of(counts.stable))
+            for bp, counts in sorted(evidence.by_weight.items())
+        ]
+
+
+class RolloutSummary(BaseModel):
+    """A rollout in one line."""
+
+    id: str
+    model: str
+    stable: str
+    canary: str
+    phase: Phase
+    weight_bp: WeightBp
+    started_at: datetime
+    phase_since: datetime
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> "RolloutSummary":
+        return cls(**_summary(rollout))
+
+
+class RolloutView(RolloutSummary):
+    """A rollout with its policy and all evidence."""
+
+    phase_deadline: datetime | None
+    held_from: Phase | None
+    first_exposed_at: datetime | None
+    brake_open_since: datetime | None
+    policy: PolicyView
+    assessment: AssessmentView
+    counts: list[WeightCounts]
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> "RolloutView":
+        return cls(
+            **_summary(rollout),
+            phase_deadline=rollout.phase_deadline,
+            held_from=rollout.held_from,
+            first_exposed_at=rollout.first_exposed_at,
+            brake_open_since=rollout.brake_open_since,
+            policy=PolicyView(**{**asdict(rollout.policy), "metrics": list(rollout.policy.metrics)}),
+            assessment=AssessmentView.of(analysis.assess(rollout.evidence, rollout.policy)),
+            counts=WeightCounts.of_all(rollout.evidence),
+        )
+
+
+def _summary(rollout: Rollout) -> dict[str, Any]:
+    return {
+        "id": rollout.id,
+        "model": rollout.model,
+        "stable": rollout.stable,
+        "canary": rollout.canary,
+        "phase": rollout.phase,
+        "weight_bp": rollout.weight_bp,
+        "started_at": rollout.started_at,
+        "phase_since": rollout.phase_since,
+    }

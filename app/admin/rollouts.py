@@ -1,0 +1,78 @@
+"""Rollouts: started, ordered and read."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Response
+
+from app.actions.rollouts import order, start_rollout
+from app.admin.needs import (
+    Actor,
+    Cursor,
+    InModel,
+    InServices,
+    InTransaction,
+    Limit,
+    after_cursor,
+    next_cursor,
+    uuid_text,
+)
+from app.admin.rollout_views import RolloutSummary, RolloutView
+from app.admin.schemas import ActionBody, RolloutBody
+from app.admin.strict_json import StrictRoute
+from app.admin.views import DecisionView, Page
+from app.domain.policy import Policy
+from app.domain.rollout import Aborted, Event, Paused, PromotionOrdered, Resumed, RollbackOrdered, RolloutId
+from app.errors import UnknownRollout
+from app.store import rollouts
+
+router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])
+
+Order = Literal["pause", "resume", "promote", "rollback", "abort"]
+EVENTS: dict[Order, Event] = {
+    "pause": Paused(),
+    "resume": Resumed(),
+    "promote": PromotionOrdered(),
+    "rollback": RollbackOrdered(),
+    "abort": Aborted(),
+}
+Id = Annotated[str, Path(max_length=64, description="The rollout's id.")]
+
+
+@router.post("/models/{model}/rollouts", status_code=201, summary="Start the rollout of a canary")
+async def post_rollout(
+    model: InModel, body: RolloutBody, given: InServices, who: Actor, response: Response
+) -> RolloutView:
+    policy = body.policy.to_domain() if body.policy is not None else Policy()
+    rollout, _ = await start_rollout(given.means, model, body.canary_name(), policy, actor=who, reason=body.reason)
+    response.headers["location"] = f"/v1/rollouts/{rollout.id}"
+    return RolloutView.of(rollout)
+
+
+@router.get("/models/{model}/rollouts", summary="List a model's rollouts, the newest first")
+async def list_rollouts(
+    model: InModel, tx: InTransaction, limit: Limit = 50, cursor: Cursor = None
+) -> Page[RolloutSummary]:
+    before = after_cursor(cursor)
+    found = await rollouts.of_model(tx, model, limit=limit, before=RolloutId(before) if before else None)
+    return Page(
+        items=[RolloutSummary.of(rollout) for rollout in found],
+        next_cursor=next_cursor([rollout.id for rollout in found], limit),
+    )
+
+
+@router.get("/rollouts/{rollout_id}", summary="One rollout with its policy, counts and findings")
+async def read_rollout(rollout_id: Id, tx: InTransaction) -> RolloutView:
+    return RolloutView.of((await rollouts.rollout(tx, _known(rollout_id))).rollout)
+
+
+@router.post("/rollouts/{rollout_id}:{action}", summary="Pause, resume, promote, roll back or abort")
+async def post_order(rollout_id: Id, action: Order, body: ActionBody, given: InServices, who: Actor) -> DecisionView:
+    decision = await order(given.means, _known(rollout_id), EVENTS[action], actor=who, reason=body.reason)
+    return DecisionView.of(decision)
+
+
+def _known(text: str) -> RolloutId:
+    known = uuid_text(text)
+    if known is None:
+        raise UnknownRollout("of that id")
+    return RolloutId(known)

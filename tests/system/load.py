@@ -1,0 +1,95 @@
+"""A small raw HTTP client that keeps a steady rate and remembers every answer."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Self
+
+BODY = b'{"inputs":[]}'
+
+
+@dataclass
+class Answers:
+    """What the client saw."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    by_version: Counter[tuple[str, int]] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+    first_at: float = 0.0
+    last_at: float = 0.0
+
+    @property
+    def total(self) -> int:
+        return sum(self.statuses.values())
+
+    @property
+    def failed(self) -> int:
+        return self.total - self.statuses[200] + len(self.broken)
+
+    @property
+    def per_s(self) -> float:
+        return self.total / max(self.last_at - self.first_at, 1e-9)
+
+
+class Load:
+    """Sends to one or more gateways, by turns, until stopped.
+
+    Args:
+        ports: Inference ports on loopback.
+        rate: Requests a second over all connections; a late one is sent at once, none is skipped.
+    """
+
+    def __init__(self, ports: list[int], model: str, *, rate: float, connections: int = 16) -> None:
+        self.answers = Answers()
+        self._request = (
+            f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(BODY)}\r\n\r\n"
+        ).encode() + BODY
+        self._ports = ports
+        self._interval = connections / rate
+        self._connections = connections
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self.answers.first_at = time.monotonic()
+        self._tasks = [asyncio.create_task(self._send_steadily(number)) for number in range(self._connections)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping.set()
+        await asyncio.gather(*self._tasks)
+        self.answers.last_at = time.monotonic()
+
+    async def _send_steadily(self, number: int) -> None:
+        port = self._ports[number % len(self._ports)]
+        due = time.monotonic() + self._interval * number / self._connections
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        while not self._stopping.is_set():
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due += self._interval
+            try:
+                streams = streams or await asyncio.open_connection("127.0.0.1", port)
+                if not await self._exchange(*streams):
+                    streams[1].close()
+                    streams = None
+            except (OSError, asyncio.IncompleteReadError, ValueError, IndexError) as broken:
+                self.answers.broken.append(repr(broken))
+                streams = None
+        if streams is not None:
+            streams[1].close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request and its answer; whether the connection can go on."""
+        writer.write(self._request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        status = int(head[0].split(" ")[1])
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+        await reader.readexactly(int(fields["content-length"]))
+        version = fields.get("x-turnback-version", "")
+        self.answers.statuses[status] += 1
+        self.answers.versions[version] += 1
+        self.answers.by_version[version, status] += 1
+        return fields.get("connection", "") != "close"
