@@ -86,7 +86,7 @@ def _enter(lock: Path, arguments: list[str]) -> None:
     elif inside:
         return
     sys.stderr.flush()
-    os.execv(_PYTHON, [str(_PYTHON), "-m", "app", *arguments])  # noqa: S606 -- this very program, in its environment
+    os.execv(_PYTHON, [str(_PYTHON), "-m", "app", *arguments])
 
 
 def _is_current(lock: Path) -> bool:
@@ -166,7 +166,7 @@ def _python_of_environment() -> str:
     """The line of the stamp for the Python in .venv; empty when there is none that starts."""
     command = [str(_PYTHON), "-c", "import sys; print('python %d.%d' % sys.version_info[:2])"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 -- .venv's own Python
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return answer.stdout.strip()
@@ -223,7 +223,7 @@ def _run(command: list[str], on_line: Callable[[str], None]) -> int:
     """Run a command to its end, its output in the log and line by line to `on_line`."""
     with LOG.open("a", encoding="utf-8") as log:
         log.write(f"$ {' '.join(command)}\n")
-        process = subprocess.Popen(  # noqa: S603 -- pip, uv or .venv's own Python
+        process = subprocess.Popen(
             command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         with process:

@@ -31,6 +31,7 @@ class Verb:
     Attributes:
         module: Where its command is, under `app.cli`; only this module is imported for it.
         checkout: Whether it needs the sources, and so the development packages.
+        passes_on: Whether words it does not know go on to another program.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Verb:
     module: str
     summary: str
     checkout: bool = False
+    passes_on: bool = False
 
 
 _RUN, _READ, _ACT, _DEVELOP = "Run", "Read", "Act", "Develop (in a checkout)"
@@ -57,7 +59,14 @@ VERBS = {
         Verb("pause", _ACT, "acting", "Hold the canary's weight; guardrails go on."),
         Verb("resume", _ACT, "acting", "Let a held rollout go on."),
         Verb("abort", _ACT, "acting", "End the rollout without a verdict on the canary."),
-        Verb("test", _DEVELOP, "developing", "Run the whole test suite; more words go to pytest.", checkout=True),
+        Verb(
+            "test",
+            _DEVELOP,
+            "developing",
+            "Run the whole test suite; more words go to pytest.",
+            checkout=True,
+            passes_on=True,
+        ),
         Verb("bench", _DEVELOP, "benching", "Measure: `bench proxy` or `bench decide`.", checkout=True),
         Verb("check", _DEVELOP, "developing", "Lint, types, layers, Dockerfile and compose file.", checkout=True),
         Verb("openapi", _DEVELOP, "developing", "Write openapi/*.json from the code.", checkout=True),

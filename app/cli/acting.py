@@ -1,0 +1,129 @@
+"""`register` and the actions on a rollout; each action carries its reason to the audit."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.gateway import DEFAULT_URL, Gateway, NotThere, Url
+from app.cli.output import Document, Json, Refused, percent, plain, write, write_document
+from app.cli.verbs import ExitCode
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL")]
+Reason = Annotated[str, typer.Option("-m", "--reason", help="Why, in one line; kept in the audit.")]
+
+
+def register(
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(metavar="VERSION")],
+    *,
+    upstream: Annotated[str, typer.Option("--url", help="The model server's address, http://host:port[/base].")],
+    health_path: Annotated[str | None, typer.Option(help="Path that answers 2xx when the server is ready.")] = None,
+    host: Annotated[str | None, typer.Option(help="For a new model: the Host header that finds it.")] = None,
+    path_prefix: Annotated[str | None, typer.Option(help="For a new model: the path prefix that finds it.")] = None,
+    admin: Annotated[
+        str, typer.Option("--admin-url", envvar="TURNBACK_ADMIN_URL", help="The gateway's admin address.")
+    ] = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Add a version; the model too, when it is new."""
+    gateway = Gateway(admin)
+    try:
+        gateway.get("models", model)
+    except NotThere:
+        match = {"host": host, "path_prefix": path_prefix}
+        given = {name: value for name, value in match.items() if value is not None}
+        gateway.post("models", body={"name": model, **({"match": given} if given else {})})
+    body = {"url": upstream} | ({"health_path": health_path} if health_path else {})
+    registered = gateway.put("models", model, "versions", version, body=body)
+    if as_json:
+        write_document(registered)
+    else:
+        write(f"{plain(model)} {plain(version)} is registered at {plain(upstream)}.")
+
+
+def start(
+    model: ModelArgument,
+    *,
+    canary: Annotated[str, typer.Option(metavar="VERSION", help="The version to roll out.")],
+    reason: Reason,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="One field of the policy, such as warmup_s=10; repeatable."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Start a rollout; the engine ramps, promotes or turns back by itself."""
+    given = dict(_field(word) for word in policy or ())
+    body = {"canary": canary, "reason": reason} | ({"policy": given} if given else {})
+    rollout = Gateway(url).post("models", model, "rollouts", body=body)
+    if as_json:
+        write_document(rollout)
+    else:
+        write(f"{plain(model)}: the rollout of {plain(canary)} is {plain(rollout.get('phase'))}.")
+
+
+def _field(word: str) -> tuple[str, Any]:
+    name, equals, text = word.partition("=")
+    if not equals or not name:
+        raise Refused(ExitCode.USAGE, f"--set wants FIELD=VALUE, and `{plain(word)}` is not.")
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text
+
+
+def promote(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Make the canary stable now."""
+    _act(Gateway(url), model, "promote", reason, as_json=as_json)
+
+
+def rollback(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Give all traffic back to stable now."""
+    _act(Gateway(url), model, "rollback", reason, as_json=as_json)
+
+
+def pause(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Hold the canary's weight."""
+    _act(Gateway(url), model, "pause", reason, as_json=as_json)
+
+
+def resume(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Let a paused, frozen or expired rollout go on."""
+    _act(Gateway(url), model, "resume", reason, as_json=as_json)
+
+
+def abort(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """End the rollout, all traffic to stable, no verdict."""
+    _act(Gateway(url), model, "abort", reason, as_json=as_json)
+
+
+def _act(gateway: Gateway, model: str, action: str, reason: str, *, as_json: bool) -> None:
+    rollout = _rollout_of(gateway, model)
+    decision = gateway.post("rollouts", f"{rollout['id']}:{action}", body={"reason": reason})
+    if as_json:
+        write_document(decision)
+        return
+    weight = decision.get("weight_bp")
+    suffix = f" The canary's weight is {percent(weight)}." if weight is not None else ""
+    write(f"{plain(model)}: {plain(decision.get('sentence'))}{suffix}")
+
+
+def _rollout_of(gateway: Gateway, model: str) -> Document:
+    """The model's current rollout, or its last. Raises: Refused."""
+    rollout: Document | None = gateway.get("models", model).get("rollout")
+    if rollout is None:
+        raise Refused(ExitCode.CONFLICT, f"model {plain(model)} has no rollout; `start` begins one.")
+    return rollout
+
+
+COMMANDS = {
+    "register": register,
+    "start": start,
+    "promote": promote,
+    "rollback": rollback,
+    "pause": pause,
+    "resume": resume,
+    "abort": abort,
+}

@@ -1,0 +1,51 @@
+"""`explain`: why a decision was taken, in words and figures."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.gateway import DEFAULT_URL, Gateway, NotThere, Url
+from app.cli.output import Document, Json, Refused, plain, write, write_document
+from app.cli.screens import decision_lines, guardrail_lines, rollout_line
+from app.cli.verbs import ExitCode
+
+
+def explain(
+    subject: Annotated[str, typer.Argument(metavar="MODEL|DECISION")],
+    *,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Say why: the last decision on a model and what its guardrails say, or one decision."""
+    document = _explanation(Gateway(url), subject)
+    if as_json:
+        write_document(document)
+        return
+    lines = []
+    if document["rollout"] is not None:
+        lines += [rollout_line(document["rollout"]), *guardrail_lines(document["rollout"]), ""]
+    if document["decision"] is not None:
+        lines += decision_lines(document["decision"])
+    write("\n".join(lines or [f"Nothing was decided about {plain(subject)} yet."]))
+
+
+def _explanation(gateway: Gateway, subject: str) -> Document:
+    try:
+        model = gateway.get("models", subject)
+    except NotThere:
+        return {"rollout": None, "decision": _decision(gateway, subject)}
+    rollout = None if model["rollout"] is None else gateway.get("rollouts", model["rollout"]["id"])
+    decisions = gateway.get("decisions", model=subject, limit=1)["items"]
+    return {"rollout": rollout, "decision": decisions[0] if decisions else None}
+
+
+def _decision(gateway: Gateway, subject: str) -> Document:
+    try:
+        decision: Document = gateway.get("decisions", subject)
+    except NotThere as missing:
+        sentence = f"neither a model nor a decision is called {plain(subject)}."
+        raise Refused(ExitCode.USAGE, sentence, missing.problem) from None
+    return decision
+
+
+COMMANDS = {"explain": explain}

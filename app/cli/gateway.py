@@ -1,0 +1,100 @@
+"""The admin REST API as the CLI sees it: documents in and out, refusals as exit codes."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import httpx
+import typer
+
+from app.cli.output import Document, Refused
+from app.cli.verbs import ExitCode
+
+Url = Annotated[
+    str,
+    typer.Option("--url", "--admin-url", envvar="TURNBACK_ADMIN_URL", help="The gateway's admin address."),
+]
+DEFAULT_URL = "http://127.0.0.1:8321"
+
+_CODES = {
+    400: ExitCode.USAGE,
+    401: ExitCode.FORBIDDEN,
+    403: ExitCode.FORBIDDEN,
+    404: ExitCode.USAGE,
+    409: ExitCode.CONFLICT,
+    412: ExitCode.CONFLICT,
+    413: ExitCode.USAGE,
+    422: ExitCode.USAGE,
+    502: ExitCode.UNREACHABLE,
+    503: ExitCode.UNREACHABLE,
+    504: ExitCode.UNREACHABLE,
+}
+
+
+class NotThere(Refused):
+    """404: the gateway has nothing of that name."""
+
+
+class Gateway:
+    """One gateway's admin API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        # A probe of the rollback's target may take its time before the gateway answers.
+        self._client = httpx.Client(timeout=httpx.Timeout(15, connect=3))
+
+    def get(self, *path: str, **query: object) -> Any:  # noqa: ANN401 -- a document, as the schema says
+        """The document at a path.
+
+        Raises:
+            Refused: with the exit code that says why there is none.
+        """
+        given = {name: str(value) for name, value in query.items() if value is not None}
+        return self._answer("GET", path, params=given)
+
+    def post(self, *path: str, body: Document) -> Any:  # noqa: ANN401 -- see get
+        """Create or act. Raises: Refused."""
+        return self._answer("POST", path, json=body)
+
+    def put(self, *path: str, body: Document) -> Any:  # noqa: ANN401 -- see get
+        """Create or replace. Raises: Refused."""
+        return self._answer("PUT", path, json=body)
+
+    def _answer(self, method: str, path: tuple[str, ...], **content: Any) -> Any:  # noqa: ANN401 -- httpx's own words
+        # A ":" stays: it stands before an action's name and occurs in no id.
+        address = "/".join([f"{self._url}/v1", *(quote(part, safe=":") for part in path)])
+        try:
+            response = self._client.request(method, address, **content)
+        except (httpx.TransportError, httpx.InvalidURL) as failed:
+            raise _unreachable(self._url, failed) from None
+        if response.is_success:
+            return _document(response, self._url)
+        raise _refused(response)
+
+
+def _unreachable(url: str, failed: Exception) -> Refused:
+    why = str(failed) or type(failed).__name__
+    return Refused(
+        ExitCode.UNREACHABLE,
+        f"no gateway answers at {url} ({why}); start one with `serve`, or name another by TURNBACK_ADMIN_URL.",
+    )
+
+
+def _document(response: httpx.Response, url: str) -> object:
+    try:
+        return response.json()
+    except ValueError:
+        raise Refused(ExitCode.UNREACHABLE, f"what answers at {url} is not a Turnback admin listener.") from None
+
+
+def _refused(response: httpx.Response) -> Refused:
+    """The problem document's own words, or the bare status when there are none."""
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = None
+    said = (problem or {}).get("detail") or (problem or {}).get("title") or f"HTTP {response.status_code}"
+    kind = NotThere if response.status_code == 404 else Refused
+    code = _CODES.get(response.status_code, ExitCode.FAILED)
+    return kind(code, f"{str(said).rstrip('.')}.", problem)

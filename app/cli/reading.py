@@ -1,0 +1,127 @@
+"""`get`: lists as tables or as the API's own documents."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from app.cli.gateway import DEFAULT_URL, Gateway, Url
+from app.cli.output import Document, Json, columns, percent, write, write_document
+from app.cli.screens import SYMBOLS
+
+_POLL_S = 1.0
+
+
+class Noun(StrEnum):
+    """What can be listed."""
+
+    MODELS = "models"
+    VERSIONS = "versions"
+    ROLLOUTS = "rollouts"
+    DECISIONS = "decisions"
+
+
+def get(
+    noun: Annotated[Noun, typer.Argument(metavar="models|versions|rollouts|decisions")],
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only of this model.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many rows.")] = 50,
+    follow: Annotated[bool, typer.Option("-w", "--watch", help="Print again whenever something changes.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """List what the gateway holds; with -w --json one document a line."""
+    gateway = Gateway(url)
+    read, head, row = _LISTS[noun]
+    shown: Document | None = None
+    while True:
+        listed = {**read(gateway, model, limit)}
+        if listed != shown:
+            if as_json:
+                write_document(listed)
+            else:
+                write(columns(head, map(row, listed["items"])))
+            shown = listed
+        if not follow:
+            return
+        time.sleep(_POLL_S)
+
+
+def _models(gateway: Gateway, model: str | None, limit: int) -> Document:
+    if model is not None:
+        return {"items": [gateway.get("models", model)], "next_cursor": None}
+    listed: Document = gateway.get("models", limit=limit)
+    return listed
+
+
+def _of_each_model(gateway: Gateway, model: str | None, limit: int, noun: str) -> Document:
+    names: Iterable[str] = [model] if model else [each["name"] for each in gateway.get("models")["items"]]
+    items = [item for name in names for item in gateway.get("models", name, noun)["items"]]
+    return {"items": items[:limit], "next_cursor": None}
+
+
+def _versions(gateway: Gateway, model: str | None, limit: int) -> Document:
+    return _of_each_model(gateway, model, limit, "versions")
+
+
+def _rollouts(gateway: Gateway, model: str | None, limit: int) -> Document:
+    return _of_each_model(gateway, model, limit, "rollouts")
+
+
+def _decisions(gateway: Gateway, model: str | None, limit: int) -> Document:
+    listed: Document = gateway.get("decisions", model=model, limit=limit)
+    return listed
+
+
+def _model_row(model: Document) -> Sequence[object]:
+    rollout = model["rollout"] or {}
+    phase = rollout.get("phase", "stable")
+    running = phase not in {"stable", "promoted", "rolled_back", "aborted"}
+    return (
+        model["name"],
+        f"{SYMBOLS.get(phase, '●' if running else '✔')} {phase}",
+        model["stable"],
+        rollout.get("canary"),
+        percent(rollout["weight_bp"]) if running else None,
+        rollout.get("phase_since"),
+    )
+
+
+def _version_row(version: Document) -> Sequence[object]:
+    return version["model"], version["version"], version["url"], version["health_path"]
+
+
+def _rollout_row(rollout: Document) -> Sequence[object]:
+    return (
+        rollout["model"],
+        rollout["canary"],
+        f"{SYMBOLS.get(rollout['phase'], '●')} {rollout['phase']}",
+        percent(rollout["weight_bp"]),
+        rollout["started_at"],
+        rollout["id"],
+    )
+
+
+def _decision_row(decision: Document) -> Sequence[object]:
+    return (
+        decision["at"],
+        decision["model"],
+        decision["action"],
+        decision["actor"],
+        decision["sentence"],
+        decision["id"],
+    )
+
+
+_Read = Callable[[Gateway, str | None, int], Document]
+_Row = Callable[[Document], Sequence[object]]
+_LISTS: dict[Noun, tuple[_Read, Sequence[str], _Row]] = {
+    Noun.MODELS: (_models, ("MODEL", "STATE", "STABLE", "CANARY", "WEIGHT", "SINCE"), _model_row),
+    Noun.VERSIONS: (_versions, ("MODEL", "VERSION", "URL", "HEALTH PATH"), _version_row),
+    Noun.ROLLOUTS: (_rollouts, ("MODEL", "CANARY", "PHASE", "WEIGHT", "STARTED", "ID"), _rollout_row),
+    Noun.DECISIONS: (_decisions, ("AT", "MODEL", "ACTION", "BY", "WHY", "ID"), _decision_row),
+}
+
+COMMANDS = {"get": get}

@@ -1,0 +1,124 @@
+"""A model, its rollout and its decisions as lines of text; `watch` and `explain` show the same."""
+
+import math
+from collections.abc import Iterator
+
+from app.cli.output import Document, columns, percent, plain
+
+_BAR = 30
+_EVIDENCE_BAR = 10
+
+SYMBOLS = {
+    "promoted": "✔",
+    "rolled_back": "✖",
+    "aborted": "✖",
+    "paused": "⏸",
+    "frozen": "⏸",
+    "invalid": "⚠",
+    "expired": "⚠",
+    "healthy": "✔",
+    "regressed": "✖",
+    "inconclusive_worse": "⚠",
+}
+
+
+def model_lines(model: Document, route: Document | None, rollout: Document | None) -> Iterator[str]:
+    """A model as it is now: state, weights and what the guardrails say."""
+    if rollout is None:
+        yield f"{plain(model['name'])}  ✔ stable on {plain(model['stable'])}, no rollout"
+    else:
+        yield rollout_line(rollout)
+    if route is not None:
+        yield from _weight_lines(route)
+    if rollout is not None:
+        yield ""
+        yield from guardrail_lines(rollout)
+
+
+def rollout_line(rollout: Document) -> str:
+    """One line: who is on the way and how far."""
+    phase = str(rollout["phase"])
+    return (
+        f"{plain(rollout['model'])}  {SYMBOLS.get(phase, '●')} {phase.upper().replace('_', ' ')}  "
+        f"{plain(rollout['stable'])} → {plain(rollout['canary'])}  canary at {percent(rollout['weight_bp'])}  "
+        f"since {plain(rollout['phase_since'])}"
+    )
+
+
+def _weight_lines(route: Document) -> Iterator[str]:
+    width = max((len(name) for name in route["target"]), default=0)
+    for name, weight_bp in route["target"].items():
+        bar = "█" * round(weight_bp / 10_000 * _BAR)
+        seen = route["observed"].get(name)
+        observed = "–" if seen is None else f"{percent(seen['share_bp'])} of {seen['exchanges']}"
+        yield f"  {plain(name):<{width}}  {bar:<{_BAR}} {percent(weight_bp):>7}   observed {observed}"
+
+
+def guardrail_lines(rollout: Document) -> Iterator[str]:
+    """One row for each guardrail, and how near the combined evidence is to turning back."""
+    seen = rollout["assessment"]
+    limit = 1 / rollout["policy"]["alpha_rollback"]
+    rows = [
+        (
+            finding["metric"],
+            f"{SYMBOLS.get(finding['verdict'], '·')} {finding['verdict']}",
+            evidence(finding["log_e_worse"], limit),
+            finding["sentence"],
+        )
+        for finding in seen["findings"]
+    ]
+    yield columns(("GUARDRAIL", "SAYS", "EVIDENCE", "IN WORDS"), rows)
+    yield (
+        f"together  {seen['verdict']}, e = {e_value(seen['log_e'])} (turned back at {limit:g}); "
+        f"{seen['canary_answers']} canary and {seen['stable_answers']} stable answers judged"
+    )
+    if seen["eta_s"] is not None:
+        yield f"about {seen['eta_s']:.0f} s to a decision at {seen['exchanges_per_s']:.0f} exchanges a second"
+
+
+def evidence(log_e: float | None, limit: float) -> str:
+    """A bar that is full when the evidence reaches its limit."""
+    if log_e is None:
+        return "–"
+    share = min(1.0, max(0.0, log_e / math.log(limit))) if limit > 1 else 1.0
+    return f"{'█' * round(share * _EVIDENCE_BAR):<{_EVIDENCE_BAR}} e = {e_value(log_e)}"
+
+
+def e_value(log_e: float) -> str:
+    """An e-value in few digits; its logarithm may be beyond what a float's exponent holds."""
+    if log_e > math.log(1e6):
+        return f"10^{log_e / math.log(10):.0f}"
+    return f"{math.exp(log_e):.3g}"
+
+
+def decision_lines(decision: Document) -> Iterator[str]:
+    """What was decided, by whom, why, and on which figures."""
+    yield plain(decision["sentence"])
+    by = f"{decision['action']} by {plain(decision['actor'])}, trigger {plain(decision['trigger'])}"
+    yield f"  {by}, {decision['at']}"
+    if decision["reason"]:
+        yield f"  reason: {plain(decision['reason'])}"
+    before, after = (_weights(decision[f"weights_{when}_bp"]) for when in ("before", "after"))
+    yield f"  weights {before} → {after}, generation {decision['generation_before']} → {decision['generation_after']}"
+    yield f"  decision {plain(decision['id'])}"
+    for name, value in decision["evidence"].items():
+        yield from _figure_lines(name, value, indent=2)
+
+
+def _weights(weights_bp: Document) -> str:
+    return ", ".join(f"{plain(name)} {percent(weight)}" for name, weight in weights_bp.items()) or "–"
+
+
+def _figure_lines(name: str, value: object, *, indent: int) -> Iterator[str]:
+    """A figure of any shape, nested ones further in."""
+    pad = " " * indent
+    if isinstance(value, dict):
+        yield f"{pad}{plain(name)}"
+        for inner, each in value.items():
+            yield from _figure_lines(inner, each, indent=indent + 2)
+    elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+        yield f"{pad}{plain(name)}"
+        for place, each in enumerate(value, start=1):
+            yield from _figure_lines(str(place), each, indent=indent + 2)
+    else:
+        yield f"{pad}{plain(name)}  {plain(value)}"
