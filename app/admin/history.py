@@ -53,23 +53,7 @@ Instant = Annotated[datetime, BeforeValidator(_checked_text), AfterValidator(_in
 
 @router.get("/decisions", summary="List decisions, the newest first")
 async def list_decisions(
-    tx: InTransaction, model: # RFC 3339, section 5.6; a bare date or a number of seconds is no instant anybody can agree on.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
-
-
-def _checked_text(value: object) -> object:
-    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
-        raise ValueError("must be a time as RFC 3339 writes it, with an offset")
-    return value
-
-
-def _in_utc(time: datetime) -> datetime:
-    if not 1970 <= time.year < 3000:
-        raise ValueError("must lie between the years 1970 and 3000")
-    return time.astimezone(UTC)
-
-
-OfModel = None, limit: Limit = 50, cursor: Cursor = None
+    tx: InTransaction, model: OfModel = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[DecisionView]:
     before = after_cursor(cursor)
     found = await decisions.made(
@@ -96,23 +80,7 @@ async def read_decision(
 
 @router.get("/audit", summary="List changes, the newest first")
 async def list_audit(
-    tx: InTransaction, model: # RFC 3339, section 5.6; a bare date or a number of seconds is no instant anybody can agree on.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
-
-
-def _checked_text(value: object) -> object:
-    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
-        raise ValueError("must be a time as RFC 3339 writes it, with an offset")
-    return value
-
-
-def _in_utc(time: datetime) -> datetime:
-    if not 1970 <= time.year < 3000:
-        raise ValueError("must lie between the years 1970 and 3000")
-    return time.astimezone(UTC)
-
-
-OfModel = None, limit: Limit = 50, cursor: Cursor = None
+    tx: InTransaction, model: OfModel = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[AuditView]:
     found = await audit.entries(
         tx, model=None if model is None else known_model(model), limit=limit, before=after_cursor(cursor)
@@ -124,7 +92,9 @@ OfModel = None, limit: Limit = 50, cursor: Cursor = None
 
 
 @router.get("/models/{model}/live", summary="Which versions were live at a time, and why")
-async def read_live(model: InModel, tx: InTransaction, at: Annotated[Instant | None, Query(description="RFC 3339; default now.")] = None) -> LiveView:
+async def read_live(
+    model: InModel, tx: InTransaction, at: Annotated[Instant | None, Query(description="RFC 3339; default now.")] = None
+) -> LiveView:
     then = at or (await routes.revision(tx)).at
     generation = await routes.live(tx, model, then)
     if generation is None:
