@@ -49,7 +49,7 @@ class Assessment:
         extra_bad: Estimated bad answers beyond what stable would have given; can be negative.
         read_through_s: Last mature second whose outcomes were read, Unix time.
         eta_s: Rough seconds to a decision at this rate, None when it cannot be said.
-        smallest_effect: Smallest excess rate of errors that the deadline lets us see, or None.
+        smallest_effect: Smallest excess rate of errors that shows before the deadline, or None.
     """
 
     verdict: Verdict

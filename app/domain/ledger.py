@@ -1,15 +1,26 @@
 """The evidence ledger: both arms' counts by canary weight, and up to where they were read.
 
-Rule: a second is read once per horizon and for both arms at once, so reading is order-free,
-and reading rows again changes nothing.
+Rule: a second is read once per horizon and for both arms at once, so rows may come in any
+order and reading them again changes nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from math import ceil
+from operator import add
 
 from app.domain.catalog import VersionName
+from app.domain.histogram import bin_reaching, count_from, edge_us, quantile_bin
 from app.domain.policy import Policy
-from app.domain.tally import Horizon, Tally, TallyRow, Watermark
+from app.domain.tally import Horizon, Tally, TallyRow, Watermark, add_counts
+
+# A rate or a quantile read from fewer stable answers is no reference.
+MIN_REFERENCE = 1_000
+# A reference below this is not believed: nothing is that reliable for long.
+LEAST_REFERENCE = 0.001
+LEVELS = (0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
+RECENT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,22 @@ class ArmCounts:
     timeouts: int = 0
     timed: int = 0
     slow: tuple[int, ...] = ()
+
+    def __add__(self, other: "ArmCounts") -> "ArmCounts":
+        return ArmCounts(
+            self.drawn + other.drawn,
+            self.ended + other.ended,
+            self.judged + other.judged,
+            self.errors + other.errors,
+            self.timeouts + other.timeouts,
+            self.timed + other.timed,
+            tuple(map(add, self.slow, other.slow)) if self.slow and other.slow else self.slow or other.slow,
+        )
+
+    @property
+    def bad(self) -> int:
+        """Answers that were wrong, missing or late."""
+        return self.errors + self.timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +113,48 @@ class Evidence:
         """Empty evidence that reads from the second `now_s` on.
 
         Args:
+            stable, canary: The arms.
+            policy: Fixes latency margin, floor and the proven quantile for this rollout.
             reference: Stable's tally of the time before `now_s` (the store decides how far
                 back); may be empty.
             now_s: Unix second of the start, database time.
         """
-        raise NotImplementedError
+        evidence = cls(
+            stable=stable,
+            canary=canary,
+            started_s=now_s,
+            read_through=dict.fromkeys(Horizon, now_s - 1),
+            error_reference=_error_reference(reference),
+            levels=tuple(sorted({*LEVELS, policy.slo_quantile})),
+            latency_margin=policy.latency_margin,
+            latency_floor_ms=policy.latency_floor_ms,
+            stable_bins=dict(reference.latency_bins),
+        )
+        return _frozen(evidence)
 
     @property
     def latency_horizon_ms(self) -> int | None:
-        """The time after which an open exchange counts as slow everywhere; None before thresholds exist."""
-        raise NotImplementedError
+        """The time after which an open exchange is slow for every threshold; None before they exist."""
+        if not self.thresholds:
+            return None
+        last = max(max(threshold.stable_bin, threshold.canary_bin) for threshold in self.thresholds)
+        return ceil(edge_us(last + 1) / 1_000.0)
+
+    @property
+    def exchanges_per_s(self) -> float:
+        """Both arms' exchanges per second: of late or since the start, the greater; 0.0 if none."""
+        elapsed = self.read_through[Horizon.STATUS] - self.started_s + 1
+        if elapsed <= 0:
+            return 0.0
+        drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in self.by_weight.values())
+        return max(drawn / elapsed, sum(self.recent) / len(self.recent) if self.recent else 0.0)
+
+
+def _error_reference(reference: Tally) -> float:
+    """Stable's share of bad answers; the least one believed when there are too few to tell."""
+    if reference.judged < MIN_REFERENCE:
+        return LEAST_REFERENCE
+    return max(LEAST_REFERENCE, (reference.errors + reference.timeouts) / reference.judged)
 
 
 def absorb(
@@ -104,6 +163,7 @@ def absorb(
     """Add the rows that became mature since the last look, each horizon on its own.
 
     Args:
+        evidence: What was read so far.
         rows: All rows of both arms with `second` above the older of `evidence.read_through` and
             at most the newer of `mature`; rows outside a horizon's span, and rows of other
             versions, are ignored.
@@ -111,4 +171,102 @@ def absorb(
         mature: The newest second that is final on every live replica, by horizon. It may lie
             behind what was read already: then nothing is read.
     """
-    raise NotImplementedError
+    both = [row for row in rows if row.key.version in {evidence.stable, evidence.canary}]
+    evidence = _read_outcomes(evidence, both, canary_weight_bp, mature.status)
+    return _read_latencies(evidence, both, canary_weight_bp, mature.latency)
+
+
+def _read_outcomes(
+    evidence: Evidence, rows: Iterable[TallyRow], canary_weight_bp: Mapping[int, int], mature_s: int
+) -> Evidence:
+    through = evidence.read_through[Horizon.STATUS]
+    if mature_s <= through:
+        return evidence
+    by_weight = dict(evidence.by_weight)
+    recent = dict.fromkeys(range(max(through, mature_s - RECENT_S) + 1, mature_s + 1), 0)
+    for row in rows:
+        if not through < row.key.second <= mature_s:
+            continue
+        if row.key.second in recent:
+            recent[row.key.second] += row.tally.exchanges
+        _add(by_weight, canary_weight_bp[row.key.generation], row, evidence, _outcomes_of(row.tally))
+    return replace(
+        evidence,
+        by_weight=by_weight,
+        recent=(*evidence.recent, *recent.values())[-RECENT_S:],
+        read_through={**evidence.read_through, Horizon.STATUS: mature_s},
+    )
+
+
+def _read_latencies(
+    evidence: Evidence, rows: Iterable[TallyRow], canary_weight_bp: Mapping[int, int], mature_s: int
+) -> Evidence:
+    through = evidence.read_through[Horizon.LATENCY]
+    if mature_s <= through:
+        return evidence
+    span = sorted((row for row in rows if through < row.key.second <= mature_s), key=_second)
+    by_weight = dict(evidence.by_weight)
+    # Second by second, so that the thresholds freeze at the same one however the reading is cut.
+    for _, of_second in groupby(span, key=_second):
+        if not evidence.thresholds:
+            evidence = _learnt(evidence, of_second)
+            continue
+        for row in of_second:
+            counts = _latencies_of(row.tally, evidence, canary=row.key.version == evidence.canary)
+            _add(by_weight, canary_weight_bp[row.key.generation], row, evidence, counts)
+    read_through = {**evidence.read_through, Horizon.LATENCY: mature_s}
+    return replace(evidence, by_weight=by_weight, read_through=read_through)
+
+
+def _second(row: TallyRow) -> int:
+    return row.key.second
+
+
+def _add(
+    by_weight: dict[int, EpochCounts], weight_bp: int, row: TallyRow, evidence: Evidence, counts: ArmCounts
+) -> None:
+    epoch = by_weight.get(weight_bp, EpochCounts())
+    if row.key.version == evidence.canary:
+        by_weight[weight_bp] = EpochCounts(epoch.canary + counts, epoch.stable)
+    else:
+        by_weight[weight_bp] = EpochCounts(epoch.canary, epoch.stable + counts)
+
+
+def _outcomes_of(tally: Tally) -> ArmCounts:
+    return ArmCounts(
+        drawn=tally.exchanges,
+        ended=sum(tally.outcomes.values()),
+        judged=tally.judged,
+        errors=tally.errors,
+        timeouts=tally.timeouts,
+    )
+
+
+def _latencies_of(tally: Tally, evidence: Evidence, *, canary: bool) -> ArmCounts:
+    firsts = (limit.canary_bin if canary else limit.stable_bin for limit in evidence.thresholds)
+    return ArmCounts(
+        timed=sum(tally.latency_bins.values()),
+        slow=tuple(count_from(tally.latency_bins, first) for first in firsts),
+    )
+
+
+def _learnt(evidence: Evidence, rows: Iterable[TallyRow]) -> Evidence:
+    bins = evidence.stable_bins
+    for row in rows:
+        if row.key.version == evidence.stable:
+            bins = add_counts(bins, row.tally.latency_bins)
+    return _frozen(replace(evidence, stable_bins=bins))
+
+
+def _frozen(evidence: Evidence) -> Evidence:
+    """With thresholds once stable's histogram is large enough; the histogram is then dropped."""
+    if sum(evidence.stable_bins.values()) < MIN_REFERENCE:
+        return evidence
+    thresholds = tuple(_threshold(evidence, level) for level in evidence.levels)
+    return replace(evidence, thresholds=thresholds, stable_bins={})
+
+
+def _threshold(evidence: Evidence, level: float) -> Threshold:
+    stable_bin = (quantile_bin(evidence.stable_bins, level) or 0) + 1
+    canary_us = edge_us(stable_bin) * (1.0 + evidence.latency_margin) + evidence.latency_floor_ms * 1_000.0
+    return Threshold(level, stable_bin, bin_reaching(canary_us))

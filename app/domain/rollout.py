@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.finding import Assessment
 from app.domain.ledger import Evidence
-from app.domain.policy import OnDeadline, Policy
+from app.domain.policy import OnDeadline, Policy, check_policy
 from app.domain.tally import Tally
+from app.errors import InvalidInput
 
 __all__ = [
     "TERMINAL",
@@ -57,6 +58,9 @@ class Phase(StrEnum):
     ABORTED = "aborted"
 
 
+# A rollout that nobody starts is dropped after so long.
+PENDING_FOR = timedelta(minutes=1)
+
 TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED})
 
 
@@ -83,6 +87,7 @@ class Rollout:
 
     Attributes:
         phase_since: When the phase began; phase_deadline: when it must end, None if terminal.
+        decide_by: When an undecided rollout expires; renewed by a person who resumes later.
         held_from: The phase a PAUSED or FROZEN rollout goes back to.
         frozen_by: What froze a FROZEN rollout: "suspicion" or "brake".
         weight_bp: The canary's weight now; 10,000 once promoted.
@@ -99,6 +104,7 @@ class Rollout:
     phase: Phase
     phase_since: datetime
     phase_deadline: datetime | None
+    decide_by: datetime
     held_from: Phase | None = None
     frozen_by: str | None = None
     weight_bp: int = 0
@@ -120,8 +126,26 @@ def begin(
     Args:
         reference: Stable's tally of the time before `now`; may be empty, see `Evidence.begin`.
         now: Database time, with a time zone.
+
+    Raises:
+        InvalidInput: The policy has a value that cannot be, or both arms are the same version.
     """
-    raise NotImplementedError
+    if stable == canary:
+        raise InvalidInput("/canary", f"{canary!r} is stable already")
+    check_policy(policy)
+    return Rollout(
+        id=rollout_id,
+        model=model,
+        stable=stable,
+        canary=canary,
+        policy=policy,
+        evidence=Evidence.begin(stable, canary, policy, reference, int(now.timestamp())),
+        started_at=now,
+        phase=Phase.PENDING,
+        phase_since=now,
+        phase_deadline=now + PENDING_FOR,
+        decide_by=now + timedelta(seconds=policy.deadline_s),
+    )
 
 
 # Events: what happened, in the past tense.

@@ -1,0 +1,225 @@
+"""One limit each: what errors, timeouts, latency and the split say about the canary.
+
+Rule: evidence of harm and evidence of no harm are different tests; no evidence of harm is
+never read as evidence of no harm.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import log
+
+from app.domain import sentences
+from app.domain.estimates import (
+    DRAWN,
+    ENDED,
+    ERRORS,
+    JUDGED,
+    TIMED,
+    TIMEOUTS,
+    Count,
+    Epochs,
+    Rates,
+    drawn_by_coin,
+    outcomes,
+    rates,
+)
+from app.domain.evidence import (
+    BETTER,
+    least_ratio,
+    log_e_dirichlet,
+    log_e_full,
+    log_e_tilt,
+    log_weighted_mean,
+)
+from app.domain.finding import Finding, Verdict
+from app.domain.ledger import EpochCounts, Evidence
+from app.domain.policy import Metric, Policy
+from app.domain.routing import FULL_BP
+from app.domain.score import (
+    Score,
+    ScoreEpoch,
+    best_rho,
+    binary,
+    excess_bound,
+    log_e_not_worse,
+    scale_not_worse,
+    score,
+)
+
+SPLIT = "split"
+# How alpha_rollback is shared, renormalised over the metrics a policy names.
+SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
+SPLIT_LIMIT = 1_000.0
+_SPLIT_CONCENTRATIONS = (100.0, 1_000.0)
+# Fewer canary answers than this are called too few to say anything.
+MIN_ANSWERS = 50
+LEAST_WEIGHT = 1 / FULL_BP
+
+
+def shares(policy: Policy) -> Mapping[Metric, float]:
+    """The weights pi of the policy's metrics in the average of e-values; they sum to 1."""
+    total = sum(SHARES[metric] for metric in policy.metrics)
+    return {metric: SHARES[metric] / total for metric in policy.metrics}
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How P2 is set up for one rollout; fixed by the policy and the reference.
+
+    Attributes:
+        delta: Absolute excess of bad answers that counts as worse.
+        rho, scale: Tuning constant and scale of the mixture.
+    """
+
+    delta: float
+    rho: float
+    scale: float
+
+
+def error_margin(evidence: Evidence, policy: Policy) -> Margin:
+    """The margin of errors: the greater of a share of the reference and a floor."""
+    reference = evidence.error_reference
+    delta = max(policy.error_margin * reference, policy.error_margin_floor)
+    # About the variance V at which a canary as good as stable is proven so.
+    variance = max(1.0, 10.0 * (reference / delta) ** 2)
+    scale = scale_not_worse(reference, LEAST_WEIGHT, policy.max_weight_bp / FULL_BP)
+    return Margin(delta, best_rho(variance, 2.0 * policy.alpha_promotion), scale)
+
+
+def error_score(evidence: Evidence) -> Score:
+    """The score process of bad answers, errors and timeouts together."""
+    epochs = (
+        ScoreEpoch(
+            weight_bp / FULL_BP,
+            binary(epoch.canary.judged, epoch.canary.bad),
+            binary(epoch.stable.judged, epoch.stable.bad),
+            _answered(epoch),
+        )
+        for weight_bp, epoch in drawn_by_coin(evidence).items()
+    )
+    return score(epochs, evidence.error_reference)
+
+
+def _answered(epoch: EpochCounts) -> float:
+    """Draws of both arms, scaled down to the arm that answered the smaller share of its own.
+
+    A canary whose answers never arrive is so never proven good by stable's alone.
+    """
+    arms = (epoch.canary, epoch.stable)
+    share = min((arm.judged / arm.drawn for arm in arms if arm.drawn), default=0.0)
+    return share * sum(arm.drawn for arm in arms)
+
+
+def error_excess_bound(evidence: Evidence, policy: Policy) -> float:
+    """U_t: at most this much of the canary's answers are bad beyond stable's rate, at any time."""
+    margin = error_margin(evidence, policy)
+    return max(0.0, excess_bound(error_score(evidence), policy.alpha_promotion, margin.rho, margin.scale))
+
+
+def judge_errors(evidence: Evidence, policy: Policy) -> Finding:
+    """Wrong or missing answers: turned back by P1, promoted by P2 on errors and timeouts."""
+    margin = error_margin(evidence, policy)
+    not_worse = log_e_not_worse(error_score(evidence), margin.delta, margin.rho, margin.scale)
+    return _judge_rate(evidence, policy, Metric.ERRORS, ERRORS, not_worse)
+
+
+def judge_timeouts(evidence: Evidence, policy: Policy) -> Finding:
+    """Answers that did not come in time: turned back by P1; errors prove them not worse."""
+    return _judge_rate(evidence, policy, Metric.TIMEOUTS, TIMEOUTS, None)
+
+
+def _judge_rate(evidence: Evidence, policy: Policy, metric: Metric, bad: Count, not_worse: float | None) -> Finding:
+    epochs = drawn_by_coin(evidence)
+    tested = outcomes(epochs, bad, JUDGED)
+    worse = log_e_tilt(tested)
+    verdict = _verdict(policy, metric, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
+    seen = rates(epochs, bad, JUDGED)
+    least = None
+    if verdict in {Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE}:
+        least = least_ratio(tested, _log_limit(policy, metric))
+    sentence = sentences.of_rate(metric, evidence.canary, evidence.stable, verdict, seen, least, policy.alpha_rollback)
+    return Finding(metric, verdict, worse, not_worse, sentence, _numbers(seen, least))
+
+
+def judge_latency(evidence: Evidence, policy: Policy) -> Finding:
+    """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
+    if not evidence.thresholds:
+        sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
+        return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence)
+    epochs = drawn_by_coin(evidence)
+    slo = next(i for i, limit in enumerate(evidence.thresholds) if limit.level == policy.slo_quantile)
+    tested = [outcomes(epochs, _slow_beyond(i), TIMED) for i in range(len(evidence.thresholds))]
+    references = [1.0 - limit.level for limit in evidence.thresholds]
+    rest = 0.5 / (len(tested) - 1)
+    logs = [log_e_full(epoch, reference) for epoch, reference in zip(tested, references, strict=True)]
+    worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in enumerate(logs))
+    not_worse = log_e_full(tested[slo], references[slo], BETTER)
+    verdict = _verdict(policy, Metric.LATENCY, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
+    loudest = max(range(len(logs)), key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
+    seen = rates(epochs, _slow_beyond(loudest), TIMED)
+    sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
+    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen, None))
+
+
+def _slow_beyond(index: int) -> Count:
+    return lambda arm: arm.slow[index] if arm.slow else 0
+
+
+def judge_split(evidence: Evidence) -> Finding:
+    """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
+    epochs = drawn_by_coin(evidence)
+    log_e = log_weighted_mean(
+        (1.0 / (2 * len(_SPLIT_CONCENTRATIONS)), _log_e_split(epochs, of, concentration))
+        for of in (DRAWN, ENDED)
+        for concentration in _SPLIT_CONCENTRATIONS
+    )
+    drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
+    verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
+    if log_e >= log(SPLIT_LIMIT):
+        verdict = Verdict.INVALID
+    promised = sum((e.canary.drawn + e.stable.drawn) * bp / FULL_BP for bp, e in epochs.items())
+    seen = sum(epoch.canary.drawn for epoch in epochs.values())
+    sentence = sentences.of_split(evidence.canary, seen, promised, valid=verdict is not Verdict.INVALID)
+    return Finding(SPLIT, verdict, log_e, None, sentence, {"canary_drawn": seen, "canary_promised": promised})
+
+
+def _log_e_split(epochs: Epochs, of: Count, concentration: float) -> float:
+    return sum(
+        log_e_dirichlet(
+            (of(epoch.canary), of(epoch.stable)),
+            (weight_bp / FULL_BP, 1.0 - weight_bp / FULL_BP),
+            concentration,
+        )
+        for weight_bp, epoch in epochs.items()
+    )
+
+
+JUDGES: Mapping[Metric, Callable[[Evidence, Policy], Finding]] = {
+    Metric.ERRORS: judge_errors,
+    Metric.TIMEOUTS: judge_timeouts,
+    Metric.LATENCY: judge_latency,
+}
+
+_WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
+
+
+def _log_limit(policy: Policy, metric: Metric) -> float:
+    """What the metric needs to turn the canary back on its own."""
+    return log(1.0 / (policy.alpha_rollback * shares(policy)[metric]))
+
+
+def _verdict(policy: Policy, metric: Metric, worse: float, not_worse: float | None, answers: int) -> Verdict:
+    if worse >= _log_limit(policy, metric):
+        return Verdict.REGRESSED
+    if worse >= log(policy.freeze_at):
+        return Verdict.INCONCLUSIVE_WORSE
+    if not answers:
+        return Verdict.NO_EVENTS
+    if not_worse is not None and not_worse >= log(1.0 / policy.alpha_promotion) and worse < log(policy.thaw_below):
+        return Verdict.HEALTHY
+    return Verdict.INSUFFICIENT_DATA if answers < MIN_ANSWERS else Verdict.INCONCLUSIVE_HEALTHY
+
+
+def _numbers(seen: Rates | None, least: float | None) -> Mapping[str, float]:
+    numbers = {} if seen is None else {"canary_rate": seen.canary, "stable_rate": seen.stable, "extra": seen.extra}
+    return numbers if least is None else {**numbers, "least_ratio": least}

@@ -1,0 +1,155 @@
+"""Moving a rollout: each function makes one transition, with its deadline, effects and sentence."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.domain import decisions
+from app.domain.decisions import account, span_text, weight_text
+from app.domain.finding import Assessment
+from app.domain.planner import rung_below, rungs
+from app.domain.rollout import (
+    TERMINAL,
+    Action,
+    Effect,
+    MakeStable,
+    OnDeadline,
+    Phase,
+    Resolution,
+    Rollout,
+    ShiftWeight,
+    Transition,
+)
+from app.domain.routing import FULL_BP
+
+# A canary that does not answer its probe for so long after the warm-up never will.
+READY_WITHIN_S = 600.0
+
+OPERATOR, BRAKE, DEADLINE, SPLIT, POLICY = "operator", "brake", "deadline", "split", "policy"
+SUSPICION = "suspicion"
+
+
+def enter(rollout: Rollout, phase: Phase, now: datetime) -> Rollout:
+    """The rollout in another phase, with the deadline the phase has."""
+    return replace(
+        rollout,
+        phase=phase,
+        phase_since=now,
+        phase_deadline=_deadline(rollout, phase, now),
+        held_from=rollout.held_from if phase in {Phase.PAUSED, Phase.FROZEN} else None,
+        frozen_by=rollout.frozen_by if phase is Phase.FROZEN else None,
+    )
+
+
+def _deadline(rollout: Rollout, phase: Phase, now: datetime) -> datetime | None:
+    """Every phase that is not terminal ends some day; what happens then is in `at_deadline`."""
+    policy = rollout.policy
+    hold = now + timedelta(seconds=policy.hold_s)
+    if phase in TERMINAL:
+        return None
+    if phase is Phase.WARMING:
+        return now + timedelta(seconds=policy.warmup_s + READY_WITHIN_S)
+    if phase in {Phase.RAMPING, Phase.BAKING}:
+        return rollout.decide_by
+    if phase is Phase.FROZEN and rollout.decide_by > now:
+        return min(hold, rollout.decide_by)
+    return hold
+
+
+def at_deadline(rollout: Rollout, now: datetime, seen: Assessment | None = None) -> Transition:
+    """The stated outcome of each phase's deadline."""
+    if rollout.phase is Phase.PENDING:
+        sentence = f"Dropped the rollout of {rollout.canary}: nobody started it."
+        return end(rollout, Phase.ABORTED, now, Resolution(Action.ABORT, DEADLINE, sentence))
+    spent = span_text((now - rollout.phase_since).total_seconds())
+    if rollout.phase is Phase.WARMING:
+        return roll_back(
+            rollout, now, DEADLINE, f"Turned {rollout.canary} back: it was not ready within {spent}.", seen
+        )
+    if rollout.phase in {Phase.EXPIRED, Phase.INVALID}:
+        why = f"Turned {rollout.canary} back: {rollout.phase} for {spent} and nobody decided."
+        return roll_back(rollout, now, DEADLINE, why, seen)
+    if rollout.policy.on_deadline is OnDeadline.ROLL_BACK:
+        why = f"Turned {rollout.canary} back: not proven when its time was over."
+        return roll_back(rollout, now, DEADLINE, why, seen)
+    sentence = (
+        f"The time for {rollout.canary} is over and it is not proven: "
+        f"it stays at {weight_text(rollout.weight_bp)} until somebody decides."
+    )
+    expired = enter(rollout, Phase.EXPIRED, now)
+    return Transition(expired, (), Resolution(Action.EXPIRE, DEADLINE, sentence, account(rollout, seen)))
+
+
+def end(rollout: Rollout, phase: Phase, now: datetime, resolution: Resolution) -> Transition:
+    """Into ROLLED_BACK or ABORTED: all traffic back to stable."""
+    effects: tuple[Effect, ...] = (ShiftWeight(0),)
+    if rollout.phase is Phase.PROMOTED:
+        effects = (MakeStable(rollout.stable),)
+    return Transition(replace(enter(rollout, phase, now), weight_bp=0), effects, resolution)
+
+
+def roll_back(
+    rollout: Rollout, now: datetime, trigger: str, sentence: str, seen: Assessment | None = None
+) -> Transition:
+    """Turn the canary back."""
+    resolution = Resolution(Action.ROLL_BACK, trigger, sentence, account(rollout, seen))
+    return end(rollout, Phase.ROLLED_BACK, now, resolution)
+
+
+def promote(rollout: Rollout, now: datetime, trigger: str, sentence: str, seen: Assessment | None = None) -> Transition:
+    """Make the canary stable."""
+    resolution = Resolution(Action.PROMOTE, trigger, sentence, account(rollout, seen))
+    promoted = replace(enter(rollout, Phase.PROMOTED, now), weight_bp=FULL_BP)
+    return Transition(promoted, (MakeStable(rollout.canary),), resolution)
+
+
+def invalidate(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
+    """Stop trusting the evidence; without it nothing guards the canary, so it gets no traffic."""
+    finding = next(finding for finding in seen.findings if finding.metric == SPLIT)
+    sentence = f"Stopped judging {rollout.canary}: {finding.sentence}"
+    resolution = Resolution(Action.INVALIDATE, SPLIT, sentence, account(rollout, seen))
+    return Transition(replace(enter(rollout, Phase.INVALID, now), weight_bp=0), (ShiftWeight(0),), resolution)
+
+
+def freeze(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
+    """Suspicion: one rung down and stay there; the evidence goes on growing."""
+    weight_bp = rung_below(rollout.weight_bp, rollout.policy.max_weight_bp)
+    sentence = decisions.frozen(rollout, seen, weight_bp)
+    resolution = Resolution(Action.FREEZE, seen.trigger, sentence, account(rollout, seen))
+    return _held(rollout, now, SUSPICION, weight_bp, resolution)
+
+
+def freeze_for_brake(rollout: Rollout, now: datetime) -> Transition:
+    """A replica refuses the canary: the lowest weight until it does no more."""
+    weight_bp = min(rollout.weight_bp, rungs(rollout.policy.max_weight_bp)[0])
+    sentence = f"Holding {rollout.canary} at {weight_text(weight_bp)}: a replica cannot reach it."
+    resolution = Resolution(Action.FREEZE, BRAKE, sentence, account(rollout))
+    return _held(replace(rollout, brake_open_since=now), now, BRAKE, weight_bp, resolution)
+
+
+def _held(rollout: Rollout, now: datetime, frozen_by: str, weight_bp: int, resolution: Resolution) -> Transition:
+    back_to = rollout.phase if rollout.phase in {Phase.PAUSED, Phase.EXPIRED} else Phase.RAMPING
+    held = replace(rollout, held_from=back_to, frozen_by=frozen_by)
+    frozen = replace(enter(held, Phase.FROZEN, now), weight_bp=weight_bp)
+    return Transition(frozen, _shift(rollout, weight_bp), resolution)
+
+
+def thaw(rollout: Rollout, now: datetime, trigger: str, why: str) -> Transition:
+    """Go on from where the freeze came, at the weight it has."""
+    phase = rollout.held_from or Phase.RAMPING
+    sentence = f"{rollout.canary} goes on: {why}."
+    resolution = Resolution(Action.THAW, trigger, sentence, account(rollout))
+    return Transition(enter(rollout, phase, now), (), resolution)
+
+
+def shift(rollout: Rollout, now: datetime, weight_bp: int, sentence: str, seen: Assessment) -> Transition:
+    """Another weight on the ladder; at the highest the rollout bakes."""
+    highest = weight_bp >= rollout.policy.max_weight_bp
+    phase = Phase.BAKING if highest else Phase.RAMPING
+    moved = rollout if phase is rollout.phase else enter(rollout, phase, now)
+    action = Action.ADVANCE if weight_bp > rollout.weight_bp else Action.STEP_DOWN
+    resolution = Resolution(action, POLICY, sentence, account(rollout, seen))
+    return Transition(replace(moved, weight_bp=weight_bp), _shift(rollout, weight_bp), resolution)
+
+
+def _shift(rollout: Rollout, weight_bp: int) -> tuple[Effect, ...]:
+    return () if weight_bp == rollout.weight_bp else (ShiftWeight(weight_bp),)

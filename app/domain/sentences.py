@@ -1,0 +1,75 @@
+"""What people read: one plain sentence for each finding and each decision.
+
+Rule: rates are compared within the same weight epochs, never pooled; the bound printed beside
+a verdict is the inversion of the test that gave it; no sentence says "probability that".
+"""
+
+from app.domain.estimates import Rates
+from app.domain.finding import Verdict
+from app.domain.histogram import edge_us
+from app.domain.ledger import Evidence, Threshold
+from app.domain.policy import Metric
+
+NO_THRESHOLDS = "Latency is not judged yet: {stable} has given too few answers to know what is slow."
+_NOUNS = {Metric.ERRORS: "Error rate", Metric.TIMEOUTS: "Timeout rate"}
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1]: 0.021 is "2.10 %", 0.5 is "50.0 %", 0.0004 is "0.04 %"."""
+    hundredths = share * 100.0
+    if hundredths >= 10.0:
+        return f"{hundredths:.1f} %"
+    return f"{hundredths:.2f} %" if hundredths >= 0.1 else f"{hundredths:.2g} %"
+
+
+def milliseconds(us: float) -> str:
+    """A time in microseconds, three significant digits."""
+    return f"{us / 1_000.0:.3g} ms"
+
+
+def of_rate(
+    metric: str,
+    canary: str,
+    stable: str,
+    verdict: Verdict,
+    seen: Rates | None,
+    least: float | None,
+    alpha: float,
+) -> str:
+    """Errors or timeouts: both rates, how far apart, and how sure."""
+    noun = _NOUNS[Metric(metric)]
+    if seen is None:
+        return f"{noun}: {canary} has given no answers yet."
+    sentence = f"{noun} {percent(seen.canary)} for {canary}, {percent(seen.stable)} for {stable} at the same weights"
+    if least is not None and least > 1.0:
+        sure = f"{(1.0 - alpha) * 100:g} %"
+        sentence += f"; with {sure} confidence at any time, {canary} fails at least {least:.2f} times as often"
+    return f"{sentence}{_CLOSINGS[verdict]}."
+
+
+_CLOSINGS = {
+    Verdict.HEALTHY: ": proven not worse",
+    Verdict.REGRESSED: ": proven worse",
+    Verdict.INCONCLUSIVE_HEALTHY: ": nothing suspicious, not proven yet",
+    Verdict.INCONCLUSIVE_WORSE: ": suspicious, not proven",
+    Verdict.INSUFFICIENT_DATA: ": too few answers to tell",
+    Verdict.NO_EVENTS: ": no answers yet",
+    Verdict.INVALID: ": not to be trusted",
+}
+
+
+def of_latency(evidence: Evidence, limit: Threshold, verdict: Verdict, seen: Rates | None) -> str:
+    """Slow answers of both arms, each beyond its own threshold."""
+    if seen is None:
+        return f"Latency: {evidence.canary} has given no answers yet."
+    return (
+        f"{percent(seen.canary)} of {evidence.canary}'s answers took over {milliseconds(edge_us(limit.canary_bin))}, "
+        f"{percent(seen.stable)} of {evidence.stable}'s over {milliseconds(edge_us(limit.stable_bin))} "
+        f"(its {limit.level * 100:g}th percentile){_CLOSINGS[verdict]}."
+    )
+
+
+def of_split(canary: str, seen: int, promised: float, *, valid: bool) -> str:
+    """Whether the coin was fair."""
+    ending = "as the weights promised" if valid else "which the weights cannot explain: the comparison is void"
+    return f"{canary} was drawn {seen:,} times where {promised:,.0f} were expected, {ending}."
