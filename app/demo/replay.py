@@ -8,6 +8,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import time
 from typing import cast
 
 import httptools
@@ -16,6 +17,8 @@ import orjson
 BEAT_S = 0.004
 MAX_CONNECTIONS = 256
 GATEWAY = "gateway"
+UPSTREAM = "upstream"
+TRANSPORT = "transport"
 NO_VERSION = ""
 
 
@@ -39,13 +42,15 @@ class Answer:
 
 @dataclass(slots=True)
 class Counts:
-    """Everything the client saw; `slow` and latencies are the reader's to judge.
+    """Everything the client saw.
 
     Attributes:
-        bad: Answers of 500 and above that a model server gave, by version.
+        answers: Whole answers of any status.
+        served: Whole answers by the version the gateway names.
+        bad: Answers of 500 and above that are a model server's fault, by version.
         mislabelled: Answers whose model server names another version than the gateway.
-        last_at: When a version was last heard of, in loop time.
-        seconds: Latencies of complete answers, by version.
+        at: When each whole answer came, in Unix seconds, by version and in order.
+        seconds: How long each whole answer took, by version and in the same order.
     """
 
     sent: int = 0
@@ -55,7 +60,7 @@ class Counts:
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     mislabelled: int = 0
-    last_at: dict[str, float] = field(default_factory=dict)
+    at: dict[str, "array[float]"] = field(default_factory=dict)
     seconds: dict[str, "array[float]"] = field(default_factory=dict)
 
     def add(self, answer: Answer, now: float) -> None:
@@ -68,16 +73,16 @@ class Counts:
         if answer.version == NO_VERSION:
             return
         self.served[answer.version] += 1
-        self.last_at[answer.version] = now
+        self.at.setdefault(answer.version, array("d")).append(now)
         self.seconds.setdefault(answer.version, array("f")).append(answer.seconds)
-        if answer.fault is None and answer.status >= 500:
+        if answer.status >= 500 and answer.fault in {None, UPSTREAM}:
             self.bad[answer.version] += 1
         self.mislabelled += answer.server not in {NO_VERSION, answer.version}
 
     @property
     def failed_by_gateway(self) -> int:
-        """Requests that got no answer of a model server although one could have given it."""
-        return self.faults["transport"] + self.faults[GATEWAY]
+        """Requests without an answer for which no model server can be blamed: all of them are valid."""
+        return self.faults.total() - self.faults[UPSTREAM]
 
 
 class Connection(asyncio.Protocol):
@@ -149,7 +154,7 @@ class Connection(asyncio.Protocol):
         keep = self._parser.should_keep_alive()
         self._sent_at = None
         self._begin()
-        self._client.answered(answer, now)
+        self._client.answered(answer)
         if keep:
             self._client.idle(self)
         else:
@@ -159,9 +164,9 @@ class Connection(asyncio.Protocol):
         if self._sent_at is None:
             return
         now = self._clock()
-        answer = Answer(0, NO_VERSION, NO_VERSION, "transport", now - self._sent_at)
+        answer = Answer(0, NO_VERSION, NO_VERSION, TRANSPORT, now - self._sent_at)
         self._sent_at = None
-        self._client.answered(answer, now)
+        self._client.answered(answer)
 
 
 def _fault(problem: bytes) -> str:
@@ -175,14 +180,19 @@ def _fault(problem: bytes) -> str:
 
 
 class Replay:
-    """Sends requests at a rate until told to stop, then waits for the answers under way."""
+    """Sends requests at a rate until told to stop, then waits for the answers under way.
+
+    Attributes:
+        finished: Set when there are no more requests to send.
+    """
 
     def __init__(self, host: str, port: int, requests: Iterator[bytes], per_second: float) -> None:
         loop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = loop.time
         self.counts = Counts()
-        self.started_at = self.clock()
-        self.stopped_at: float | None = None
+        self.finished = asyncio.Event()
+        self._started_at = self.clock()
+        self._stopped_at: float | None = None
         self._address = (host, port)
         self._requests = requests
         self._per_second = per_second
@@ -198,21 +208,34 @@ class Replay:
         return self.counts.sent - sum(self.counts.statuses.values())
 
     def start(self) -> None:
-        self.started_at = self.clock()
+        self._started_at = self.clock()
         self._beat()
+
+    @property
+    def seconds(self) -> float:
+        """From the first request to now, or to the last answer once stopped."""
+        return (self._stopped_at or self.clock()) - self._started_at
 
     async def stop(self, patience_s: float = 35.0) -> None:
         """Send nothing more, wait for every answer, close. What is still missing then has failed."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel()
         give_up = self.clock() + patience_s
         while (self._waiting or self.in_flight) and self.clock() < give_up:  # noqa: ASYNC110 -- two counters, not one event
             await asyncio.sleep(BEAT_S)
-        self.stopped_at = self.clock()
+        self._stopped_at = self.clock()
+        await asyncio.gather(*self._opening)
+        self.abandon()
+        await asyncio.sleep(BEAT_S)
+
+    def abandon(self) -> None:
+        """Send nothing more and hang up at once."""
+        self._cancel()
         for connection in list(self._connections):
             connection.close()
-        await asyncio.gather(*self._opening)
-        await asyncio.sleep(BEAT_S)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def idle(self, connection: Connection) -> None:
         if self._waiting:
@@ -225,15 +248,19 @@ class Replay:
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def answered(self, answer: Answer, now: float) -> None:
-        self.counts.add(answer, now)
+    def answered(self, answer: Answer) -> None:
+        self.counts.add(answer, time())
 
     def _beat(self) -> None:
         """Send what the schedule says is due by now."""
-        due = int((self.clock() - self.started_at) * self._per_second)
+        due = int((self.clock() - self._started_at) * self._per_second)
         while self._due < due and len(self._waiting) < MAX_CONNECTIONS:
+            request = next(self._requests, None)
+            if request is None:
+                self.finished.set()
+                return
             self._due += 1
-            self._arrive(next(self._requests))
+            self._arrive(request)
         self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _arrive(self, request: bytes) -> None:
@@ -264,4 +291,4 @@ class Replay:
         if self._waiting:
             self._waiting.popleft()
             self.counts.sent += 1
-            self.counts.add(Answer(0, NO_VERSION, NO_VERSION, "transport", 0.0), self.clock())
+            self.answered(Answer(0, NO_VERSION, NO_VERSION, TRANSPORT, 0.0))

@@ -1,0 +1,47 @@
+"""What can go wrong on request while the story plays."""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from time import monotonic
+
+from app.demo.replay import Replay
+from app.store.embedded import EmbeddedPostgres
+
+DOWN_S = 10.0
+CANARY_ANSWERS = 20
+LOOK_S = 0.1
+
+
+class Fault(StrEnum):
+    """What the demo can break."""
+
+    POSTGRES = "postgres"  # stopped as a crash would, for 10 s
+
+
+class Outage:
+    """Postgres dies while a canary has traffic, and comes back.
+
+    Attributes:
+        down_s: How long it was really down, None until it is back.
+        answers, failed: What the client got meanwhile.
+    """
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self._postgres = postgres
+        self.down_s: float | None = None
+        self.answers = 0
+        self.failed = 0
+
+    async def happen(self, replay: Replay, canary_answers: Callable[[], int]) -> None:
+        """Wait until the canary has some answers, stop Postgres, start it again."""
+        while canary_answers() < CANARY_ANSWERS:  # noqa: ASYNC110 -- a count, not an event
+            await asyncio.sleep(LOOK_S)
+        answers, failed = replay.counts.answers, replay.counts.failed_by_gateway
+        since = monotonic()
+        await asyncio.to_thread(self._postgres.stop_immediately)
+        await asyncio.sleep(DOWN_S)
+        self.answers = replay.counts.answers - answers
+        self.failed = replay.counts.failed_by_gateway - failed
+        await asyncio.to_thread(self._postgres.start)
+        self.down_s = monotonic() - since

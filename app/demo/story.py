@@ -1,0 +1,207 @@
+"""The story: four versions meet real traffic; the gateway decides, and every figure is measured.
+
+Rule: a chapter says what should happen and never makes it happen; only the operator of the last one acts.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from time import time
+from typing import Any, Protocol
+
+import httpx
+import numpy as np
+
+from app.demo.admin_api import AdminApi, NotNow
+from app.demo.fault import Outage
+from app.demo.flights import MODEL, Flight, request
+from app.demo.replay import NO_VERSION, Answer, Counts, Replay
+from app.demo.stage import Stage
+
+PER_SECOND = 1_000.0
+BEFORE_S = 2.0
+LOOK_S = 0.25
+SERVED_WITHIN_S = 15.0
+CHAPTER_MAX_S = 75.0
+SETTLE_S = 1.0
+OPERATOR_AFTER = 50
+# Everything but the warm-up is the gateway's default: these servers are warm when they say they are ready.
+POLICY = {"warmup_s": 2.0}
+ENDS = {"promoted": "promote", "rolled_back": "roll_back"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One rollout.
+
+    Attributes:
+        triggers: What may have decided it.
+        operated: A person turns it back, once it has answered some requests.
+    """
+
+    version: str
+    what: str
+    phase: str
+    triggers: frozenset[str]
+    operated: bool = False
+
+
+CHAPTERS = (
+    Chapter("v2", "looks at carrier, airport, weekday, weather and age", "promoted", frozenset({"evidence"})),
+    Chapter("v3", "fails where the plane's build year is missing", "rolled_back", frozenset({"errors"})),
+    Chapter("v4", "answers right, but slowly", "rolled_back", frozenset({"latency"})),
+    Chapter("v5", "is fine, but its owner changes his mind", "rolled_back", frozenset({"operator"}), operated=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a rollout ended.
+
+    Attributes:
+        canary_requests: Requests the version answered before the decision took effect.
+        bad_answers: Of those, the slow ones if latency decided, otherwise the failed ones.
+        seconds: From the start of the rollout to the decision.
+    """
+
+    version: str
+    phase: str
+    trigger: str
+    canary_requests: int
+    bad_answers: int
+    seconds: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is to see at one instant; `rollout` and `route` are the admin API's documents."""
+
+    flight: Flight
+    counts: Counts
+    seconds: float
+    rollout: Any
+    route: Any
+
+
+class Audience(Protocol):
+    """Who follows the story while it plays."""
+
+    def hear(self, sentence: str) -> None: ...
+
+    def see(self, scene: Scene) -> None: ...
+
+
+class Player:
+    """Plays the chapters on a stage, one after the other, under steady traffic."""
+
+    def __init__(self, stage: Stage, api: AdminApi, flights: Sequence[Flight], audience: Audience) -> None:
+        self._stage = stage
+        self._api = api
+        self._flights = flights
+        self._audience = audience
+        self.replay = Replay("127.0.0.1", stage.inference_port, self._requests(), PER_SECOND)
+
+    def _requests(self) -> Iterator[bytes]:
+        """April to June, and again from April should the story last longer."""
+        host = f"127.0.0.1:{self._stage.inference_port}"
+        while True:
+            yield from (request(flight, host) for flight in self._flights)
+
+    async def play(self, outage: Outage | None) -> list[Ended]:
+        """All chapters; stops at the first that did not end as it should."""
+        await self._until_served()
+        self.replay.start()
+        await asyncio.sleep(BEFORE_S)
+        ended: list[Ended] = []
+        for chapter in CHAPTERS:
+            self._audience.hear(f"{chapter.version} {chapter.what}.")
+            ended.append(await self._chapter(chapter, outage if chapter is CHAPTERS[0] else None))
+            self._audience.hear(ended[-1].sentence)
+            if ended[-1].phase != chapter.phase:
+                break
+        return ended
+
+    async def _until_served(self) -> None:
+        """The data plane has taken up the route; what it takes to see that counts as traffic too."""
+        url = f"http://127.0.0.1:{self._stage.inference_port}/v2/models/{MODEL}/ready"
+        async with httpx.AsyncClient() as client, asyncio.timeout(SERVED_WITHIN_S):
+            while "x-turnback-version" not in (answer := await client.get(url)).headers:  # noqa: ASYNC110 -- another process
+                await asyncio.sleep(LOOK_S)
+        server = answer.headers.get("x-model-version", NO_VERSION)
+        version = answer.headers["x-turnback-version"]
+        seconds = answer.elapsed.total_seconds()
+        self.replay.counts.add(Answer(answer.status_code, version, server, None, seconds), time())
+
+    async def _chapter(self, chapter: Chapter, outage: Outage | None) -> Ended:
+        wanted = {"canary": chapter.version, "policy": POLICY, "reason": f"{chapter.version} {chapter.what}"}
+        rollout = await self._api.post(f"models/{MODEL}/rollouts", wanted)
+        async with asyncio.TaskGroup() as tasks:
+            if outage is not None:
+                tasks.create_task(outage.happen(self.replay, lambda: self.replay.counts.served[chapter.version]))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHAPTER_MAX_S):
+                    await self._until_it_ends(chapter, rollout["id"])
+        if chapter.phase == "rolled_back":
+            await asyncio.sleep(SETTLE_S)
+        return await self._ended(chapter, rollout["id"])
+
+    async def _until_it_ends(self, chapter: Chapter, rollout_id: str) -> None:
+        while True:
+            with suppress(NotNow):
+                rollout = await self._look(rollout_id)
+                if rollout["phase"] in {*ENDS, "aborted", "invalid", "expired"}:
+                    return
+                if chapter.operated and self.replay.counts.served[chapter.version] >= OPERATOR_AFTER:
+                    await self._api.post(f"rollouts/{rollout_id}:rollback", {"reason": "the owner changed his mind"})
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self, rollout_id: str) -> Any:  # noqa: ANN401 -- a document, as the schema says
+        self._stage.check()
+        rollout = await self._api.get(f"rollouts/{rollout_id}")
+        route = await self._api.get(f"models/{MODEL}/route")
+        self._audience.see(self._scene(rollout, route))
+        return rollout
+
+    def _scene(self, rollout: Any, route: Any) -> Scene:  # noqa: ANN401 -- documents, as the schema says
+        counts = self.replay.counts
+        flight = self._flights[counts.sent % len(self._flights)]
+        return Scene(flight, counts, self.replay.seconds, rollout, route)
+
+    async def _ended(self, chapter: Chapter, rollout_id: str) -> Ended:
+        rollout = await self._api.get(f"rollouts/{rollout_id}")
+        decisions = (await self._api.get("decisions", model=MODEL, limit="50"))["items"]
+        action = ENDS.get(rollout["phase"])
+        own = [decision for decision in decisions if decision["rollout_id"] == rollout_id]
+        decision = next((one for one in own if one["action"] == action), own[0])
+        at = datetime.fromisoformat(decision["at"]).timestamp()
+        # What a promoted version answers later, it answers as stable.
+        until = at if rollout["phase"] == "promoted" else None
+        return Ended(
+            version=chapter.version,
+            phase=rollout["phase"],
+            trigger=decision["trigger"],
+            canary_requests=_answered(self.replay.counts, chapter.version, until),
+            bad_answers=_bad(self.replay.counts, rollout, decision["trigger"]),
+            seconds=round(at - datetime.fromisoformat(rollout["started_at"]).timestamp(), 2),
+            sentence=decision["sentence"],
+        )
+
+
+def _answered(counts: Counts, version: str, until: float | None) -> int:
+    times = counts.at.get(version, ())
+    return len(times) if until is None else bisect_right(times, until)
+
+
+def _bad(counts: Counts, rollout: Any, trigger: str) -> int:  # noqa: ANN401 -- a document, as the schema says
+    canary, policy = rollout["canary"], rollout["policy"]
+    stable_seconds = counts.seconds.get(rollout["stable"])
+    if trigger != "latency" or not stable_seconds:
+        return counts.bad[canary]
+    # The guardrail's own rule, applied to what the client measured.
+    usual = float(np.quantile(stable_seconds, policy["slo_quantile"]))
+    limit = usual * (1 + policy["latency_margin"]) + policy["latency_floor_ms"] / 1_000
+    return sum(seconds > limit for seconds in counts.seconds.get(canary, ()))
