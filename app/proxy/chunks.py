@@ -1,0 +1,108 @@
+"""The chunked transfer coding, decoded strictly and encoded canonically (RFC 9112 §7.1).
+
+Rule: extensions and trailers are checked, then dropped; nothing of an upstream's or a client's
+chunk framing crosses, so both ends always see the same boundaries.
+"""
+
+import re
+from typing import Final
+
+_SIZE_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+    rb"(?:[ \t]*=[ \t]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e])*\"))?)*"
+)
+_TRAILER_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+MAX_SIZE_LINE: Final = 256
+MAX_TRAILER: Final = 8 * 1024
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+_SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+
+
+class MalformedChunk(Exception):
+    """The bytes are not the chunked coding."""
+
+
+class ChunkDecoder:
+    """Takes one body apart, however its bytes are cut.
+
+    Attributes:
+        done: Whether the last chunk and its trailers have been read.
+        rest: Bytes after the body's end; meaningful once done.
+    """
+
+    __slots__ = ("_held", "_left", "_state", "_trailer_bytes", "done", "rest")
+
+    def __init__(self) -> None:
+        self._state = _SIZE
+        self._left = 0
+        self._held = b""
+        self._trailer_bytes = 0
+        self.done = False
+        self.rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payload in these bytes. Raises: MalformedChunk."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        pieces: list[bytes] = []
+        position = 0
+        end = len(data)
+        while position < end and self._state != _DONE:
+            if self._state == _DATA:
+                taken = data[position : position + self._left]
+                pieces.append(taken)
+                position += len(taken)
+                self._left -= len(taken)
+                if not self._left:
+                    self._state = _DATA_END
+                continue
+            line_end = data.find(b"\r\n", position)
+            if line_end < 0:
+                self._hold(data[position:])
+                return pieces
+            self._line(data[position:line_end])
+            position = line_end + 2
+        if self._state == _DONE:
+            self.done = True
+            self.rest = data[position:]
+        return pieces
+
+    def _hold(self, line: bytes) -> None:
+        """Keep the beginning of a line, once it can still become a valid one."""
+        limit = {_SIZE: MAX_SIZE_LINE, _DATA_END: 1}.get(self._state, MAX_TRAILER)
+        if len(line) > limit or b"\n" in line or b"\r" in line[:-1] or (self._state == _DATA_END and line != b"\r"):
+            raise MalformedChunk
+        self._held = line
+
+    def _line(self, line: bytes) -> None:
+        if self._state == _DATA_END:
+            if line:
+                raise MalformedChunk
+            self._state = _SIZE
+        elif self._state == _SIZE:
+            self._size(line)
+        else:
+            self._trailer(line)
+
+    def _size(self, line: bytes) -> None:
+        match = _SIZE_LINE.fullmatch(line) if len(line) <= MAX_SIZE_LINE else None
+        if match is None:
+            raise MalformedChunk
+        self._left = int(match[1], 16)
+        self._state = _DATA if self._left else _TRAILERS
+
+    def _trailer(self, line: bytes) -> None:
+        self._trailer_bytes += len(line) + 2
+        if not line:
+            self._state = _DONE
+        elif self._trailer_bytes > MAX_TRAILER or not _TRAILER_LINE.fullmatch(line):
+            raise MalformedChunk
+
+
+def encode(pieces: list[bytes]) -> bytes:
+    """One canonical chunk of all pieces; empty when they hold nothing, for that would end the body."""
+    size = sum(map(len, pieces))
+    return b"%x\r\n%b\r\n" % (size, b"".join(pieces)) if size else b""

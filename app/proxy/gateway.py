@@ -1,0 +1,168 @@
+"""The data plane's public object: takes routing tables, gives a protocol class, tallies and brakes."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from app.domain.catalog import ModelName, VersionName
+from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
+from app.proxy.brake import OpenBrake
+from app.proxy.limits import DEFAULT_LIMITS, Limits
+from app.proxy.listener import ClientConnection
+from app.proxy.pools import Pool
+from app.proxy.recorder import Recorder
+from app.proxy.routes import Arm, CompiledRoute, CompiledTable
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+_SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
+
+
+class Gateway:
+    """Everything one process's data plane shares.
+
+    Attributes:
+        compiled: The routing table in force, ready for look-ups.
+        clients: Open client connections.
+        draining: Whether connections end with their present exchange.
+    """
+
+    __slots__ = (
+        "_pools",
+        "_prefix",
+        "_requests",
+        "_sweeper",
+        "clients",
+        "coin",
+        "compiled",
+        "draining",
+        "limits",
+        "monotonic",
+        "recorder",
+    )
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        coin: Callable[[], float] = _SECRETLY_SEEDED.random,
+        monotonic: Callable[[], float] = time.monotonic,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        """Start with an empty table.
+
+        Args:
+            clock: Unix seconds in database time.
+            coin: Uniform in [0, 1), one draw per call.
+            monotonic: Seconds for durations.
+            limits: Bounds on what is taken in.
+        """
+        self.coin = coin
+        self.monotonic = monotonic
+        self.limits = limits
+        self.recorder = Recorder(clock, monotonic)
+        self.compiled = CompiledTable(EMPTY_TABLE, {})
+        self.clients: set[ClientConnection] = set()
+        self.draining = False
+        self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._prefix = secrets.token_hex(6).encode() + b"-"
+        self._requests = 0
+
+    # ------------------------------------------------------------------ routing
+
+    @property
+    def table(self) -> RoutingTable:
+        """The routing table in force."""
+        return self.compiled.table
+
+    def swap(self, table: RoutingTable) -> None:
+        """Draw from this table from now on; exchanges already drawn go on as they were."""
+        before = self._pools
+        self._pools = {}
+        routes = {routed.model.name: self._compile(routed, before) for routed in table.models}
+        self.compiled = CompiledTable(table, routes)
+        for pool in before.values():
+            if self._pools.get((pool.version.model, pool.version.name)) is not pool:
+                pool.retire()
+
+    def _compile(self, routed: RoutedModel, before: dict[tuple[ModelName, VersionName], Pool]) -> CompiledRoute:
+        route = routed.route
+        arms: dict[VersionName, Arm] = {}
+        for version in routed.versions:
+            key = (version.model, version.name)
+            pool = before.get(key)
+            if pool is None or pool.version != version:
+                pool = Pool(version, self.limits)
+            pool.brake.arm(armed=version.name != route.stable)
+            self._pools[key] = pool
+            totals = self.recorder.totals(version.model, version.name)
+            arms[version.name] = Arm(version.model, route.generation, version.name, pool, totals)
+        return CompiledRoute(routed, arms)
+
+    def open_brakes(self) -> tuple[OpenBrake, ...]:
+        """Versions that this process sends nothing to."""
+        now = self.monotonic()
+        return tuple(
+            OpenBrake(model, version, now - pool.brake.opened_at)
+            for (model, version), pool in self._pools.items()
+            if pool.brake.is_open
+        )
+
+    # ------------------------------------------------------------------ connections
+
+    def protocol(
+        self,
+        config: "Config",
+        server_state: "ServerState",
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> ClientConnection:
+        """A protocol for one client connection; `http=gateway.protocol` in uvicorn's configuration."""
+        loop = _loop or asyncio.get_running_loop()
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
+        return ClientConnection(self, config, server_state, app_state, loop)
+
+    def new_request_id(self) -> bytes:
+        """Unique among all processes: a random prefix and a count."""
+        self._requests += 1
+        return b"%b%x" % (self._prefix, self._requests)
+
+    def tell_overhead(self, started: float) -> None:
+        """Count how long the gateway took from a request's last read to handing it on."""
+        overhead_us = (self.monotonic() - started) * 1e6
+        recorder = self.recorder
+        recorder.overhead[int(overhead_us).bit_length()] += 1
+        recorder.overhead_us += overhead_us
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The one timer: every deadline of every connection and exchange."""
+        self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
+        now = self.monotonic()
+        for client in list(self.clients):
+            client.sweep(now)
+        for pool in self._pools.values():
+            pool.sweep(now)
+
+    def drain(self) -> None:
+        """Stop keep-alive: idle connections close now, the others after their exchange."""
+        self.draining = True
+        for client in list(self.clients):
+            client.shutdown()
+
+    def close(self) -> None:
+        """Cut everything that is left and stop the timer."""
+        self.draining = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for client in list(self.clients):
+            client.cut()
+        for pool in self._pools.values():
+            pool.close()

@@ -1,0 +1,43 @@
+"""How much of anything the data plane takes from a client or an upstream before it says no."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the data plane; sizes in bytes, times in seconds.
+
+    Attributes:
+        head_bytes: Request line and header fields of one request.
+        fields: Header fields of one request.
+        url_bytes: The request target.
+        body_bytes: The body of one inference request.
+        own_body_bytes: The body of a request to the gateway's own paths.
+        held_bytes: Request body kept for a second attempt.
+        response_head_bytes: Status line and header fields of one response.
+        response_fields: Header fields of one response.
+        head_s: From the first byte of a request to the end of its head.
+        keep_alive_s: An idle client connection.
+        client_idle_s: A client that neither sends its body nor reads its answer.
+        linger_s: A client that still sends after its answer, before the connection is cut.
+        pool_idle_s: An idle upstream connection.
+        sweep_s: Between two looks at every deadline; the resolution of all times here.
+    """
+
+    head_bytes: int = 32 * 1024
+    fields: int = 100
+    url_bytes: int = 8 * 1024
+    body_bytes: int = 1024 * 1024 * 1024
+    own_body_bytes: int = 1024 * 1024
+    held_bytes: int = 64 * 1024
+    response_head_bytes: int = 64 * 1024
+    response_fields: int = 200
+    head_s: float = 5.0
+    keep_alive_s: float = 75.0
+    client_idle_s: float = 30.0
+    linger_s: float = 2.0
+    pool_idle_s: float = 55.0
+    sweep_s: float = 1.0
+
+
+DEFAULT_LIMITS = Limits()
