@@ -7,6 +7,7 @@ sentence, and docs/metrics.md has a heading for it.
 import logging
 import sys
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -109,7 +110,9 @@ REQUEST_DURATION = Family(
     ("model", "version"),
 )
 OVERHEAD = Family(
-    "turnback_overhead_seconds", Kind.HISTOGRAM, "Time the gateway itself added to an exchange.", ("model",)
+    "turnback_overhead_seconds",
+    Kind.HISTOGRAM,
+    "Time the gateway itself took between reading a request and handing it to the upstream's connection.",
 )
 INFLIGHT = Family("turnback_inflight_requests", Kind.GAUGE, "Exchanges under way.", ("model", "version"))
 RETRIES = Family(
@@ -122,7 +125,7 @@ WEIGHT = Family(
 OBSERVED = Family(
     "turnback_traffic_observed_ratio",
     Kind.GAUGE,
-    "Share of traffic a version got on this replica since the last scrape window began.",
+    "Share of the coins of about the last minute a version got on this replica.",
     ("model", "version"),
 )
 ROLLOUT_STATE = Family(
@@ -180,6 +183,20 @@ class Source(Protocol):
     """Whatever can say its figures at this instant; must not block."""
 
     def series(self) -> Iterable[Series]: ...
+
+
+class DecisionCount:
+    """Decisions this process made; people of all names count as one actor, to keep labels bounded."""
+
+    def __init__(self) -> None:
+        self._made: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, model: str, action: str, *, by_engine: bool) -> None:
+        self._made[model, action, "engine" if by_engine else "person"] += 1
+
+    def series(self) -> Iterator[Series]:
+        for labels, count in self._made.items():
+            yield Series(DECISIONS, labels, float(count))
 
 
 class Exposition(Collector):

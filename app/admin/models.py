@@ -87,7 +87,7 @@ async def read_route(model: InModel, tx: InTransaction, given: InServices) -> Ro
 
 @router.put("/{model}/route", tags=["routes"], summary="Set the weights by hand; not while a rollout runs")
 async def put_route(model: InModel, body: RouteBody, given: InServices, who: Actor) -> DecisionView:
-    return DecisionView.of(await set_weights(given.means, model, body.to_domain(), actor=who, reason=body.reason))
+    return given.told(await set_weights(given.means, model, body.to_domain(), actor=who, reason=body.reason))
 
 
 async def _route(tx: Transaction, model: ModelName) -> Route:

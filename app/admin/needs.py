@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Header, Query, Request
 
 from app.actions.means import ENGINE, Means
+from app.admin.views import DecisionView
 from app.domain.catalog import ModelName, Timeouts, VersionName, model_name, version_name
 from app.errors import InvalidInput, UnknownModel, UnknownVersion
 from app.store.database import Transaction
+from app.store.decisions import Decision
+from app.telemetry import DecisionCount
+
+log = structlog.get_logger()
 
 _ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 
@@ -26,11 +32,28 @@ class Services:
     Attributes:
         default_timeouts: Of versions that do not say their own.
         observed_window_s: Seconds observed shares are counted over.
+        decided: Counts what people decide here.
     """
 
     means: Means
     default_timeouts: Timeouts
     observed_window_s: int
+    decided: DecisionCount
+
+    def told(self, decision: Decision) -> DecisionView:
+        """Count, log and show a person's decision."""
+        self.decided.add(decision.model, decision.action, by_engine=False)
+        log.info(
+            "decision.made",
+            model=decision.model,
+            decision=decision.id,
+            action=decision.action,
+            actor=decision.actor,
+            reason=decision.reason,
+            sentence=decision.sentence,
+            generation=decision.generation_after,
+        )
+        return DecisionView.of(decision)
 
 
 def services(request: Request) -> Services:

@@ -43,7 +43,10 @@ async def post_rollout(
     model: InModel, body: RolloutBody, given: InServices, who: Actor, response: Response
 ) -> RolloutView:
     policy = body.policy.to_domain() if body.policy is not None else Policy()
-    rollout, _ = await start_rollout(given.means, model, body.canary_name(), policy, actor=who, reason=body.reason)
+    rollout, decision = await start_rollout(
+        given.means, model, body.canary_name(), policy, actor=who, reason=body.reason
+    )
+    given.told(decision)
     response.headers["location"] = f"/v1/rollouts/{rollout.id}"
     return RolloutView.of(rollout)
 
@@ -68,7 +71,7 @@ async def read_rollout(rollout_id: Id, tx: InTransaction) -> RolloutView:
 @router.post("/rollouts/{rollout_id}:{action}", summary="Pause, resume, promote, roll back or abort")
 async def post_order(rollout_id: Id, action: Order, body: ActionBody, given: InServices, who: Actor) -> DecisionView:
     decision = await order(given.means, _known(rollout_id), EVENTS[action], actor=who, reason=body.reason)
-    return DecisionView.of(decision)
+    return given.told(decision)
 
 
 def _known(text: str) -> RolloutId:

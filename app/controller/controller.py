@@ -1,0 +1,175 @@
+"""The loop of a control process: looks at every active rollout each tick, and keeps partitions ahead.
+
+Rule: one rollout's trouble never stops another's look, and without Postgres the loop only waits.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.actions.means import Means
+from app.controller.look import Look, Looker
+from app.domain.catalog import ModelName
+from app.domain.rollout import Phase, Rollout, RolloutId
+from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
+from app.store import catalog, partitions, rollouts
+from app.store.database import Transaction
+from app.telemetry import DecisionCount
+
+PARTITIONS_EVERY_S = 3_600.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the last tick left for telemetry.
+
+    Attributes:
+        phases: Each model's last rollout's phase.
+        evidence: (model, metric) to the natural log of the evidence, active rollouts only.
+        ticks_ms: Duration in milliseconds, rounded up, to how many ticks took so long.
+        completed_at: Unix time of the last tick that reached its end.
+    """
+
+    phases: dict[ModelName, Phase] = field(default_factory=dict)
+    evidence: dict[tuple[ModelName, str], float] = field(default_factory=dict)
+    ticks_ms: Counter[int] = field(default_factory=Counter)
+    ticks_total_s: float = 0.0
+    completed_at: float | None = None
+    database_up: bool | None = None
+
+
+class Controller:
+    """Any number may run anywhere: safety rests on the store's compare-and-set alone."""
+
+    def __init__(
+        self,
+        means: Means,
+        *,
+        decided: DecisionCount,
+        tick_interval_s: float,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._database = means.database
+        self._decided = decided
+        self._looker = Looker(means, means.probe)
+        self._interval_s = tick_interval_s
+        self._monotonic = monotonic
+        self._wall = wall
+        self._active: dict[RolloutId, Rollout] | None = None
+        self._failing: set[RolloutId] = set()
+        self._partitions_due = float("-inf")
+        self.standing = Standing()
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            started = self._monotonic()
+            await self.tick()
+            await asyncio.sleep(max(0.0, started + self._interval_s - self._monotonic()))
+
+    async def tick(self) -> None:
+        """Look at every active rollout once. Raises nothing."""
+        started = self._monotonic()
+        try:
+            await self._keep_partitions(started)
+            for rollout in await self._list_active():
+                await self._look_safely(rollout)
+        except (DatabaseUnavailable, OutcomeUnknown):
+            self._note_database(up=False)
+        except Exception:
+            log.exception("controller.tick_failed")
+        else:
+            self._note_database(up=True)
+            self.standing.completed_at = self._wall()
+            self._note_duration(self._monotonic() - started)
+
+    async def _list_active(self) -> tuple[Rollout, ...]:
+        async with self._database.transaction() as tx:
+            found = {seen.rollout.id: seen.rollout for seen in await rollouts.active(tx)}
+            for name in await self._models_to_read_again(tx, found):
+                last = await rollouts.latest(tx, name)
+                if last is not None:
+                    self.standing.phases[name] = last.phase
+        for rollout in found.values():
+            self.standing.phases[rollout.model] = rollout.phase
+        running = {rollout.model for rollout in found.values()}
+        self.standing.evidence = {key: log_e for key, log_e in self.standing.evidence.items() if key[0] in running}
+        self._active = found
+        return tuple(found.values())
+
+    async def _models_to_read_again(self, tx: Transaction, found: Mapping[RolloutId, Rollout]) -> list[ModelName]:
+        """Models whose rollout ended since the last tick; at the first tick all models."""
+        if self._active is None:
+            return [model.name for model in await catalog.models(tx)]
+        return [rollout.model for key, rollout in self._active.items() if key not in found]
+
+    async def _look_safely(self, rollout: Rollout) -> None:
+        try:
+            look = await self._looker.look(rollout)
+        except StaleGeneration:
+            log.info("rollout.look_dropped", model=rollout.model, rollout=rollout.id)
+        except TargetUnhealthy as unhealthy:
+            self._note_failing(rollout, "rollout.target_unhealthy", unhealthy.detail)
+        except (DatabaseUnavailable, OutcomeUnknown):
+            raise
+        except Exception as broken:
+            if rollout.id not in self._failing:
+                log.exception("rollout.look_failed", model=rollout.model, rollout=rollout.id)
+            self._note_failing(rollout, "rollout.look_failing", type(broken).__name__)
+        else:
+            self._failing.discard(rollout.id)
+            if look is not None:
+                self._note_look(look)
+
+    def _note_look(self, look: Look) -> None:
+        model = look.rollout.model
+        self.standing.phases[model] = look.rollout.phase
+        self.standing.evidence[model, "combined"] = look.assessment.log_e
+        for finding in look.assessment.findings:
+            if finding.log_e_worse is not None:
+                self.standing.evidence[model, finding.metric] = finding.log_e_worse
+        if look.decision is None:
+            return
+        self._decided.add(model, look.decision.action, by_engine=True)
+        log.info(
+            "decision.made",
+            model=model,
+            canary=look.rollout.canary,
+            decision=look.decision.id,
+            action=look.decision.action,
+            trigger=look.decision.trigger,
+            sentence=look.decision.sentence,
+            generation=look.decision.generation_after,
+        )
+
+    def _note_failing(self, rollout: Rollout, event: str, why: str) -> None:
+        # Once per spell: a dead target is asked again every tick.
+        if rollout.id not in self._failing:
+            self._failing.add(rollout.id)
+            log.warning(event, model=rollout.model, rollout=rollout.id, why=why)
+
+    def _note_database(self, *, up: bool) -> None:
+        before, self.standing.database_up = self.standing.database_up, up
+        if before is not False and not up:
+            log.warning("controller.database_lost")
+        if before is False and up:
+            log.info("controller.database_back")
+
+    def _note_duration(self, took_s: float) -> None:
+        self.standing.ticks_ms[int(took_s * 1_000) + 1] += 1
+        self.standing.ticks_total_s += took_s
+
+    async def _keep_partitions(self, now: float) -> None:
+        if now < self._partitions_due:
+            return
+        async with self._database.transaction() as tx:
+            created = await partitions.ensure_partitions(tx)
+        self._partitions_due = now + PARTITIONS_EVERY_S
+        if created:
+            log.info("partitions.created", names=list(created))

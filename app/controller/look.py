@@ -1,0 +1,111 @@
+"""One look at one rollout: collect, assess, advance, save, in one transaction.
+
+Rule: nothing waits for a model server while a transaction is open. When the save needs a probe that
+was not made yet, the look is thrown away, the probe made, and the look repeated once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from app.actions.means import Means, Probe
+from app.actions.rollouts import record_assessment
+from app.domain import analysis
+from app.domain.catalog import Version, VersionName
+from app.domain.finding import Assessment
+from app.domain.rollout import Assessed, BrakeClosed, BrakeOpened, Event, Phase, Rollout, RolloutId, Transition
+from app.domain.transitions import advance
+from app.store import catalog, replicas, rollouts, routes, tallies
+from app.store.database import Transaction
+from app.store.decisions import Decision
+from app.store.replicas import Replica
+from app.store.rollouts import Seen
+
+PROBES_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look left behind; `decision` is None when nothing was decided."""
+
+    rollout: Rollout
+    assessment: Assessment
+    decision: Decision | None
+
+
+class ProbeWanted(Exception):
+    """The save needs to know whether this version answers."""
+
+    def __init__(self, version: Version) -> None:
+        super().__init__(version.name)
+        self.version = version
+
+
+class Looker:
+    """Judges rollouts one by one."""
+
+    def __init__(self, means: Means, probe: Probe) -> None:
+        self._means = means
+        self._probe = probe
+
+    async def look(self, before: Rollout) -> Look | None:
+        """Judge once; None when another process is at it or it has ended meanwhile.
+
+        Args:
+            before: The rollout as it was listed; only decides which probe to make first.
+
+        Raises: StaleGeneration, TargetUnhealthy, DatabaseUnavailable, OutcomeUnknown.
+        """
+        answers: dict[VersionName, str | None] = {}
+        if before.phase is Phase.WARMING:
+            async with self._means.database.transaction() as tx:
+                canary = await catalog.version(tx, before.model, before.canary)
+            answers[canary.name] = await self._probe(canary)
+        for _ in range(PROBES_MAX):
+            try:
+                return await self._judge(before.id, answers)
+            except ProbeWanted as wanted:
+                answers[wanted.version.name] = await self._probe(wanted.version)
+        return await self._judge(before.id, answers)
+
+    async def _judge(self, rollout_id: RolloutId, answers: Mapping[VersionName, str | None]) -> Look | None:
+        async def answered(version: Version) -> str | None:
+            if version.name not in answers:
+                raise ProbeWanted(version)
+            return answers[version.name]
+
+        async with self._means.database.transaction() as tx:
+            seen = await rollouts.claim(tx, rollout_id)
+            if seen is None:
+                return None
+            live = await replicas.live(tx)
+            rollout = await _with_new_evidence(tx, seen, live)
+            assessment = analysis.assess(rollout.evidence, rollout.policy)
+            braked = (rollout.model, rollout.canary) in replicas.open_brakes(live)
+            ready = answers[rollout.canary] is None if rollout.canary in answers else None
+            transition = _advanced(rollout, braked, Assessed(assessment, ready), seen)
+            decision = await record_assessment(replace(self._means, probe=answered), tx, seen, transition)
+            return Look(transition.rollout, assessment, decision)
+
+
+async def _with_new_evidence(tx: Transaction, seen: Seen, live: tuple[Replica, ...]) -> Rollout:
+    """The rollout with every second that became mature since the last look."""
+    rollout = seen.rollout
+    mature = replicas.watermark(live)
+    if mature is None:
+        return rollout
+    rows = await tallies.mature(
+        tx, rollout.model, (rollout.stable, rollout.canary), min(rollout.evidence.read_through.values()), mature
+    )
+    weights = await routes.canary_weights(tx, rollout.model, rollout.canary, seen.started_generation)
+    return replace(rollout, evidence=analysis.absorb(rollout.evidence, rows, weights, mature))
+
+
+def _advanced(rollout: Rollout, braked: bool, assessed: Assessed, seen: Seen) -> Transition:
+    """The brake first: what it decides is not decided again by evidence in the same look."""
+    event: Event | None = BrakeOpened() if braked else BrakeClosed() if rollout.brake_open_since is not None else None
+    if event is None:
+        return advance(rollout, assessed, seen.at)
+    by_brake = advance(rollout, event, seen.at)
+    if by_brake.resolution is not None or by_brake.effects:
+        return by_brake
+    return advance(by_brake.rollout, assessed, seen.at)

@@ -1,0 +1,366 @@
+"""The composition root: settings, clocks, wiring, loops and signals of one process.
+
+Rule: nothing is decided here and nobody imports this but the command line. A process serves
+(`proxy`), decides (`control`) or both (`all`), in one event loop.
+"""
+
+import asyncio
+import gc
+import ipaddress
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from typing import Any
+
+import structlog
+import uvloop
+
+from app import __version__, telemetry
+from app.actions.means import Means
+from app.admin.api import admin_app
+from app.admin.inference import Build, inference_app
+from app.admin.listeners import Listener, bind, listener
+from app.admin.needs import Services
+from app.admin.ops import Check, Readiness, ops_app
+from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.controller.controller import Controller
+from app.controller.figures import StandingFigures
+from app.controller.probe import Prober
+from app.domain.catalog import Timeouts
+from app.errors import CannotServe, DatabaseUnavailable
+from app.proxy.figures import RecorderFigures
+from app.proxy.gateway import Gateway
+from app.replica.clock import DatabaseClock
+from app.replica.replica import Pace, Replica
+from app.settings import LogFormat, Settings
+from app.store import migrate
+from app.store.database import Database
+from app.store.embedded import EmbeddedPostgres
+from app.telemetry import Series
+
+RETRY_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    ALL = "all"
+    PROXY = "proxy"
+    CONTROL = "control"
+
+    @property
+    def serves(self) -> bool:
+        """Whether it answers inference requests."""
+        return self is not Role.CONTROL
+
+    @property
+    def decides(self) -> bool:
+        """Whether it answers the admin API and judges rollouts."""
+        return self is not Role.PROXY
+
+
+def serve(settings: Settings, role: Role) -> int:
+    """Run one process until a signal ends it; returns its exit status.
+
+    On stderr, `server.ready` says in one event which addresses it has: keys `inference`, `admin`, `ops`.
+    """
+    telemetry.configure_logging(pretty={LogFormat.JSON: False, LogFormat.PRETTY: True}.get(settings.log_format))
+    try:
+        _refuse(settings, role)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_Process(settings, role).run())
+    except CannotServe as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 1
+
+
+def openapi_documents() -> dict[str, dict[str, Any]]:
+    """What `openapi/NAME.json` should hold, by name."""
+    return {
+        "inference": inference_app(Build(__version__, boot="")).openapi(),
+        "admin": admin_app(None, version=__version__, body_max_bytes=0).openapi(),
+    }
+
+
+def _refuse(settings: Settings, role: Role) -> None:
+    """Raises: CannotServe: what was asked for is not safe or makes no sense."""
+    if settings.embedded and role is not Role.ALL:
+        raise CannotServe(
+            f"Role {role} needs TURNBACK_DATABASE_URL: processes share nothing but Postgres,"
+            " and the embedded server is for one process."
+        )
+    if role.decides and not settings.embedded and settings.upstream_allow is None:
+        raise CannotServe(
+            "TURNBACK_UPSTREAM_ALLOW is required with TURNBACK_DATABASE_URL: list the hosts or networks"
+            " model servers may have."
+        )
+    if role.decides and not settings.insecure_admin and not _is_loopback(settings.admin_host):
+        raise CannotServe(
+            f"The admin listener asks for no key, so it does not bind to {settings.admin_host};"
+            " use a loopback address, or set TURNBACK_INSECURE_ADMIN=true if everybody there may roll back."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Process:
+    """One process from its first socket to its last."""
+
+    def __init__(self, settings: Settings, role: Role) -> None:
+        self._settings = settings
+        self._role = role
+        self._boot = secrets.token_hex(8)
+        self._clock = DatabaseClock(time.time, time.monotonic)
+        self._gateway = Gateway(self._clock.now)
+        self._decided = telemetry.DecisionCount()
+        self._database: Database | None = None
+        self._replica: Replica | None = None
+        self._controller: Controller | None = None
+        self._migrated = not role.decides
+        self._draining = False
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        self._own_signals()
+        async with AsyncExitStack() as stack:
+            sockets = {}
+            for name, host, port in self._addresses():
+                sockets[name] = stack.enter_context(bind(name, host, port))
+            url = await self._database_url(stack)
+            self._database = Database(url)
+            stack.push_async_callback(self._database.close)
+            stack.push_async_callback(self._end_tasks)
+            prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s))
+            listeners = self._wire(self._database, prober, sockets)
+            serving = {each.name: asyncio.create_task(each.serve()) for each in listeners}
+            self._start_loops(url)
+            self._start("ready", lambda: self._announce(listeners))
+            await self._stop.wait()
+            await self._drain(listeners, serving)
+        log.info("server.stopped", role=self._role)
+        return 0
+
+    # ------------------------------------------------------------------ wiring
+
+    def _addresses(self) -> Iterator[tuple[str, str, int]]:
+        settings = self._settings
+        if self._role.serves:
+            yield "inference", settings.inference_host, settings.inference_port
+        if self._role.decides:
+            yield "admin", settings.admin_host, settings.admin_port
+        yield "ops", settings.ops_host, settings.ops_port
+
+    async def _database_url(self, stack: AsyncExitStack) -> str:
+        if self._settings.database_url is not None:
+            return self._settings.database_url.get_secret_value()
+        embedded = EmbeddedPostgres(self._settings.state_dir / "postgres")
+        stack.push_async_callback(asyncio.to_thread, embedded.stop)
+        url = await asyncio.to_thread(embedded.start)
+        self._start("postgres", embedded.keep_running)
+        return url
+
+    def _wire(self, database: Database, prober: Prober, sockets: dict[str, Any]) -> list[Listener]:
+        settings = self._settings
+        means = Means(database, prober, self._allow_list().check, secrets.token_bytes)
+        drain_s = settings.drain_s
+        listeners = []
+        if self._role.serves:
+            self._replica = Replica(
+                database,
+                self._boot,
+                self._role,
+                swap=self._gateway.swap,
+                collect=self._gateway.recorder.collect,
+                acknowledge=self._gateway.recorder.acknowledge,
+                open_brakes=lambda: [(brake.model, brake.version) for brake in self._gateway.open_brakes()],
+                clock=self._clock,
+                pace=Pace(settings.poll_interval_s, settings.flush_interval_s, settings.canary_max_stale_s),
+            )
+            own_paths = inference_app(Build(__version__, self._boot))
+            listeners.append(
+                listener("inference", sockets["inference"], own_paths, drain_s=drain_s, http=self._gateway.protocol)
+            )
+        if self._role.decides:
+            self._controller = Controller(
+                means,
+                decided=self._decided,
+                tick_interval_s=settings.tick_interval_s,
+                monotonic=time.monotonic,
+                wall=time.time,
+            )
+            app = admin_app(
+                Services(means, self._timeouts(), settings.observed_window_s, self._decided),
+                version=__version__,
+                body_max_bytes=settings.admin_body_max_bytes,
+            )
+            listeners.append(listener("admin", sockets["admin"], app, drain_s=drain_s))
+        labels = telemetry.BoundedLabels(self._serving_arms)
+        ops = ops_app(telemetry.registry(list(self._sources()), labels), self._readiness)
+        listeners.append(listener("ops", sockets["ops"], ops, drain_s=drain_s))
+        return listeners
+
+    def _allow_list(self) -> AllowList:
+        try:
+            return AllowList(self._settings.upstream_allow or LOOPBACK)
+        except ValueError as refused:
+            raise CannotServe(f"TURNBACK_UPSTREAM_ALLOW is not acceptable: {refused}.") from None
+
+    def _timeouts(self) -> Timeouts:
+        settings = self._settings
+        return Timeouts(
+            connect_s=settings.connect_timeout_s,
+            first_byte_s=settings.first_byte_timeout_s,
+            idle_s=settings.idle_timeout_s,
+            total_s=settings.total_timeout_s,
+        )
+
+    # ------------------------------------------------------------------ loops
+
+    def _start_loops(self, url: str) -> None:
+        if self._replica is not None:
+            self._start("replica", self._replica.run)
+        if self._controller is not None:
+            controller = self._controller
+
+            async def migrate_then_decide() -> None:
+                await self._migrate(url)
+                await controller.run()
+
+            self._start("controller", migrate_then_decide)
+
+    async def _migrate(self, url: str) -> None:
+        while not self._migrated:
+            try:
+                await asyncio.to_thread(migrate.upgrade, url)
+                self._migrated = True
+            except DatabaseUnavailable:
+                log.warning("database.unreachable", retry_s=RETRY_S)
+                await asyncio.sleep(RETRY_S)
+
+    def _start(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run a loop for as long as the process lives: a bug in one must not silence it for ever."""
+
+        async def supervised() -> None:
+            while True:
+                try:
+                    await loop()
+                except Exception:
+                    log.exception("loop.failed", loop=name)
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    return
+
+        self._tasks.append(asyncio.create_task(supervised(), name=name))
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    # ------------------------------------------------------------------ life
+
+    async def _announce(self, listeners: list[Listener]) -> None:
+        addresses = {each.name: each.address for each in listeners}
+        log.info("server.started", role=self._role, boot=self._boot, pid=os.getpid(), **addresses)
+        while not (all(each.server.started for each in listeners) and self._readiness().ready):
+            await asyncio.sleep(0.02)  # noqa: ASYNC110 -- readiness is the sum of parts that do not know of it
+        # What lives until now lives on: the collector need not look at it at every pass.
+        gc.collect()
+        gc.freeze()
+        log.info("server.ready", role=self._role, boot=self._boot, pid=os.getpid(), **addresses)
+
+    def _own_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        process = asyncio.current_task()
+
+        def asked_to_stop() -> None:
+            if self._stop.is_set() and process is not None:
+                process.cancel()
+            self._stop.set()
+
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, asked_to_stop)
+
+    async def _drain(self, listeners: list[Listener], serving: dict[str, asyncio.Task[None]]) -> None:
+        """Stop accepting, let exchanges finish, write the last tallies; the ops listener ends last."""
+        self._draining = True
+        log.info("server.draining", grace_s=self._settings.drain_s)
+        self._gateway.drain()
+        await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name != "ops"))
+        self._gateway.close()
+        await self._end_tasks()
+        if self._replica is not None and not await self._replica.push():
+            log.error("tallies.last_push_failed")
+        await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name == "ops"))
+
+    # ------------------------------------------------------------------ what telemetry asks
+
+    def _readiness(self) -> Readiness:
+        checks: dict[str, Check] = {}
+        if self._replica is not None:
+            loaded = self._gateway.table.revision >= 0
+            checks["routing_table"] = Check(loaded, vital=True, detail="loaded" if loaded else "not loaded yet")
+            withheld = self._replica.status.canary_withheld
+            checks["canaries"] = Check(not withheld, vital=False, detail="withheld" if withheld else "as routed")
+            brakes = ", ".join(f"{brake.model}/{brake.version}" for brake in self._gateway.open_brakes())
+            checks["brakes"] = Check(not brakes, vital=False, detail=brakes or "none open")
+        up = self._database_up()
+        alone = self._role is Role.CONTROL
+        checks["database"] = Check(up, vital=alone, detail="reachable" if up else "not reachable")
+        if self._role.decides:
+            current = "current" if self._migrated else "not current yet"
+            checks["migrations"] = Check(self._migrated, vital=alone, detail=current)
+        if self._draining:
+            checks["draining"] = Check(ok=False, vital=True, detail="the process is ending")
+        return Readiness(self._role, checks)
+
+    def _database_up(self) -> bool:
+        if self._replica is not None:
+            return self._replica.status.database_up is True
+        return self._controller is not None and self._controller.standing.database_up is True
+
+    def _serving_arms(self) -> set[tuple[str, str]]:
+        return {
+            (routed.model.name, version)
+            for routed in self._gateway.table.models
+            for version, weight in routed.route.weights_bp.items()
+            if weight > 0
+        }
+
+    def _sources(self) -> Iterator[telemetry.Source]:
+        yield self
+        yield self._decided
+        if self._role.serves:
+            yield RecorderFigures(self._gateway.recorder, time.monotonic)
+        if self._controller is not None:
+            controller = self._controller
+            yield StandingFigures(lambda: controller.standing)
+
+    def series(self) -> Iterator[Series]:
+        """What only the composition root knows: the build, the database, the routing table in force."""
+        yield Series(telemetry.BUILD_INFO, (__version__, self._role), 1.0)
+        yield Series(telemetry.DB_UP, (), float(self._database_up()))
+        if self._replica is None:
+            return
+        age_s = self._replica.status.routing_age_s
+        if age_s is not None:
+            yield Series(telemetry.ROUTING_AGE, (), age_s)
+        for routed in self._gateway.table.models:
+            model = routed.model.name
+            yield Series(telemetry.GENERATION, (model,), float(routed.route.generation))
+            for version, weight in routed.route.weights_bp.items():
+                yield Series(telemetry.WEIGHT, (model, version), weight / 10_000)
