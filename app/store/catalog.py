@@ -1,34 +1,107 @@
 """Models and versions as registered; immutable once there."""
 
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.store.database import Transaction
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+
+from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
+from app.errors import NameTaken, UnknownModel, UnknownVersion
+from app.store import tables
+from app.store.database import Transaction, violated
 
 
 async def models(tx: Transaction) -> tuple[Model, ...]:
     """All models by name."""
-    raise NotImplementedError
+    rows = await tx.execute(select(tables.models).order_by(tables.models.c.name))
+    return tuple(map(model_from_row, rows))
 
 
 async def model(tx: Transaction, name: ModelName) -> Model:
     """Raises: UnknownModel."""
-    raise NotImplementedError
+    row = (await tx.execute(select(tables.models).where(tables.models.c.name == name))).one_or_none()
+    if row is None:
+        raise UnknownModel(name)
+    return model_from_row(row)
 
 
 async def versions(tx: Transaction, of: ModelName) -> tuple[Version, ...]:
     """All versions of a model, the oldest first. Raises: UnknownModel."""
-    raise NotImplementedError
+    await model(tx, of)
+    table = tables.versions
+    query = select(table).where(table.c.model == of).order_by(table.c.created_at, table.c.name)
+    return tuple(map(version_from_row, await tx.execute(query)))
 
 
 async def version(tx: Transaction, of: ModelName, name: VersionName) -> Version:
     """Raises: UnknownModel, UnknownVersion."""
-    raise NotImplementedError
+    row = (await tx.execute(select(tables.versions).filter_by(model=of, name=name))).one_or_none()
+    if row is None:
+        await model(tx, of)
+        raise UnknownVersion(of, name)
+    return version_from_row(row)
 
 
 async def add_model(tx: Transaction, new: Model) -> bool:
     """Store a model; False if the very same was there. Raises: NameTaken."""
-    raise NotImplementedError
+    match = new.match or Match()
+    statement = (
+        insert(tables.models)
+        .values(
+            name=new.name,
+            match_host=match.host,
+            match_path_prefix=match.path_prefix,
+            sticky_header=new.sticky_header,
+        )
+        .on_conflict_do_nothing(index_elements=["name"])
+    )
+    try:
+        added = (await tx.execute(statement)).rowcount == 1
+    except IntegrityError as refused:
+        if violated(refused) != "uq_models_match":
+            raise
+        raise NameTaken("another model is found at the same host and path", field="/match") from refused
+    if not added and await model(tx, new.name) != new:
+        raise NameTaken(f"a different model is called {new.name!r}", field="/name", model=new.name)
+    return added
 
 
 async def add_version(tx: Transaction, new: Version) -> bool:
     """Store a version; False if the very same was there. Raises: UnknownModel, NameTaken."""
-    raise NotImplementedError
+    await model(tx, new.model)
+    statement = (
+        insert(tables.versions)
+        .values(
+            model=new.model,
+            name=new.name,
+            url=new.url,
+            health_path=new.health_path,
+            connect_s=new.timeouts.connect_s,
+            first_byte_s=new.timeouts.first_byte_s,
+            idle_s=new.timeouts.idle_s,
+            total_s=new.timeouts.total_s,
+        )
+        .on_conflict_do_nothing(index_elements=["model", "name"])
+    )
+    added = (await tx.execute(statement)).rowcount == 1
+    if not added and await version(tx, new.model, new.name) != new:
+        raise NameTaken(
+            f"version {new.name!r} of model {new.model!r} is registered differently; a version never changes",
+            model=new.model,
+            version=new.name,
+        )
+    return added
+
+
+def model_from_row(row: Row[Any]) -> Model:
+    """A model out of the columns of `models`."""
+    matched = row.match_host is not None or row.match_path_prefix is not None
+    match = Match(row.match_host, row.match_path_prefix) if matched else None
+    return Model(ModelName(row.name), match, row.sticky_header)
+
+
+def version_from_row(row: Row[Any]) -> Version:
+    """A version out of the columns of `versions`."""
+    timeouts = Timeouts(row.connect_s, row.first_byte_s, row.idle_s, row.total_s)
+    return Version(ModelName(row.model), VersionName(row.name), row.url, timeouts, row.health_path)

@@ -1,11 +1,11 @@
 """Domain values as JSON and back, every float bit for bit."""
 
-import json
 from collections.abc import Mapping
 from functools import cache
+from uuid import UUID
 
+import pydantic_core
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 
 from app.domain.catalog import VersionName
 from app.domain.rollout import Rollout
@@ -17,16 +17,24 @@ def _rollout() -> TypeAdapter[Rollout]:
     return TypeAdapter(Rollout)
 
 
-def dump_json(value: object) -> str:
+def to_json(value: object) -> str:
     """Any domain value as JSON text; infinities and NaN as strings, as JSON has no numbers for them."""
-    return to_json(value, inf_nan_mode="strings").decode()
+    return pydantic_core.to_json(value, inf_nan_mode="strings").decode()
 
 
-def rollout_from_json(state: object) -> Rollout:
-    """The rollout that `dump_json` wrote. Raises: pydantic.ValidationError."""
-    return _rollout().validate_json(json.dumps(state))
+def rollout_from_json(state: str) -> Rollout:
+    """The rollout that `to_json` wrote. Raises: pydantic.ValidationError."""
+    return _rollout().validate_json(state)
 
 
 def weights_from_json(weights_bp: Mapping[str, int]) -> Weights:
     """Weights as stored."""
     return {VersionName(name): weight_bp for name, weight_bp in weights_bp.items()}
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """The id in this text, None if there is none in it."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

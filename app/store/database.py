@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.errors import DatabaseUnavailable, OutcomeUnknown
+from app.store.codec import to_json
 
 Transaction: TypeAlias = AsyncConnection
 """An open transaction; what takes one never commits."""
@@ -55,6 +56,7 @@ class Database:
             # A restarted server leaves dead connections behind; a person's first change must not meet one.
             pool_pre_ping=True,
             connect_args=CONNECTION,
+            json_serializer=to_json,
         )
 
     @property

@@ -1,10 +1,17 @@
 """Replicas: who is alive, how far it has counted, what it refuses."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.tally import Watermark
+from app.store import tables
 from app.store.database import Transaction
 
 SILENT_AFTER_S = 5
@@ -13,6 +20,8 @@ SILENT_AFTER_S = 5
 SERVING = ("all", "proxy")
 
 Brake = tuple[ModelName, VersionName]
+
+_TABLE = tables.replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +37,49 @@ class Replica:
 
 
 async def beat(
-    tx: Transaction, boot: str, role: str, watermark: Watermark, applied_revision: int, open_brakes: frozenset[Brake]
+    tx: Transaction, boot: str, role: str, watermark: Watermark, applied_revision: int, open_brakes: Iterable[Brake]
 ) -> None:
     """Report; the heartbeat is database time. A watermark never goes back."""
-    raise NotImplementedError
+    new = insert(_TABLE).values(
+        boot=UUID(boot),
+        role=role,
+        heartbeat=func.clock_timestamp(),
+        status_through=watermark.status,
+        latency_through=watermark.latency,
+        applied_revision=applied_revision,
+        open_brakes=sorted(open_brakes),
+    )
+    changed = {
+        "heartbeat": new.excluded.heartbeat,
+        "status_through": func.greatest(_TABLE.c.status_through, new.excluded.status_through),
+        "latency_through": func.greatest(_TABLE.c.latency_through, new.excluded.latency_through),
+        "applied_revision": new.excluded.applied_revision,
+        "open_brakes": new.excluded.open_brakes,
+    }
+    await tx.execute(new.on_conflict_do_update(index_elements=["boot"], set_=changed))
 
 
 async def live(tx: Transaction) -> tuple[Replica, ...]:
     """All replicas that serve and have reported within SILENT_AFTER_S."""
-    raise NotImplementedError
+    oldest = func.clock_timestamp() - timedelta(seconds=SILENT_AFTER_S)
+    query = select(_TABLE).where(_TABLE.c.role.in_(SERVING), _TABLE.c.heartbeat > oldest).order_by(_TABLE.c.boot)
+    return tuple(map(_from_row, await tx.execute(query)))
 
 
 async def watermark(tx: Transaction) -> Watermark | None:
     """The newest second that is final on every live replica, by horizon; None when none lives."""
-    raise NotImplementedError
+    marks = [replica.watermark for replica in await live(tx)]
+    if not marks:
+        return None
+    return Watermark(min(mark.status for mark in marks), min(mark.latency for mark in marks))
 
 
 async def open_brakes(tx: Transaction) -> frozenset[Brake]:
     """What any live replica refuses."""
-    raise NotImplementedError
+    return frozenset(brake for replica in await live(tx) for brake in replica.open_brakes)
+
+
+def _from_row(row: Row[Any]) -> Replica:
+    brakes = frozenset((ModelName(model), VersionName(version)) for model, version in row.open_brakes)
+    marks = Watermark(row.status_through, row.latency_through)
+    return Replica(str(row.boot), row.role, row.heartbeat, marks, row.applied_revision, brakes)

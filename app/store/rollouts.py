@@ -5,10 +5,22 @@ Rule: a save must name the generation it read; safety rests on that alone, not o
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, Text, cast, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from app.domain.catalog import ModelName
-from app.domain.rollout import Rollout, RolloutId
-from app.store.database import Transaction
+from app.domain.rollout import TERMINAL, Rollout, RolloutId
+from app.errors import RolloutActive, StaleGeneration, UnknownRollout
+from app.store import catalog, tables
+from app.store.codec import rollout_from_json, uuid_or_none
+from app.store.database import Transaction, violated
+
+_TABLE = tables.rollouts
+# As text: a parsed float beyond 64 bits of integer would come back as something else.
+_STATE = cast(_TABLE.c.state, Text).label("state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +41,99 @@ class Seen:
 
 async def add(tx: Transaction, new: Rollout, generation: int) -> None:
     """Store a new rollout. Raises: RolloutActive."""
-    raise NotImplementedError
+    try:
+        await tx.execute(
+            insert(_TABLE).values(id=UUID(new.id), started_generation=generation, **_columns(new, generation))
+        )
+    except IntegrityError as refused:
+        if violated(refused) != "uq_rollouts_active":
+            raise
+        raise RolloutActive(new.model, new.canary) from refused
 
 
 async def save(tx: Transaction, rollout: Rollout, *, seen: int, generation: int) -> None:
-    """Replace what was read at generation `seen`. Raises: StaleGeneration."""
-    raise NotImplementedError
+    """Replace what was read at the route's generation `seen`. Raises: StaleGeneration."""
+    # A decision on the model since then would have left a higher generation in this row.
+    saved = await tx.execute(
+        update(_TABLE)
+        .where(_TABLE.c.id == UUID(rollout.id), _TABLE.c.generation <= seen)
+        .values(_columns(rollout, generation))
+    )
+    if saved.rowcount != 1:
+        raise StaleGeneration(rollout.model, seen)
 
 
 async def rollout(tx: Transaction, rollout_id: RolloutId) -> Seen:
     """Raises: UnknownRollout."""
-    raise NotImplementedError
+    key = uuid_or_none(rollout_id)
+    row = None if key is None else (await tx.execute(_seen().where(_TABLE.c.id == key))).one_or_none()
+    if row is None:
+        raise UnknownRollout(rollout_id)
+    return _from_row(row)
 
 
 async def claim(tx: Transaction, rollout_id: RolloutId) -> Seen | None:
-    """The rollout for judging in this transaction; None when another replica is at it or it has ended."""
-    raise NotImplementedError
+    """The rollout for judging in this transaction; None when another replica is at it or it has ended.
+
+    The lock spares work, nothing more: two judges would end with one save and one StaleGeneration,
+    or with the same evidence saved twice.
+    """
+    free = await tx.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(rollout_id, 0))))
+    if not free:
+        return None
+    seen = await rollout(tx, rollout_id)
+    return None if seen.rollout.phase in TERMINAL else seen
 
 
 async def active(tx: Transaction) -> tuple[Seen, ...]:
-    """All rollouts that have not ended."""
-    raise NotImplementedError
+    """All rollouts that have not ended, the oldest first."""
+    rows = await tx.execute(_seen().where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.id))
+    return tuple(map(_from_row, rows))
 
 
 async def latest(tx: Transaction, model: ModelName) -> Rollout | None:
     """The model's running rollout, or the last one that ran."""
-    raise NotImplementedError
+    found = await _newest(tx, model, limit=1)
+    return found[0] if found else None
 
 
 async def of_model(
     tx: Transaction, model: ModelName, *, limit: int = 50, before: RolloutId | None = None
 ) -> tuple[Rollout, ...]:
     """The model's rollouts, the newest first; `before` continues a list. Raises: UnknownModel."""
-    raise NotImplementedError
+    await catalog.model(tx, model)
+    return await _newest(tx, model, limit=limit, before=before)
+
+
+async def _newest(
+    tx: Transaction, model: ModelName, *, limit: int, before: RolloutId | None = None
+) -> tuple[Rollout, ...]:
+    query = select(_STATE).where(_TABLE.c.model == model).order_by(_TABLE.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(_TABLE.c.id < UUID(before))
+    return tuple(map(rollout_from_json, await tx.scalars(query)))
+
+
+def _seen() -> Select[Any]:
+    # One statement, so that state and generation are of one instant.
+    return select(
+        _STATE, tables.routes.c.generation, _TABLE.c.started_generation, func.clock_timestamp().label("at")
+    ).join_from(_TABLE, tables.routes, _TABLE.c.model == tables.routes.c.model)
+
+
+def _from_row(row: Row[Any]) -> Seen:
+    return Seen(rollout_from_json(row.state), row.generation, row.started_generation, row.at)
+
+
+def _columns(value: Rollout, generation: int) -> dict[str, Any]:
+    return {
+        "model": value.model,
+        "stable": value.stable,
+        "canary": value.canary,
+        "phase": value.phase,
+        "weight_bp": value.weight_bp,
+        "generation": generation,
+        "started_at": value.started_at,
+        "ended_at": value.phase_since if value.phase in TERMINAL else None,
+        "state": value,
+    }

@@ -6,9 +6,15 @@ Rule: a route changes only by compare-and-set on its generation.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import Route, RoutingTable, Weights
+from sqlalchemy import Insert, Row, func, insert, select, update
+
+from app.domain.catalog import ModelName, Version, VersionName
+from app.domain.routing import Route, RoutedModel, RoutingTable, Weights
+from app.errors import StaleGeneration
+from app.store import catalog, tables
+from app.store.codec import weights_from_json
 from app.store.database import Transaction
 
 CHANNEL = "turnback_routing"
@@ -35,49 +41,119 @@ class Generation:
 
 async def route(tx: Transaction, model: ModelName) -> Route | None:
     """The model's route; None while it has no version. Raises: UnknownModel."""
-    raise NotImplementedError
+    row = (await tx.execute(select(tables.routes).filter_by(model=model))).one_or_none()
+    if row is None:
+        await catalog.model(tx, model)
+        return None
+    return _route(row)
 
 
 async def table(tx: Transaction) -> RoutingTable:
-    """Everything the data plane needs, of one instant."""
-    raise NotImplementedError
+    """Everything the data plane needs.
+
+    Three statements see three instants. The revision is read first, so a table never claims to be newer
+    than it is; versions, which are only ever added, last, so whatever a route names is there.
+    """
+    current = await revision(tx)
+    joined = tables.models.join(tables.routes, tables.models.c.name == tables.routes.c.model)
+    query = select(tables.models, tables.routes).select_from(joined).order_by(tables.models.c.name)
+    models = (await tx.execute(query)).all()
+    versions: dict[str, list[Version]] = {}
+    for row in await tx.execute(select(tables.versions).order_by(tables.versions.c.created_at, tables.versions.c.name)):
+        versions.setdefault(row.model, []).append(catalog.version_from_row(row))
+    routed = (RoutedModel(catalog.model_from_row(row), _route(row), tuple(versions[row.model])) for row in models)
+    return RoutingTable(current.revision, tuple(routed))
 
 
 async def revision(tx: Transaction) -> Revision:
     """The number that grows with every committed change of routes or catalog."""
-    raise NotImplementedError
+    row = (await tx.execute(select(tables.routing.c.revision, func.clock_timestamp()))).one()
+    return Revision(*row)
 
 
 async def announce(tx: Transaction) -> None:
     """Bump the revision and ring the bell; both take effect with the commit."""
-    raise NotImplementedError
+    # The row stays locked until the commit, so this comes last in a transaction.
+    await tx.execute(update(tables.routing).values(revision=tables.routing.c.revision + 1))
+    await tx.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 async def add(tx: Transaction, first: Route, at: datetime) -> None:
     """Store a model's first route and generation."""
-    raise NotImplementedError
+    await tx.execute(insert(tables.routes).values(_columns(first)))
+    await tx.execute(_history(first, at))
 
 
 async def replace(tx: Transaction, new: Route, at: datetime) -> None:
     """Put `new` in the place of generation `new.generation - 1`. Raises: StaleGeneration."""
-    raise NotImplementedError
+    seen = new.generation - 1
+    changed = await tx.execute(update(tables.routes).filter_by(model=new.model, generation=seen).values(_columns(new)))
+    if changed.rowcount != 1:
+        raise StaleGeneration(new.model, seen)
+    await tx.execute(_history(new, at))
 
 
 async def set_latency_horizon(tx: Transaction, model: ModelName, latency_horizon_ms: int) -> bool:
     """Change the horizon within a generation; False if it was that already."""
-    raise NotImplementedError
+    table = tables.routes
+    changed = await tx.execute(
+        update(table)
+        .where(table.c.model == model, table.c.latency_horizon_ms != latency_horizon_ms)
+        .values(latency_horizon_ms=latency_horizon_ms)
+    )
+    return changed.rowcount == 1
 
 
 async def generations(tx: Transaction, model: ModelName, since: int) -> tuple[Generation, ...]:
     """All generations from `since` on, the oldest first."""
-    raise NotImplementedError
+    table = tables.generations
+    query = select(table).where(table.c.model == model, table.c.generation >= since).order_by(table.c.generation)
+    return tuple(map(_generation, await tx.execute(query)))
 
 
 async def canary_weights(tx: Transaction, model: ModelName, canary: VersionName, since: int) -> Mapping[int, int]:
     """Generation to the canary's weight, from generation `since` on; what `absorb` wants."""
-    raise NotImplementedError
+    return {each.generation: each.weights_bp.get(canary, 0) for each in await generations(tx, model, since)}
 
 
 async def live(tx: Transaction, model: ModelName, at: datetime) -> Generation | None:
     """What was in force at that time; None before the first generation. Raises: UnknownModel."""
-    raise NotImplementedError
+    table = tables.generations
+    query = select(table).where(table.c.model == model, table.c.at <= at).order_by(table.c.generation.desc()).limit(1)
+    row = (await tx.execute(query)).one_or_none()
+    if row is None:
+        await catalog.model(tx, model)
+        return None
+    return _generation(row)
+
+
+def _columns(route: Route) -> dict[str, Any]:
+    return {
+        "model": route.model,
+        "generation": route.generation,
+        "stable": route.stable,
+        "weights_bp": dict(route.weights_bp),
+        "latency_horizon_ms": route.latency_horizon_ms,
+    }
+
+
+def _history(route: Route, at: datetime) -> Insert:
+    columns = _columns(route)
+    del columns["latency_horizon_ms"]
+    return insert(tables.generations).values(at=at, **columns)
+
+
+def _route(row: Row[Any]) -> Route:
+    return Route(
+        ModelName(row.model),
+        row.generation,
+        VersionName(row.stable),
+        weights_from_json(row.weights_bp),
+        row.latency_horizon_ms,
+    )
+
+
+def _generation(row: Row[Any]) -> Generation:
+    return Generation(
+        ModelName(row.model), row.generation, row.at, VersionName(row.stable), weights_from_json(row.weights_bp)
+    )

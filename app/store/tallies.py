@@ -5,10 +5,20 @@ Rule: a row is written whole and only by a higher sequence, so replays and disor
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Tally, TallyRow, Watermark
+from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.store.codec import to_json
 from app.store.database import Transaction
+
+_OUTCOMES = tuple(outcome.value for outcome in Outcome)
+_COUNTS = ("exchanges", *_OUTCOMES, "excluded")
+_BINS = ("latency_bins", "latency_counts")
+_VALUES = (*_COUNTS, *_BINS, "sequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +31,91 @@ class Slot:
     tally: Tally
 
 
+# All rows in one parameter: three times as quick as a statement per row, and no limit on their number.
+_UPSERT = text(
+    f"""
+    INSERT INTO tallies (boot, second, model, generation, version, {", ".join(_VALUES)})
+    SELECT :boot, new.* FROM json_to_recordset(:rows) AS new(
+        second bigint, model text, generation bigint, version text, {", ".join(f"{name} integer" for name in _COUNTS)},
+        latency_bins smallint[], latency_counts integer[], sequence bigint
+    )
+    ON CONFLICT (boot, second, model, generation, version) DO UPDATE SET
+        {", ".join(f"{name} = excluded.{name}" for name in _VALUES)}
+    WHERE excluded.sequence > tallies.sequence
+    """  # noqa: S608 -- joined from this module's own constants
+)
+
+# A boot whose watermarks reach the common one is read as far as that; any other only as far as
+# it said itself. Generation 0 was drawn without a coin.
+_MATURE = text(
+    """
+    SELECT t.* FROM tallies t JOIN replicas r USING (boot)
+    WHERE t.model = :model AND t.version IN (:stable, :canary) AND t.second > :after AND t.second <= :newest
+      AND t.generation >= coalesce(
+          (SELECT started_generation FROM rollouts WHERE model = :model AND ended_at IS NULL), 1)
+      AND ((r.status_through >= :status AND r.latency_through >= :latency)
+           OR t.second <= least(r.status_through, r.latency_through))
+    ORDER BY t.second, t.boot, t.generation, t.version
+    """
+)
+
+_SLOTS = text(
+    f"""
+    WITH selected AS (
+        SELECT *, (second - :since) / :step AS slot FROM tallies
+        WHERE model = :model AND second >= :since AND second < :until
+          AND (version = :version OR CAST(:version AS text) IS NULL)
+    ), bins AS (
+        SELECT version, slot, bin, sum(count) AS count
+        FROM selected, unnest(latency_bins, latency_counts) AS histogram(bin, count) GROUP BY version, slot, bin
+    ), histograms AS (
+        SELECT version, slot, jsonb_object_agg(bin, count) AS latency FROM bins GROUP BY version, slot
+    ), totals AS (
+        SELECT version, slot, {", ".join(f"sum({name})::bigint AS {name}" for name in _COUNTS)}
+        FROM selected GROUP BY version, slot
+    )
+    SELECT * FROM totals LEFT JOIN histograms USING (version, slot) ORDER BY slot, version
+    """  # noqa: S608 -- joined from this module's own constants
+)
+
+_EXCHANGES = text(
+    """
+    SELECT version, sum(exchanges)::bigint AS exchanges FROM tallies
+    WHERE model = :model AND second > extract(epoch FROM clock_timestamp()) - :window_s
+    GROUP BY version ORDER BY version
+    """
+)
+
+
 async def upsert(tx: Transaction, boot: str, rows: Iterable[TallyRow]) -> None:
     """Write rows of one boot; each key at most once."""
-    raise NotImplementedError
+    columns = [_columns(row) for row in rows]
+    if columns:
+        await tx.execute(_UPSERT, {"boot": UUID(boot), "rows": to_json(columns)})
 
 
 async def mature(
     tx: Transaction, model: ModelName, arms: tuple[VersionName, VersionName], after: int, watermark: Watermark
 ) -> tuple[TallyRow, ...]:
-    """The two arms' rows that `absorb` wants: seconds above `after`, up to the newer of the watermark.
+    """What `absorb` wants: the two arms' rows of seconds above `after`, up to the newer of the watermark.
 
-    Rows a silent boot had not declared final are left out for ever, of both arms alike.
+    Only of generations since the start of the model's active rollout. Rows a silent boot had not
+    declared final are left out for ever, of both arms alike.
     """
-    raise NotImplementedError
+    stable, canary = arms
+    found = await tx.execute(
+        _MATURE,
+        {
+            "model": model,
+            "stable": stable,
+            "canary": canary,
+            "after": after,
+            "newest": max(watermark.status, watermark.latency),
+            "status": watermark.status,
+            "latency": watermark.latency,
+        },
+    )
+    return tuple(map(_row, found))
 
 
 async def slots(
@@ -46,14 +128,54 @@ async def slots(
     version: VersionName | None = None,
 ) -> tuple[Slot, ...]:
     """Tallies by version over [since, until) unix seconds, cut in steps or whole; by start, then version."""
-    raise NotImplementedError
+    width = step or max(until - since, 1)
+    span = {"model": model, "since": since, "until": until, "step": width, "version": version}
+    found = await tx.execute(_SLOTS, span)
+    return tuple(
+        Slot(
+            VersionName(row.version),
+            since + row.slot * width,
+            min(since + (row.slot + 1) * width, until),
+            _tally(row, {int(index): count for index, count in (row.latency or {}).items()}),
+        )
+        for row in found
+    )
 
 
 async def exchanges(tx: Transaction, model: ModelName, window_s: int) -> Mapping[VersionName, int]:
     """Exchanges drawn per version in the last `window_s` seconds of database time."""
-    raise NotImplementedError
+    found = await tx.execute(_EXCHANGES, {"model": model, "window_s": window_s})
+    return {VersionName(row.version): row.exchanges for row in found}
 
 
 async def history(tx: Transaction, model: ModelName, version: VersionName, since: int, until: int) -> Tally:
     """One version's tally over [since, until)."""
-    raise NotImplementedError
+    found = await slots(tx, model, since, until, version=version)
+    return found[0].tally if found else Tally()
+
+
+def _columns(row: TallyRow) -> Mapping[str, object]:
+    tally = row.tally
+    return {
+        "second": row.key.second,
+        "model": row.key.model,
+        "generation": row.key.generation,
+        "version": row.key.version,
+        "exchanges": tally.exchanges,
+        **{outcome.value: tally.outcomes.get(outcome, 0) for outcome in Outcome},
+        "excluded": tally.excluded,
+        "latency_bins": list(tally.latency_bins.keys()),
+        "latency_counts": list(tally.latency_bins.values()),
+        "sequence": row.sequence,
+    }
+
+
+def _row(row: Row[Any]) -> TallyRow:
+    key = TallyKey(row.second, ModelName(row.model), row.generation, VersionName(row.version))
+    return TallyRow(key, _tally(row, dict(zip(row.latency_bins, row.latency_counts, strict=True))), row.sequence)
+
+
+def _tally(row: Row[Any], latency_bins: Mapping[int, int]) -> Tally:
+    counts = {outcome: int(getattr(row, outcome.value)) for outcome in Outcome}
+    outcomes = {outcome: count for outcome, count in counts.items() if count}
+    return Tally(row.exchanges, outcomes, row.excluded, latency_bins)
