@@ -77,8 +77,7 @@ def promoted(rollout: Rollout, seen: Assessment) -> str:
     answers = seen.canary_answers + seen.stable_answers
     return (
         f"Promoted {rollout.canary} after {answers:,} answers ({seen.canary_answers:,} of its own): "
-        f"every guardrail shows it not worse than {rollout.stable} by more than its margin; "
-        f"at most {percent(seen.excess_bound)} more of its answers can be bad."
+        f"every guardrail shows it not worse than {rollout.stable} by more than its margin."
     )
 
 

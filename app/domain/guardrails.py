@@ -68,12 +68,15 @@ class Margin:
 
     Attributes:
         delta: Absolute excess of bad answers that counts as worse.
-        rho, scale: Tuning constant and scale of the mixture.
+        rho: Tuning constant of the mixtures.
+        proof_step: Greatest step, and scale c, of the process that proves no harm.
+        bound_step: The same of the process behind the bound on the excess.
     """
 
     delta: float
     rho: float
-    scale: float
+    proof_step: float
+    bound_step: float
 
 
 def error_margin(evidence: Evidence, policy: Policy) -> Margin:
@@ -82,11 +85,17 @@ def error_margin(evidence: Evidence, policy: Policy) -> Margin:
     delta = max(policy.error_margin * reference, policy.error_margin_floor)
     # About the variance V at which a canary as good as stable is proven so.
     variance = max(1.0, 10.0 * (reference / delta) ** 2)
-    scale = scale_not_worse(reference, LEAST_WEIGHT, policy.max_weight_bp / FULL_BP)
-    return Margin(delta, best_rho(variance, 2.0 * policy.alpha_promotion), scale)
+    highest = policy.max_weight_bp / FULL_BP
+    return Margin(
+        delta=delta,
+        rho=best_rho(variance, 2.0 * policy.alpha_promotion),
+        # Proof comes at the highest weight, the first bound at the lowest.
+        proof_step=scale_not_worse(reference, highest, highest),
+        bound_step=scale_not_worse(reference, LEAST_WEIGHT, highest),
+    )
 
 
-def error_score(evidence: Evidence) -> Score:
+def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
     epochs = (
         ScoreEpoch(
@@ -97,7 +106,7 @@ def error_score(evidence: Evidence) -> Score:
         )
         for weight_bp, epoch in drawn_by_coin(evidence).items()
     )
-    return score(epochs, evidence.error_reference)
+    return score(epochs, evidence.error_reference, greatest_step)
 
 
 def _answered(epoch: EpochCounts) -> float:
@@ -113,32 +122,41 @@ def _answered(epoch: EpochCounts) -> float:
 def error_excess_bound(evidence: Evidence, policy: Policy) -> float:
     """U_t: at most this much of the canary's answers are bad beyond stable's rate, at any time."""
     margin = error_margin(evidence, policy)
-    return max(0.0, excess_bound(error_score(evidence), policy.alpha_promotion, margin.rho, margin.scale))
+    totals = error_score(evidence, margin.bound_step)
+    return max(0.0, excess_bound(totals, policy.alpha_promotion, margin.rho, margin.bound_step))
 
 
 def judge_errors(evidence: Evidence, policy: Policy) -> Finding:
     """Wrong or missing answers: turned back by P1, promoted by P2 on errors and timeouts."""
     margin = error_margin(evidence, policy)
-    not_worse = log_e_not_worse(error_score(evidence), margin.delta, margin.rho, margin.scale)
-    return _judge_rate(evidence, policy, Metric.ERRORS, ERRORS, not_worse)
+    totals = error_score(evidence, margin.proof_step)
+    not_worse = log_e_not_worse(totals, margin.delta, margin.rho, margin.proof_step)
+    most = None
+    if not_worse >= log(1.0 / policy.alpha_promotion):
+        most = max(0.0, excess_bound(totals, policy.alpha_promotion, margin.rho, margin.proof_step))
+    return _judge_rate(evidence, policy, Metric.ERRORS, not_worse, most)
 
 
 def judge_timeouts(evidence: Evidence, policy: Policy) -> Finding:
     """Answers that did not come in time: turned back by P1; errors prove them not worse."""
-    return _judge_rate(evidence, policy, Metric.TIMEOUTS, TIMEOUTS, None)
+    return _judge_rate(evidence, policy, Metric.TIMEOUTS, None, None)
 
 
-def _judge_rate(evidence: Evidence, policy: Policy, metric: Metric, bad: Count, not_worse: float | None) -> Finding:
+def _judge_rate(
+    evidence: Evidence, policy: Policy, metric: Metric, not_worse: float | None, most: float | None
+) -> Finding:
+    bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
     tested = outcomes(epochs, bad, JUDGED)
     worse = log_e_tilt(tested)
     verdict = _verdict(policy, metric, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
-    if verdict in {Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE}:
+    if verdict in _WORSE_VERDICTS:
         least = least_ratio(tested, _log_limit(policy, metric))
-    sentence = sentences.of_rate(metric, evidence.canary, evidence.stable, verdict, seen, least, policy.alpha_rollback)
-    return Finding(metric, verdict, worse, not_worse, sentence, _numbers(seen, least))
+    numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
+    sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
+    return Finding(metric, verdict, worse, not_worse, sentence, numbers)
 
 
 def judge_latency(evidence: Evidence, policy: Policy) -> Finding:
@@ -158,7 +176,7 @@ def judge_latency(evidence: Evidence, policy: Policy) -> Finding:
     loudest = max(range(len(logs)), key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
-    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen, None))
+    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen))
 
 
 def _slow_beyond(index: int) -> Count:
@@ -220,6 +238,6 @@ def _verdict(policy: Policy, metric: Metric, worse: float, not_worse: float | No
     return Verdict.INSUFFICIENT_DATA if answers < MIN_ANSWERS else Verdict.INCONCLUSIVE_HEALTHY
 
 
-def _numbers(seen: Rates | None, least: float | None) -> Mapping[str, float]:
+def _numbers(seen: Rates | None, **bounds: float | None) -> Mapping[str, float]:
     numbers = {} if seen is None else {"canary_rate": seen.canary, "stable_rate": seen.stable, "extra": seen.extra}
-    return numbers if least is None else {**numbers, "least_ratio": least}
+    return {**numbers, **{name: bound for name, bound in bounds.items() if bound is not None}}

@@ -60,20 +60,24 @@ def binary(n: int, bad: int) -> Sums:
     return Sums(n, bad, bad)
 
 
-def score(epochs: Iterable[ScoreEpoch], centre: float) -> Score:
+def score(epochs: Iterable[ScoreEpoch], centre: float, greatest_step: float = inf) -> Score:
     """Add the epochs up.
 
     Args:
         epochs: One entry per weight, each weight in (0, 1).
         centre: m, a guess of the mean outcome fixed before the first exchange; a wrong one
             costs power, never validity.
+        greatest_step: Epochs whose upward steps may be greater (small weights) are scaled down
+            to it, so that they do not dictate c to the rest. The factor is known before the
+            draw, so S, V and W stay what they are in the sources.
     """
     score_sum = variance = overlap = 0.0
     for epoch in epochs:
         w = epoch.weight
-        score_sum += (1.0 - w) * _centred(epoch.canary, centre) - w * _centred(epoch.stable, centre)
-        variance += (1.0 - w) ** 2 * _spread(epoch.canary, centre) + w * w * _spread(epoch.stable, centre)
-        overlap += epoch.units * w * (1.0 - w)
+        b = min(1.0, greatest_step / scale_not_worse(centre, w, w))
+        score_sum += b * ((1.0 - w) * _centred(epoch.canary, centre) - w * _centred(epoch.stable, centre))
+        variance += b * b * ((1.0 - w) ** 2 * _spread(epoch.canary, centre) + w * w * _spread(epoch.stable, centre))
+        overlap += b * epoch.units * w * (1.0 - w)
     return Score(score_sum, variance, overlap)
 
 

@@ -4,11 +4,13 @@ Rule: rates are compared within the same weight epochs, never pooled; the bound 
 a verdict is the inversion of the test that gave it; no sentence says "probability that".
 """
 
+from collections.abc import Mapping
+
 from app.domain.estimates import Rates
 from app.domain.finding import Verdict
 from app.domain.histogram import edge_us
 from app.domain.ledger import Evidence, Threshold
-from app.domain.policy import Metric
+from app.domain.policy import Metric, Policy
 
 NO_THRESHOLDS = "Latency is not judged yet: {stable} has given too few answers to know what is slow."
 _NOUNS = {Metric.ERRORS: "Error rate", Metric.TIMEOUTS: "Timeout rate"}
@@ -27,24 +29,26 @@ def milliseconds(us: float) -> str:
     return f"{us / 1_000.0:.3g} ms"
 
 
-def of_rate(
-    metric: str,
-    canary: str,
-    stable: str,
-    verdict: Verdict,
-    seen: Rates | None,
-    least: float | None,
-    alpha: float,
-) -> str:
+def of_rate(evidence: Evidence, policy: Policy, metric: Metric, verdict: Verdict, numbers: Mapping[str, float]) -> str:
     """Errors or timeouts: both rates, how far apart, and how sure."""
-    noun = _NOUNS[Metric(metric)]
-    if seen is None:
-        return f"{noun}: {canary} has given no answers yet."
-    sentence = f"{noun} {percent(seen.canary)} for {canary}, {percent(seen.stable)} for {stable} at the same weights"
-    if least is not None and least > 1.0:
-        sure = f"{(1.0 - alpha) * 100:g} %"
-        sentence += f"; with {sure} confidence at any time, {canary} fails at least {least:.2f} times as often"
-    return f"{sentence}{_CLOSINGS[verdict]}."
+    canary, stable = evidence.canary, evidence.stable
+    if "canary_rate" not in numbers:
+        return f"{_NOUNS[metric]}: {canary} has given no answers yet."
+    sentence = (
+        f"{_NOUNS[metric]} {percent(numbers['canary_rate'])} for {canary}, "
+        f"{percent(numbers['stable_rate'])} for {stable} at the same weights{_CLOSINGS[verdict]}"
+    )
+    least = numbers.get("least_ratio", 0.0)
+    if least > 1.0:
+        sentence += f", at least {least:.2f} times as often {_sure(policy.alpha_rollback)}"
+    if verdict is Verdict.HEALTHY and "excess_at_most" in numbers:
+        most = percent(numbers["excess_at_most"])
+        sentence += f", at most {most} more of its answers are bad {_sure(policy.alpha_promotion)}"
+    return f"{sentence}."
+
+
+def _sure(alpha: float) -> str:
+    return f"with {(1.0 - alpha) * 100:g} % confidence at any time"
 
 
 _CLOSINGS = {
