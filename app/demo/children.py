@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import orjson
 
 READY_WITHIN_S = 60.0
 ENDED_WITHIN_S = 10.0
+LOOK_S = 0.05
 SHOWN_LINES = 5
 
 
@@ -22,7 +23,7 @@ class CannotPlay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A running process and what its ready line said."""
+    """A running process, what its ready line said, and everything else it said."""
 
     name: str
     process: Process
@@ -32,15 +33,17 @@ class Child:
     def check(self) -> None:
         """Raises: CannotPlay when it is gone."""
         if self.process.returncode is not None:
-            raise CannotPlay(f"{self.name} ended with code {self.process.returncode}.{_last_words(self.log)}")
+            raise CannotPlay(_gone(self.name, self.process.returncode, self.log))
 
 
-async def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str] | None = None) -> Child:
+async def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Child:
     """Start a process and wait until it says that it is ready.
 
     Args:
-        settings: TURNBACK_ variables; the caller's own are not handed on.
-        log: Gets what it writes to stderr.
+        name: What to call it in a sentence.
+        command: What to run.
+        log: Gets what it writes to stdout and stderr.
+        environment: Added to the caller's own, of which TURNBACK_ variables are not handed on.
 
     Raises:
         CannotPlay: It ended or stayed silent.
@@ -48,22 +51,22 @@ async def start(name: str, command: Sequence[str], log: Path, settings: Mapping[
     # A session of its own: Ctrl-C reaches the demo alone, which then ends its children in order.
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=DEVNULL, stdout=PIPE, stderr=sink, env=_environment(settings or {}), start_new_session=True
+            *command,
+            stdin=DEVNULL,
+            stdout=sink,
+            stderr=STDOUT,
+            env=_environment(environment or {}),
+            start_new_session=True,
         )
     try:
         async with asyncio.timeout(READY_WITHIN_S):
-            ready = await _ready_line(process)
+            return Child(name, process, await _ready(name, process, log), log)
     except TimeoutError:
         await end(process)
         raise CannotPlay(f"{name} was not ready within {READY_WITHIN_S:.0f} s.{_last_words(log)}") from None
     except BaseException:
         await end(process)
         raise
-    child = Child(name, process, ready, log)
-    if not ready:
-        await end(process)
-        child.check()
-    return child
 
 
 async def end(process: Process) -> None:
@@ -79,21 +82,37 @@ async def end(process: Process) -> None:
             continue
 
 
-async def _ready_line(process: Process) -> Mapping[str, Any]:
-    """The first line of JSON on stdout; empty when it closes without one."""
-    stdout = process.stdout
-    while stdout is not None and (line := await stdout.readline()):
-        if line.startswith(b"{"):
-            ready: Mapping[str, Any] = orjson.loads(line)
+async def _ready(name: str, process: Process, log: Path) -> Mapping[str, Any]:
+    """The line in which it says so. Raises: CannotPlay when it ends first."""
+    while True:
+        gone = process.returncode
+        ready = _said_ready(log)
+        if ready is not None:
             return ready
-    return {}
+        if gone is not None:
+            raise CannotPlay(_gone(name, gone, log))
+        await asyncio.sleep(LOOK_S)
 
 
-def _environment(settings: Mapping[str, str]) -> Mapping[str, str]:
+def _said_ready(log: Path) -> Mapping[str, Any] | None:
+    """A model server says "ready": true, the gateway logs the event server.ready."""
+    for line in log.read_bytes().splitlines():
+        if line.startswith(b"{") and line.endswith(b"}"):
+            said: Mapping[str, Any] = orjson.loads(line)
+            if said.get("ready") is True or said.get("event") == "server.ready":
+                return said
+    return None
+
+
+def _environment(added: Mapping[str, str]) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TURNBACK_")}
-    return {**kept, **settings}
+    return {**kept, **added}
+
+
+def _gone(name: str, code: int, log: Path) -> str:
+    return f"{name} ended with code {code}.{_last_words(log)}"
 
 
 def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-SHOWN_LINES:] if log.exists() else []
+    lines = log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
     return " It said last: " + " | ".join(lines) if lines else ""

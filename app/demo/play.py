@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import orjson
@@ -114,9 +115,15 @@ async def _recorded(api: AdminApi, counts: Counts, began: datetime) -> Tallies:
     # Wider than the traffic on both sides: the range is cut to whole seconds of the database's clock.
     since, until = began - timedelta(minutes=1), datetime.now(UTC) + timedelta(minutes=1)
     metrics = await api.get(f"models/{MODEL}/metrics", **{"from": since.isoformat(), "to": until.isoformat()})
-    recorded = {slot["version"]: slot["exchanges"] for slot in metrics["items"] if slot["exchanges"]}
+    recorded = {slot["version"]: _answers(slot) for slot in metrics["items"]}
     excluded = sum(slot["excluded"] for slot in metrics["items"])
-    return Tallies(dict(sorted(counts.served.items())), dict(sorted(recorded.items())), excluded)
+    served = dict(sorted(counts.served.items()))
+    return Tallies(served, {version: count for version, count in sorted(recorded.items()) if count}, excluded)
+
+
+def _answers(slot: Mapping[str, Any]) -> int:
+    """What a version answered: what a coin gave it and it could be reached for, and what it answered without one."""
+    return int(slot["exchanges"] + slot["excluded"] - slot["outcomes"].get("connect_error", 0))
 
 
 def _write(document: Mapping[str, object]) -> None:

@@ -14,7 +14,7 @@ class Tallies:
     """Answers by version: as the client counted them, and as Postgres has them.
 
     Attributes:
-        excluded: Answers the gateway gave without a coin (retries, brake); in neither count of a canary.
+        excluded: Of the recorded ones, those without a coin: stable answered for a canary it could not reach.
     """
 
     client_counts: Mapping[str, int]

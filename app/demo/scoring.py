@@ -6,6 +6,7 @@ Rule: training and serving take a flight's features from the same function, so t
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from math import exp
 from typing import TypeAlias
 
@@ -97,10 +98,10 @@ def quality(model: LateModel, known: History) -> Quality:
 
 def _matrix(recipe: Recipe, flights: Sequence[Flight]) -> Matrix:
     """Shape (flights, positions)."""
+    rows = [recipe.features(flight) for flight in flights]
+    entries = np.fromiter(chain.from_iterable(chain.from_iterable(rows)), np.float64).reshape(-1, 2)
     matrix = np.zeros((len(flights), recipe.width))
-    entries = [(row, at, value) for row, flight in enumerate(flights) for at, value in recipe.features(flight)]
-    rows, positions, values = zip(*entries, strict=True)
-    matrix[rows, positions] = values
+    matrix[np.repeat(np.arange(len(rows)), [len(row) for row in rows]), entries[:, 0].astype(np.intp)] = entries[:, 1]
     return matrix
 
 

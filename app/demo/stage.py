@@ -14,6 +14,10 @@ from app.demo.model_server import BUILDS
 from app.errors import CannotServe
 from app.store.embedded import EmbeddedPostgres
 
+# Five trainings at once on few cores: threads inside each would only spin.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+GATEWAY = (sys.executable, "-m", "app", "serve")
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -25,11 +29,11 @@ class Stage:
 
     @property
     def inference_port(self) -> int:
-        return int(self.gateway.ready["inference_port"])
+        return int(self.gateway.ready["inference"].rpartition(":")[2])
 
     @property
     def admin_url(self) -> str:
-        return f"http://127.0.0.1:{self.gateway.ready['admin_port']}"
+        return f"http://{self.gateway.ready['admin']}"
 
     def server_url(self, version: str) -> str:
         return f"http://127.0.0.1:{self.servers[version].ready['port']}"
@@ -75,14 +79,15 @@ async def _gateway(ends: AsyncExitStack, folder: Path) -> tuple[EmbeddedPostgres
         "TURNBACK_INFERENCE_PORT": "0",
         "TURNBACK_ADMIN_PORT": "0",
         "TURNBACK_OPS_PORT": "0",
+        "TURNBACK_LOG_FORMAT": "json",
     }
-    child = await start("the gateway", [sys.executable, "-m", "app", "serve"], folder / "gateway.log", settings)
+    child = await start("the gateway", GATEWAY, folder / "gateway.log", settings)
     ends.push_async_callback(end, child.process)
     return postgres, child
 
 
 async def _server(ends: AsyncExitStack, version: str, folder: Path) -> Child:
     command = [sys.executable, "-m", "app.demo.model_server", "--version", version]
-    child = await start(f"the model server of {version}", command, folder / f"{version}.log")
+    child = await start(f"the model server of {version}", command, folder / f"{version}.log", ONE_THREAD)
     ends.push_async_callback(end, child.process)
     return child

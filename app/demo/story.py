@@ -27,7 +27,7 @@ LOOK_S = 0.25
 SERVED_WITHIN_S = 15.0
 CHAPTER_MAX_S = 75.0
 SETTLE_S = 1.0
-OPERATOR_AFTER = 50
+OPERATOR_AFTER = 20
 # Everything but the warm-up is the gateway's default: these servers are warm when they say they are ready.
 POLICY = {"warmup_s": 2.0}
 ENDS = {"promoted": "promote", "rolled_back": "roll_back"}
@@ -50,7 +50,7 @@ class Chapter:
 
 
 CHAPTERS = (
-    Chapter("v2", "looks at carrier, airport, weekday, weather and age", "promoted", frozenset({"evidence"})),
+    Chapter("v2", "looks at carrier, airport, weekday, weather and age", "promoted", frozenset({"policy"})),
     Chapter("v3", "fails where the plane's build year is missing", "rolled_back", frozenset({"errors"})),
     Chapter("v4", "answers right, but slowly", "rolled_back", frozenset({"latency"})),
     Chapter("v5", "is fine, but its owner changes his mind", "rolled_back", frozenset({"operator"}), operated=True),

@@ -18,7 +18,7 @@ def ended(version: str, phase: str, trigger: str) -> Ended:
 
 
 AS_EXPECTED = [
-    ended("v2", "promoted", "evidence"),
+    ended("v2", "promoted", "policy"),
     ended("v3", "rolled_back", "errors"),
     ended("v4", "rolled_back", "latency"),
     ended("v5", "rolled_back", "operator"),
@@ -45,7 +45,7 @@ def test_a_story_as_expected_has_no_surprise_and_says_all_it_measured() -> None:
     assert document["promoted"] == [
         {
             "version": "v2",
-            "trigger": "evidence",
+            "trigger": "policy",
             "canary_requests": 100,
             "bad_answers": 7,
             "seconds": 9.5,
