@@ -1,23 +1,66 @@
 """Rollouts: started and ordered by people, moved by the engine."""
 
-from app.actions.means import Means
-from app.domain.catalog import ModelName, VersionName
-from app.domain.policy import Policy
-from app.domain.rollout import Event, Rollout, RolloutId, Transition
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from app.actions.identity import uuid7
+from app.actions.ledger import Account, checked_reason, expect_answer, horizon_ms, record, settled
+from app.actions.means import ENGINE, Means
+from app.domain.catalog import ModelName, Version, VersionName
+from app.domain.policy import Policy, check_policy
+from app.domain.rollout import (
+    TERMINAL,
+    Event,
+    MakeStable,
+    Phase,
+    Resolution,
+    RollbackOrdered,
+    Rollout,
+    RolloutId,
+    ShiftWeight,
+    Started,
+    Transition,
+    begin,
+)
+from app.domain.routing import FULL_BP, Route
+from app.domain.tally import Tally
+from app.domain.transitions import advance
+from app.errors import IllegalTransition, InvalidInput, StaleGeneration, UnknownVersion
+from app.store import catalog, rollouts, routes, tallies
 from app.store.database import Transaction
 from app.store.decisions import Decision
 from app.store.rollouts import Seen
+
+REFERENCE = timedelta(hours=1)
+"""How far back stable's own history is read for what is usual."""
+
+ROLLBACK_ATTEMPTS_MAX = 20
 
 
 async def start_rollout(
     means: Means, model: ModelName, canary: VersionName, policy: Policy, *, actor: str, reason: str
 ) -> tuple[Rollout, Decision]:
-    """Begin a rollout of `canary` against the model's stable.
+    """Begin a rollout of `canary` against the model's stable, which takes all traffic until the warm-up is over.
 
     Raises: UnknownModel, UnknownVersion, RolloutActive, InvalidInput (sticky model, canary is stable,
-        blank reason), StaleGeneration.
+        blank reason), TargetUnhealthy (a stable that does not answer is no way back), StaleGeneration.
     """
-    raise NotImplementedError
+    why = checked_reason(reason)
+    check_policy(policy)
+    async with means.database.transaction() as tx:
+        before = await _startable(tx, model, canary)
+        stable = await catalog.version(tx, model, before.stable)
+    await expect_answer(means, stable)
+    started: list[Rollout] = []
+
+    async def change(tx: Transaction) -> Decision:
+        rollout, decision = await _start(means, tx, await _startable(tx, model, canary), canary, policy, actor, why)
+        started[:] = [rollout]
+        return decision
+
+    decision = await settled(means, change)
+    return started[0], decision
 
 
 async def order(
@@ -28,16 +71,181 @@ async def order(
     Args:
         force: Shift traffic even to a version that does not answer its probe.
 
-    Raises: UnknownRollout, IllegalTransition, InvalidInput, TargetUnhealthy, StaleGeneration (never for
-        a rollback: it reads again and goes on).
+    Raises: UnknownRollout, IllegalTransition, InvalidInput, TargetUnhealthy, StaleGeneration (a rollback
+        reads again and goes on instead).
     """
-    raise NotImplementedError
+    why = checked_reason(reason)
+    attempts_max = ROLLBACK_ATTEMPTS_MAX if isinstance(event, RollbackOrdered) else 1
+    for _ in range(attempts_max - 1):
+        try:
+            return await _order_once(means, rollout_id, event, actor, why, force)
+        except StaleGeneration:
+            continue
+    return await _order_once(means, rollout_id, event, actor, why, force)
 
 
 async def record_assessment(means: Means, tx: Transaction, seen: Seen, transition: Transition) -> Decision | None:
     """Save what the engine made of a rollout, in the tick's own transaction; None if nothing was decided.
 
     Raises: StaleGeneration (a person was quicker: drop the tick), TargetUnhealthy (traffic would go to a
-        version that does not answer: nothing is saved, the next tick tries again).
+        version that does not answer: nothing is saved, the weights stay, the next tick tries again).
     """
-    raise NotImplementedError
+    if transition.resolution is None:
+        await _save_quietly(tx, seen, transition.rollout)
+        return None
+    target = await _target(tx, seen.rollout, transition)
+    if target is not None:
+        await expect_answer(means, target)
+    return await _decide(means, tx, seen, transition, ENGINE, None)
+
+
+async def _startable(tx: Transaction, model: ModelName, canary: VersionName) -> Route:
+    """The route a rollout can begin from."""
+    if (await catalog.model(tx, model)).sticky_header is not None:
+        raise InvalidInput("/sticky_header", "a model with sticky callers cannot be judged per exchange yet")
+    await catalog.version(tx, model, canary)
+    route = await routes.route(tx, model)
+    if route is None:
+        raise UnknownVersion(model, canary)
+    if route.stable == canary:
+        raise InvalidInput("/canary", f"{canary!r} is stable already")
+    return route
+
+
+async def _start(
+    means: Means, tx: Transaction, before: Route, canary: VersionName, policy: Policy, actor: str, reason: str
+) -> tuple[Rollout, Decision]:
+    at = (await routes.revision(tx)).at
+    reference = await _reference(tx, before, int(at.timestamp()))
+    rollout_id = RolloutId(uuid7(at, means.entropy(8)))
+    pending = begin(rollout_id, before.model, before.stable, canary, policy, reference, at)
+    transition = advance(pending, Started(), at)
+    generation = before.generation + 1
+    await rollouts.add(tx, transition.rollout, generation)
+    after = replace(await _routed(tx, before, transition), weights_bp={before.stable: FULL_BP})
+    decision = await record(means, tx, before, after, at, _account(pending, transition, actor, reason))
+    return transition.rollout, decision
+
+
+async def _reference(tx: Transaction, route: Route, start: int) -> Tally:
+    since = start - int(REFERENCE.total_seconds())
+    return await tallies.history(tx, route.model, route.stable, since, start)
+
+
+async def _order_once(
+    means: Means, rollout_id: RolloutId, event: Event, actor: str, reason: str, force: bool
+) -> Decision:
+    async with means.database.transaction() as tx:
+        seen = await _orderable(tx, rollout_id)
+        target = await _target(tx, seen.rollout, advance(seen.rollout, event, seen.at))
+    # Nothing waits for a model server while a transaction is open.
+    if target is not None and not force:
+        await expect_answer(means, target)
+
+    async def change(tx: Transaction) -> Decision:
+        again = await _orderable(tx, rollout_id)
+        if again.generation != seen.generation:
+            raise StaleGeneration(again.rollout.model, seen.generation)
+        return await _decide(means, tx, again, advance(again.rollout, event, again.at), actor, reason)
+
+    return await settled(means, change)
+
+
+async def _orderable(tx: Transaction, rollout_id: RolloutId) -> Seen:
+    """A rollout that may still move its model's route: a promoted one only until something newer happened."""
+    seen = await rollouts.rollout(tx, rollout_id)
+    if seen.rollout.phase is Phase.PROMOTED:
+        route = await _route(tx, seen.rollout.model)
+        latest = await rollouts.latest(tx, seen.rollout.model)
+        if route.stable != seen.rollout.canary or latest is None or latest.id != rollout_id:
+            raise IllegalTransition("superseded", "RollbackOrdered")
+    return seen
+
+
+async def _target(tx: Transaction, before: Rollout, transition: Transition) -> Version | None:
+    """The version that all traffic would go to though it does not have it all now."""
+    for effect in transition.effects:
+        match effect:
+            case MakeStable(version):
+                return await catalog.version(tx, before.model, version)
+            case ShiftWeight(0) if before.weight_bp > 0:
+                return await catalog.version(tx, before.model, before.stable)
+            case ShiftWeight():
+                pass
+    return None
+
+
+async def _decide(
+    means: Means, tx: Transaction, seen: Seen, transition: Transition, actor: str, reason: str | None
+) -> Decision:
+    before = await _route(tx, seen.rollout.model)
+    if before.generation != seen.generation:
+        raise StaleGeneration(before.model, seen.generation)
+    after = await _routed(tx, before, transition)
+    # The rollout's row first, as a quiet save does: two transactions that lock in one order never deadlock.
+    await rollouts.save(tx, transition.rollout, seen=seen.generation, generation=after.generation)
+    return await record(means, tx, before, after, seen.at, _account(seen.rollout, transition, actor, reason))
+
+
+async def _save_quietly(tx: Transaction, seen: Seen, rollout: Rollout) -> None:
+    """Save evidence; replicas hear of it only when the latency horizon became known."""
+    await rollouts.save(tx, rollout, seen=seen.generation, generation=seen.generation)
+    horizon = rollout.evidence.latency_horizon_ms
+    if horizon is not None and await routes.set_latency_horizon(tx, rollout.model, horizon):
+        await routes.announce(tx)
+
+
+async def _routed(tx: Transaction, before: Route, transition: Transition) -> Route:
+    """The route after the transition's effects, one generation on."""
+    rollout = transition.rollout
+    after = replace(before, generation=before.generation + 1)
+    for effect in transition.effects:
+        match effect:
+            case ShiftWeight(weight_bp):
+                after = replace(after, weights_bp=_split(rollout, weight_bp))
+            case MakeStable(version):
+                after = replace(after, stable=version, weights_bp={version: FULL_BP})
+    ended = rollout.phase in TERMINAL
+    if ended and not transition.effects:
+        return after  # an old rollout was turned back once more; the route belongs to others by now
+    arms = [await catalog.version(tx, rollout.model, name) for name in (rollout.stable, rollout.canary)]
+    learnt = None if ended else rollout.evidence.latency_horizon_ms
+    return replace(after, latency_horizon_ms=learnt or horizon_ms(*arms))
+
+
+def _split(rollout: Rollout, canary_weight_bp: int) -> Mapping[VersionName, int]:
+    weights = {rollout.stable: FULL_BP - canary_weight_bp, rollout.canary: canary_weight_bp}
+    return {version: weight_bp for version, weight_bp in weights.items() if weight_bp > 0}
+
+
+def _account(before: Rollout, transition: Transition, actor: str, reason: str | None) -> Account:
+    resolution = transition.resolution
+    if resolution is None:
+        raise ValueError("what changes a route must say why")
+    return Account(
+        action=resolution.action,
+        actor=actor,
+        trigger=resolution.trigger,
+        reason=reason,
+        sentence=resolution.sentence,
+        rollout_id=before.id,
+        evidence=_evidence(before, transition, resolution),
+    )
+
+
+def _evidence(before: Rollout, transition: Transition, resolution: Resolution) -> Mapping[str, object]:
+    return {
+        "stable": before.stable,
+        "canary": before.canary,
+        "phase_before": before.phase,
+        "phase_after": transition.rollout.phase,
+        "policy": before.policy,
+        "numbers": resolution.numbers,
+    }
+
+
+async def _route(tx: Transaction, model: ModelName) -> Route:
+    route = await routes.route(tx, model)
+    if route is None:
+        raise StaleGeneration(model, 0)
+    return route

@@ -1,7 +1,9 @@
 """Domain values as JSON and back, every float bit for bit."""
 
+import json
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 import pydantic_core
@@ -20,6 +22,11 @@ def _rollout() -> TypeAdapter[Rollout]:
 def to_json(value: object) -> str:
     """Any domain value as JSON text; infinities and NaN as strings, as JSON has no numbers for them."""
     return pydantic_core.to_json(value, inf_nan_mode="strings").decode()
+
+
+def as_json(value: object) -> Any:  # noqa: ANN401 -- JSON's own types, whatever they are
+    """A domain value as it will be read back out of a JSON column."""
+    return json.loads(to_json(value))
 
 
 def rollout_from_json(state: str) -> Rollout:

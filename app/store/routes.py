@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Insert, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from app.domain.catalog import ModelName, Version, VersionName
 from app.domain.routing import Route, RoutedModel, RoutingTable, Weights
 from app.errors import StaleGeneration
 from app.store import catalog, tables
 from app.store.codec import weights_from_json
-from app.store.database import Transaction
+from app.store.database import Transaction, violated
 
 CHANNEL = "turnback_routing"
 
@@ -79,8 +80,13 @@ async def announce(tx: Transaction) -> None:
 
 
 async def add(tx: Transaction, first: Route, at: datetime) -> None:
-    """Store a model's first route and generation."""
-    await tx.execute(insert(tables.routes).values(_columns(first)))
+    """Store a model's first route and generation. Raises: StaleGeneration when it has one."""
+    try:
+        await tx.execute(insert(tables.routes).values(_columns(first)))
+    except IntegrityError as refused:
+        if violated(refused) != "pk_routes":
+            raise
+        raise StaleGeneration(first.model, 0) from refused
     await tx.execute(_history(first, at))
 
 
