@@ -1,0 +1,80 @@
+"""`serve` and `demo`: run the gateway, or a story through it."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from app.cli.output import Json, Refused, write_document
+from app.cli.verbs import ExitCode
+
+Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="0 takes a free one.", show_default=False)]
+Host = Annotated[str | None, typer.Option(help="Address to bind to.", show_default=False)]
+
+
+def run_gateway(
+    *,
+    role: Annotated[
+        str, typer.Option(metavar="all|proxy|control", help="proxy serves, control decides, all is both.")
+    ] = "all",
+    inference_host: Host = None,
+    inference_port: Port = None,
+    admin_host: Host = None,
+    admin_port: Port = None,
+    ops_host: Host = None,
+    ops_port: Port = None,
+    insecure_admin: Annotated[
+        bool, typer.Option("--insecure-admin", help="Let admin bind to more than loopback, though it asks for no key.")
+    ] = False,
+    log_format: Annotated[
+        str | None,
+        typer.Option(metavar="auto|json|pretty", help="How log events are written to stderr.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Run until SIGTERM; options go before TURNBACK_ variables, --json prints the exit status at the end."""
+    from app.main import Role, serve  # noqa: PLC0415 -- the whole gateway; `--help` must not wait for it
+    from app.settings import SettingsRefused, load  # noqa: PLC0415 -- likewise
+
+    if role not in set(Role):
+        raise Refused(ExitCode.USAGE, f"--role is one of {', '.join(Role)}, and not {role!r}.")
+    try:
+        settings = load(
+            inference_host=inference_host,
+            inference_port=inference_port,
+            admin_host=admin_host,
+            admin_port=admin_port,
+            ops_host=ops_host,
+            ops_port=ops_port,
+            insecure_admin=insecure_admin or None,
+            log_format=log_format,
+        )
+    except SettingsRefused as refused:
+        raise Refused(ExitCode.USAGE, str(refused)) from None
+    status = serve(settings, Role(role))
+    if as_json:
+        write_document({"role": role, "exit_code": status})
+    return status
+
+
+def play_demo(
+    *,
+    headless: Annotated[bool, typer.Option("--headless", help="No live view; one JSON document at the end.")] = False,
+    fault: Annotated[
+        str | None, typer.Option(metavar="postgres", help="What breaks in the middle.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Play the story; exit code 0 only if it ended as expected. --json is --headless."""
+    from app.demo.fault import Fault  # noqa: PLC0415 -- likewise
+    from app.demo.play import run  # noqa: PLC0415 -- likewise
+
+    if fault is not None and fault not in set(Fault):
+        raise Refused(ExitCode.USAGE, f"--fault is one of {', '.join(Fault)}, and not {fault!r}.")
+    # The demo chooses its own settings; what is exported for a real gateway must not reach it.
+    for name in [name for name in os.environ if name.startswith("TURNBACK_")]:
+        del os.environ[name]
+    return run(headless=headless or as_json, fault=fault)
+
+
+COMMANDS = {"serve": run_gateway, "demo": play_demo}

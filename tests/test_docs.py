@@ -1,0 +1,81 @@
+"""What the documents say must be so: commands exist, links lead somewhere, forms are kept."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from app.cli.verbs import VERBS, overview
+
+PROJECT = Path(__file__).resolve().parents[1]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+CLI_PAGE = PROJECT / "docs" / "cli.md"
+RECORDS = sorted((PROJECT / "docs" / "adr").glob("*.md"))
+RECORD_HEADINGS = ["Context", "Decision", "Consequences", "Alternatives", "References"]
+CHANGES = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words after `$` in the console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def pages() -> list[Path]:
+    return [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+
+def test_the_quickstart_is_exactly_two_commands() -> None:
+    first_block = re.search(r"```console\n.*?```", README, re.DOTALL)
+    assert first_block is not None
+    assert commands(first_block.group()) == [
+        ["python3", "-m", "app", "demo"],
+        ["python3", "-m", "app", "test"],
+    ]
+
+
+@pytest.mark.parametrize("page", [README, CLI_PAGE.read_text(encoding="utf-8")], ids=["README.md", "cli.md"])
+def test_every_command_in_a_page_is_a_verb(page: str) -> None:
+    ours = [words for words in commands(page) if words[:3] == ["python3", "-m", "app"]]
+    assert ours
+    assert [words for words in ours if words[3] not in VERBS and not words[3].startswith("--")] == []
+
+
+def test_every_verb_has_its_heading_and_stands_in_the_overview() -> None:
+    headings = set(re.findall(r"^### `turnback ([a-z]+)", CLI_PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert headings == set(VERBS)
+    assert [verb for verb in VERBS.values() if f"  {verb.name:<10} {verb.summary}" not in overview()] == []
+
+
+def test_links_between_pages_lead_to_files() -> None:
+    links = [
+        (page, target.split("#")[0])
+        for page in pages()
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if not target.startswith(("http://", "https://", "#"))
+    ]
+    assert [(page.name, target) for page, target in links if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: str(path.stem))
+def test_a_decision_record_has_its_form(record: Path) -> None:
+    text = record.read_text(encoding="utf-8")
+    number = record.name.split("-", 1)[0]
+    assert re.match(rf"# {number}: \S.*\n\nStatus: (accepted|superseded by \d{{4}}) · \d{{4}}-\d\d-\d\d\n", text)
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == RECORD_HEADINGS
+
+
+def test_decision_records_are_numbered_without_gaps_or_doubles() -> None:
+    numbers = [int(record.name.split("-", 1)[0]) for record in RECORDS]
+    assert numbers == list(range(1, len(RECORDS) + 1))
+
+
+def test_the_changelog_keeps_its_form() -> None:
+    text = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## \[Unreleased\]$", text, re.MULTILINE)
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= CHANGES
+    entries = re.findall(r"^- (.+)$", text, re.MULTILINE)
+    assert entries
+    assert [entry for entry in entries if not entry.endswith(".")] == []
