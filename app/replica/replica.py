@@ -4,20 +4,34 @@ Rule: without Postgres nothing here raises or forgets: the last table stays, row
 recorder, and all is written when it is back.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import structlog
+
 from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import RoutingTable
+from app.domain.routing import EMPTY_TABLE, FULL_BP, RoutedModel, RoutingTable
 from app.domain.tally import Flush
+from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.replica.clock import DatabaseClock
+from app.store import bell, replicas, routes, tallies
 from app.store.database import Database
 
 Swap: TypeAlias = Callable[[RoutingTable], None]
 Collect: TypeAlias = Callable[[], Flush]
 Acknowledge: TypeAlias = Callable[[Flush], None]
 OpenBrakes: TypeAlias = Callable[[], Iterable[tuple[ModelName, VersionName]]]
+
+# A push of so many rows may have left some behind; the next one does not wait.
+BACKLOG_ROWS = 1_000
+LISTEN_AGAIN_S = 1.0
+NO_COIN = 0
+"""The generation of draws without a coin; real ones begin at 1, and evidence never reads this one."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +77,133 @@ class Replica:
         clock: DatabaseClock,
         pace: Pace = Pace(),
     ) -> None:
-        raise NotImplementedError
+        """Args: boot: A UUID of this process' life, hexadecimal."""
+        self._database = database
+        self._boot = boot
+        self._role = role
+        self._swap = swap
+        self._collect = collect
+        self._acknowledge = acknowledge
+        self._open_brakes = open_brakes
+        self._clock = clock
+        self._pace = pace
+        self._table = EMPTY_TABLE
+        self._withheld = False
+        self._up: bool | None = None
+        self._pulled_at: float | None = None
+        self._pushed_at: float | None = None
+        self._rung = asyncio.Event()
 
     @property
     def status(self) -> Status:
-        raise NotImplementedError
+        return Status(
+            self._up, self._table.revision, self._age(self._pulled_at), self._age(self._pushed_at), self._withheld
+        )
 
     async def run(self) -> None:
-        """Pull, push and listen until cancelled; a last push is `close`."""
-        raise NotImplementedError
+        """Pull, push and listen until cancelled; whoever ends the process calls `push` once more."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._keep_pulling())
+            loops.create_task(self._keep_pushing())
+            loops.create_task(self._keep_listening())
 
     async def pull(self) -> bool:
-        """Look once; True if Postgres answered. Raises nothing."""
-        raise NotImplementedError
+        """Look once whether the routing changed; True if Postgres answered."""
+        try:
+            table = await self._changed_table()
+        except (DatabaseUnavailable, OutcomeUnknown):
+            self._reached(up=False)
+            self._withhold_if_stale()
+            return False
+        self._reached(up=True)
+        self._pulled_at = self._clock.monotonic()
+        if table is not None:
+            self._swap(table)
+            self._table = table
+            self._withheld = False
+        return True
 
     async def push(self) -> bool:
-        """Write once; True if Postgres took it. Raises nothing."""
-        raise NotImplementedError
+        """Write once what the data plane counted; True if Postgres took it."""
+        return await self._push() is not None
+
+    async def _push(self) -> int | None:
+        """How many rows were written, None if nothing could be."""
+        if not self._clock.measured:
+            return None  # nothing was counted yet, and counting must not begin in any other clock's time
+        flush = self._collect()
+        try:
+            async with self._database.transaction() as tx:
+                await tallies.upsert(tx, self._boot, flush.rows)
+                await replicas.beat(
+                    tx, self._boot, self._role, flush.watermark, self._table.revision, self._open_brakes()
+                )
+        except (DatabaseUnavailable, OutcomeUnknown):
+            self._reached(up=False)
+            return None
+        self._reached(up=True)
+        self._acknowledge(flush)
+        self._pushed_at = self._clock.monotonic()
+        return len(flush.rows)
+
+    async def _changed_table(self) -> RoutingTable | None:
+        async with self._database.transaction() as tx:
+            sent = self._clock.monotonic()
+            found = await routes.revision(tx)
+            self._clock.observe(sent, self._clock.monotonic(), found.at)
+            # Different, not greater: after a failover the database's word counts, even an older one.
+            if found.revision == self._table.revision and not self._withheld:
+                return None
+            return await routes.table(tx)
+
+    async def _keep_pulling(self) -> None:
+        while True:
+            await self.pull()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.poll_s):
+                    await self._rung.wait()
+            self._rung.clear()
+
+    async def _keep_pushing(self) -> None:
+        while True:
+            started = self._clock.monotonic()
+            written = await self._push()
+            if written is None or written < BACKLOG_ROWS:
+                await asyncio.sleep(max(0.0, started + self._pace.flush_s - self._clock.monotonic()))
+
+    async def _keep_listening(self) -> None:
+        while True:
+            with suppress(DatabaseUnavailable):
+                async with aclosing(bell.rings(self._database)) as rings:
+                    async for _ in rings:
+                        self._rung.set()
+            await asyncio.sleep(LISTEN_AGAIN_S)
+
+    def _withhold_if_stale(self) -> None:
+        age_s = self._age(self._pulled_at)
+        if self._withheld or age_s is None or age_s <= self._pace.canary_max_stale_s:
+            return
+        self._withheld = True
+        self._swap(stable_only(self._table))
+        log.warning("replica.canaries_withheld", stale_s=round(age_s))
+
+    def _reached(self, *, up: bool) -> None:
+        if up is not self._up and (self._up is not None or not up):
+            log.warning("database.returned" if up else "database.lost", role=self._role)
+        self._up = up
+
+    def _age(self, since: float | None) -> float | None:
+        return None if since is None else self._clock.monotonic() - since
+
+
+def stable_only(table: RoutingTable) -> RoutingTable:
+    """The table without traffic for anything but stable; draws from a changed route are no evidence."""
+    return replace(table, models=tuple(map(_without_canary, table.models)))
+
+
+def _without_canary(routed: RoutedModel) -> RoutedModel:
+    route = routed.route
+    alone = {route.stable: FULL_BP}
+    if dict(route.weights_bp) == alone:
+        return routed
+    return replace(routed, route=replace(route, generation=NO_COIN, weights_bp=alone))

@@ -96,7 +96,10 @@ def _is_missing(error: Exception, limit: asyncio.Timeout) -> bool:
         return limit.expired()
     if isinstance(error, OperationalError | InterfaceError | InternalError | PoolTimeout):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if not isinstance(error, DBAPIError):
+        return False
+    # No table at all: some other process is still about to migrate.
+    return error.connection_invalidated or isinstance(error.orig, psycopg.errors.UndefinedTable)
 
 
 def violated(error: IntegrityError) -> str | None:
