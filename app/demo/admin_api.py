@@ -1,14 +1,19 @@
 """The gateway's admin API as the story uses it: documents in, documents out."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
 from app.demo.children import CannotPlay
 
+PATIENCE_S = 15.0
+LOOK_S = 0.5
 
-class NotNow(Exception):
+
+class NotNow(CannotPlay):
     """The gateway's control side cannot answer at the moment; inference goes on."""
 
 
@@ -22,6 +27,14 @@ class AdminApi:
         """Raises: NotNow, CannotPlay."""
         return await self._document("GET", path, params=query)
 
+    async def get_patiently(self, path: str, **query: str) -> Any:  # noqa: ANN401 -- see get
+        """As soon as the control side answers again. Raises: NotNow when it does not, CannotPlay."""
+        for _ in range(round(PATIENCE_S / LOOK_S)):
+            with suppress(NotNow):
+                return await self.get(path, **query)
+            await asyncio.sleep(LOOK_S)
+        return await self.get(path, **query)
+
     async def put(self, path: str, body: Mapping[str, object]) -> Any:  # noqa: ANN401 -- see get
         """Raises: NotNow, CannotPlay."""
         return await self._document("PUT", path, json=body)
@@ -34,9 +47,9 @@ class AdminApi:
         try:
             answer = await self._client.request(method, f"/v1/{path}", **content)
         except httpx.TransportError as failed:
-            raise NotNow(str(failed) or type(failed).__name__) from failed
+            raise NotNow(f"the admin API cannot be reached: {failed!r}") from failed
         if answer.status_code == 503:
-            raise NotNow(answer.text)
+            raise NotNow(f"the gateway cannot do {method} {path} now: {answer.text}")
         if not answer.is_success:
             raise CannotPlay(f"the gateway refused {method} {path}: {answer.status_code} {answer.text}")
         return answer.json()

@@ -1,7 +1,8 @@
 """What can go wrong on request while the story plays."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from time import monotonic
 
@@ -29,14 +30,27 @@ class Outage:
 
     def __init__(self, postgres: EmbeddedPostgres) -> None:
         self._postgres = postgres
+        self._began = False
         self.down_s: float | None = None
         self.answers = 0
         self.failed = 0
 
-    async def happen(self, replay: Replay, canary_answers: Callable[[], int]) -> None:
-        """Wait until the canary has some answers, stop Postgres, start it again."""
-        while canary_answers() < CANARY_ANSWERS:  # noqa: ASYNC110 -- a count, not an event
+    @asynccontextmanager
+    async def under_way(self, replay: Replay, canary: str) -> AsyncIterator[None]:
+        """It happens while the body runs, and is over when this ends; a canary without traffic is spared."""
+        task = asyncio.create_task(self._happen(replay, canary))
+        try:
+            yield
+            if self._began:
+                await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _happen(self, replay: Replay, canary: str) -> None:
+        while replay.counts.served[canary] < CANARY_ANSWERS:  # noqa: ASYNC110 -- a count, not an event
             await asyncio.sleep(LOOK_S)
+        self._began = True
         answers, failed = replay.counts.answers, replay.counts.failed_by_gateway
         since = monotonic()
         await asyncio.to_thread(self._postgres.stop_immediately)

@@ -43,7 +43,7 @@ def run(*, headless: bool, fault: str | None = None) -> int:
             _write({"ended_as_expected": False, "surprises": [str(problem)]})
         sys.stderr.write(f"The demo cannot go on: {problem}\n")
         return FAILED
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except asyncio.CancelledError:
         sys.stderr.write("The demo was stopped; all its processes have ended.\n")
         return INTERRUPTED
 
@@ -63,11 +63,15 @@ async def _play(headless: bool, fault: Fault | None) -> int:
 
 
 def _end_on_signals() -> None:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does: with its processes."""
+    """Ctrl-C, SIGTERM and a closed terminal end the demo with its processes; a second one changes nothing."""
     task = asyncio.current_task()
-    if task is not None:
-        for sign in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
+
+    def asked_to_stop() -> None:
+        if task is not None and not task.cancelling():
+            task.cancel()
+
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(sign, asked_to_stop)
 
 
 async def _report(followers: Lines | Screen, fault: Fault | None) -> Report:

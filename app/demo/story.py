@@ -6,7 +6,7 @@ Rule: a chapter says what should happen and never makes it happen; only the oper
 import asyncio
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import time
@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 
 from app.demo.admin_api import AdminApi, NotNow
+from app.demo.children import CannotPlay
 from app.demo.fault import Outage
 from app.demo.flights import MODEL, Flight, request
 from app.demo.replay import NO_VERSION, Answer, Counts, Replay
@@ -128,9 +129,14 @@ class Player:
     async def _until_served(self) -> None:
         """The data plane has taken up the route; what it takes to see that counts as traffic too."""
         url = f"http://127.0.0.1:{self._stage.inference_port}/v2/models/{MODEL}/ready"
-        async with httpx.AsyncClient() as client, asyncio.timeout(SERVED_WITHIN_S):
-            while "x-turnback-version" not in (answer := await client.get(url)).headers:  # noqa: ASYNC110 -- another process
+        async with httpx.AsyncClient() as client:
+            for _ in range(round(SERVED_WITHIN_S / LOOK_S)):
+                answer = await client.get(url)
+                if "x-turnback-version" in answer.headers:
+                    break
                 await asyncio.sleep(LOOK_S)
+            else:
+                raise CannotPlay(f"the data plane serves no model after {SERVED_WITHIN_S:.0f} s: {answer.text}")
         server = answer.headers.get("x-model-version", NO_VERSION)
         version = answer.headers["x-turnback-version"]
         seconds = answer.elapsed.total_seconds()
@@ -139,9 +145,7 @@ class Player:
     async def _chapter(self, chapter: Chapter, outage: Outage | None) -> Ended:
         wanted = {"canary": chapter.version, "policy": POLICY, "reason": f"{chapter.version} {chapter.what}"}
         rollout = await self._api.post(f"models/{MODEL}/rollouts", wanted)
-        async with asyncio.TaskGroup() as tasks:
-            if outage is not None:
-                tasks.create_task(outage.happen(self.replay, lambda: self.replay.counts.served[chapter.version]))
+        async with nullcontext() if outage is None else outage.under_way(self.replay, chapter.version):
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHAPTER_MAX_S):
                     await self._until_it_ends(chapter, rollout["id"])
@@ -172,8 +176,8 @@ class Player:
         return Scene(flight, counts, self.replay.seconds, rollout, route)
 
     async def _ended(self, chapter: Chapter, rollout_id: str) -> Ended:
-        rollout = await self._api.get(f"rollouts/{rollout_id}")
-        decisions = (await self._api.get("decisions", model=MODEL, limit="50"))["items"]
+        rollout = await self._api.get_patiently(f"rollouts/{rollout_id}")
+        decisions = (await self._api.get_patiently("decisions", model=MODEL, limit="50"))["items"]
         action = ENDS.get(rollout["phase"])
         own = [decision for decision in decisions if decision["rollout_id"] == rollout_id]
         decision = next((one for one in own if one["action"] == action), own[0])
