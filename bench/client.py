@@ -19,7 +19,7 @@ from bench.message import request
 
 OPEN_CONNECTIONS = 32
 # How long the open loop waits for the last answers before it calls them failed.
-GRACE_S = 2.0
+GRACE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

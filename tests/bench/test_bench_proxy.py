@@ -15,7 +15,7 @@ from bench.peers import PEERS, Peer
 from bench.proxy import Cost, Plan, measure, summary
 from bench.servers import CHECKOUT, BenchFailed, free_port, python_module, running
 
-SMALLEST = Plan(cycles=1, burst_s=0.3, latency_cycles=1, latency_s=0.2, latency_of=frozenset({"turnback"}), tool="own")
+SMALLEST = Plan(cycles=1, burst_s=0.3, latency_cycles=1, latency_s=0.3, latency_of=frozenset({"turnback"}), tool="own")
 
 
 def silent(_line: str) -> None:
@@ -68,7 +68,7 @@ def test_the_smallest_run_measures_every_peer_that_is_installed() -> None:
 
 def test_a_missing_peer_is_named_with_the_line_that_installs_it(tmp_path: Path) -> None:
     absent = Peer("nginx", _leaves, lambda: False, "apt-get install nginx-light")
-    stand_in = Peer("turnback", _relays, lambda: True, "", connections=4)
+    stand_in = Peer("turnback", _relays, lambda: True, "", connections=4, rate=20)
     result = measure(SMALLEST, [stand_in, absent], Random(1), silent)
     assert result["not_run"].get("nginx") == "apt-get install nginx-light"  # type: ignore[attr-defined]  # JSON
     assert result["ratio_nginx"] is None
