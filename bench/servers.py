@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from threading import current_thread, main_thread
 from time import monotonic, sleep
 from types import FrameType
+from typing import IO
 
 from app.errors import ErrorKind, TurnbackError
 from bench.cpu import children_on
@@ -64,13 +65,23 @@ def running(name: str, command: Sequence[str], port: int, cpus: set[int]) -> Ite
             )
         try:
             problem = _wait_until_ready(process, port)
-            if problem:
-                stderr.seek(0)
-                said = stderr.read().decode(errors="replace")[-1000:].strip()
-                raise BenchFailed(f"{name} did not become ready: {problem}. {said}".strip(), peer=name)
+            _require(name, problem, stderr)
             yield Server(name, port, process.pid)
+        except BenchFailed as failed:
+            failed.add_note(f"{name} wrote on stderr: {_end_of(stderr) or 'nothing'}")
+            raise
         finally:
             _stop(process)
+
+
+def _require(name: str, problem: str, stderr: IO[bytes]) -> None:
+    if problem:
+        raise BenchFailed(f"{name} did not become ready: {problem}. {_end_of(stderr)}".strip(), peer=name)
+
+
+def _end_of(stderr: IO[bytes]) -> str:
+    stderr.seek(0)
+    return stderr.read().decode(errors="replace")[-1000:].strip()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> str:
