@@ -1,0 +1,143 @@
+"""Every method reproduces what other implementations compute, at each vector's own tolerance."""
+
+import json
+from collections.abc import Callable, Mapping
+from math import comb, exp, log
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.evidence import Outcomes, greatest_ratio, least_ratio, log_e_dirichlet, log_e_full, log_e_tilt
+from app.domain.planner import information
+from app.domain.score import (
+    ScoreEpoch,
+    best_rho,
+    binary,
+    difference_interval,
+    gamma_exponential_bound,
+    gamma_exponential_log_mixture,
+    scale_not_worse,
+    scale_worse,
+    score,
+)
+
+VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))["vectors"]
+Given = Mapping[str, Any]
+
+
+def mixture(given: Given) -> float:
+    rho = best_rho(given["v_opt"], 2 * given.get("alpha_opt", 0.05))
+    return gamma_exponential_log_mixture(given["s"], given["v"], rho, given["c"])
+
+
+def mixture_bound(given: Given) -> float:
+    rho = best_rho(given["v_opt"], 2 * given.get("alpha_opt", 0.05))
+    return gamma_exponential_bound(given["v"], given["alpha"], rho, given["c"])
+
+
+def bad_only(given: Given) -> list[Outcomes]:
+    epochs = zip(given["w"], given["canary_errors"], given["total_errors"], strict=True)
+    return [Outcomes(w, canary, total - canary) for w, canary, total in epochs]
+
+
+def bad_and_good(given: Given) -> list[Outcomes]:
+    names = ("w", "canary_err", "base_err", "canary_ok", "base_ok")
+    return [Outcomes(*epoch) for epoch in zip(*(given[name] for name in names), strict=True)]
+
+
+def tilt(given: Given) -> dict[str, float]:
+    log_e = log_e_tilt(bad_only(given), given["r0"])
+    return {"log_e": log_e, "p": min(1.0, exp(-log_e))}
+
+
+def full(given: Given) -> dict[str, float]:
+    return {"log_e": log_e_full(bad_and_good(given), given["p_ref"])}
+
+
+def ratio_interval(given: Given) -> list[float]:
+    log_limit = log(2 / given["alpha"])
+    return [least_ratio(bad_only(given), log_limit), greatest_ratio(bad_only(given), log_limit)]
+
+
+def score_process(given: Given) -> dict[str, Any]:
+    epochs = [
+        ScoreEpoch(
+            each.weight,
+            binary(each.canary_bad + each.canary_good, each.canary_bad),
+            binary(each.stable_bad + each.stable_good, each.stable_bad),
+            units=each.canary_bad + each.canary_good + each.stable_bad + each.stable_good,
+        )
+        for each in bad_and_good(given)
+    ]
+    totals = score(epochs, given["m"])
+    worse = scale_worse(given["m"], min(given["w"]), max(given["w"]))
+    not_worse = scale_not_worse(given["m"], min(given["w"]), max(given["w"]))
+    rho = best_rho(given["v_opt"], 2 * given["alpha_opt"])
+    return {
+        "S": totals.score,
+        "V": totals.variance,
+        "W": totals.overlap,
+        "c": worse,
+        "rho": rho,
+        "log_e": gamma_exponential_log_mixture(totals.score, totals.variance, rho, worse),
+        "diff_hat": totals.score / totals.overlap,
+        "diff_CS": list(difference_interval(totals, given["alpha"], rho, worse, not_worse)),
+    }
+
+
+def expectation(given: Given) -> dict[str, float]:
+    n: int = given["n"]
+    w: float = given["w"]
+
+    def at(share: float) -> float:
+        return sum(
+            comb(n, k) * share**k * (1 - share) ** (n - k) * exp(log_e_tilt([Outcomes(w, k, n - k)]))
+            for k in range(n + 1)
+        )
+
+    return {"at_null": at(given["w"]), "at_0p8_of_null_must_be_below_1": at(0.8 * given["w"])}
+
+
+def split(given: Given) -> float:
+    return exp(log_e_dirichlet(given["counts"], given["shares"], given["concentration"]))
+
+
+def worked_example(given: Given) -> dict[str, float]:
+    names = ("w", "canary_err", "base_err", "canary_n", "base_n")
+    rows = list(zip(*(given[name] for name in names), strict=True))
+    epochs = [Outcomes(w, a, b, int(n) - a, int(m) - b) for w, a, b, n, m in rows]
+    log_e = log_e_tilt(epochs)
+    return {"log_e_errors_only": log_e, "p": exp(-log_e), "log_e_full": log_e_full(epochs, given["p_ref"])}
+
+
+COMPUTE: Mapping[str, Callable[[Given], Any]] = {
+    "best_rho": lambda given: best_rho(given["v"], given["alpha"]),
+    "expectation": expectation,
+    "gamma_exponential_log_mixture": mixture,
+    "gamma_exponential_mixture_bound": mixture_bound,
+    "information_limit": lambda given: log(100) / information(given["pc"], given["pb"], given["w"]),
+    "log_e_full": full,
+    "log_e_tilt": tilt,
+    "ratio_interval": ratio_interval,
+    "score": score_process,
+    "split_bayes_factor": lambda given: {"bayes_factor": split(given)},
+    "split_p_value": lambda given: {"p_value": 1 / split(given)},
+    "worked_example": worked_example,
+}
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
+def test_the_vector_is_reproduced(vector: Given) -> None:
+    computed = COMPUTE[vector["function"]](vector["input"])
+    expected, tolerance = vector["expected"], {"rel": vector.get("rel_tol", 0), "abs": vector.get("abs_tol", 0)}
+    if not isinstance(expected, dict):
+        assert computed == pytest.approx(expected, **tolerance)
+        return
+    for name, value in expected.items():
+        assert computed[name] == pytest.approx(value, **tolerance), name
+
+
+def test_all_vectors_are_used() -> None:
+    assert len(VECTORS) == 34
+    assert {vector["function"] for vector in VECTORS} == set(COMPUTE)
