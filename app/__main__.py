@@ -52,7 +52,10 @@ _REMEDIES = (
     ("Network is unreachable", _NETWORK),
     ("Max retries exceeded", _NETWORK),
     ("timed out", _NETWORK),
-    ("No matching distribution found", "the package index has no build of a locked package for this Python; see {log}"),
+    (
+        "No matching distribution found",
+        "the package index lacks a locked package for this Python; {log} names it",
+    ),
 )
 
 
