@@ -121,14 +121,14 @@ class _Process:
     def __init__(self, settings: Settings, role: Role) -> None:
         self._settings = settings
         self._role = role
-        self._boot = secrets.token_hex(8)
+        self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
         self._gateway = Gateway(self._clock.now)
         self._decided = telemetry.DecisionCount()
         self._database: Database | None = None
         self._replica: Replica | None = None
         self._controller: Controller | None = None
-        self._migrated = not role.decides
+        self._migrated = asyncio.Event()
         self._draining = False
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -230,22 +230,26 @@ class _Process:
     # ------------------------------------------------------------------ loops
 
     def _start_loops(self, url: str) -> None:
-        if self._replica is not None:
-            self._start("replica", self._replica.run)
-        if self._controller is not None:
-            controller = self._controller
+        """In a process that migrates, nothing reads a table before it is there."""
+        if self._role.decides:
+            self._start("migration", lambda: self._migrate(url))
+        for name, part in (("replica", self._replica), ("controller", self._controller)):
+            if part is not None:
+                self._start(name, self._after_migration(part.run))
 
-            async def migrate_then_decide() -> None:
-                await self._migrate(url)
-                await controller.run()
+    def _after_migration(self, loop: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def wait_then_run() -> None:
+            if self._role.decides:
+                await self._migrated.wait()
+            await loop()
 
-            self._start("controller", migrate_then_decide)
+        return wait_then_run
 
     async def _migrate(self, url: str) -> None:
-        while not self._migrated:
+        while not self._migrated.is_set():
             try:
                 await asyncio.to_thread(migrate.upgrade, url)
-                self._migrated = True
+                self._migrated.set()
             except DatabaseUnavailable:
                 log.warning("database.unreachable", retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
@@ -276,8 +280,9 @@ class _Process:
     async def _announce(self, listeners: list[Listener]) -> None:
         addresses = {each.name: each.address for each in listeners}
         log.info("server.started", role=self._role, boot=self._boot, pid=os.getpid(), **addresses)
-        while not (all(each.server.started for each in listeners) and self._readiness().ready):
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 -- readiness is the sum of parts that do not know of it
+        # Readiness is the sum of parts that do not know of it.
+        while not (all(each.server.started for each in listeners) and self._readiness().ready):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         # What lives until now lives on: the collector need not look at it at every pass.
         gc.collect()
         gc.freeze()
@@ -322,8 +327,8 @@ class _Process:
         alone = self._role is Role.CONTROL
         checks["database"] = Check(up, vital=alone, detail="reachable" if up else "not reachable")
         if self._role.decides:
-            current = "current" if self._migrated else "not current yet"
-            checks["migrations"] = Check(self._migrated, vital=alone, detail=current)
+            current = self._migrated.is_set()
+            checks["migrations"] = Check(current, vital=alone, detail="current" if current else "not current yet")
         if self._draining:
             checks["draining"] = Check(ok=False, vital=True, detail="the process is ending")
         return Readiness(self._role, checks)

@@ -16,12 +16,12 @@ def admin_app(services: Services | None, *, version: str, body_max_bytes: int) -
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        max_body_size=body_max_bytes,
         middleware=[Middleware(Envelope)],
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
     app.state.services = services
+    app.state.body_max_bytes = body_max_bytes
     problems.install(app)
     for part in (models, rollouts, history):
         app.include_router(part.router, responses=problems.RESPONSES)

@@ -22,7 +22,7 @@ from app.admin.strict_json import StrictRoute
 from app.admin.views import AuditView, DecisionView, LiveView, MetricsView, Page, SlotView
 from app.domain import histogram
 from app.errors import InvalidInput, UnknownDecision
-from app.store import audit, decisions, routes, tallies
+from app.store import audit, catalog, decisions, routes, tallies
 from app.store.decisions import DecisionId
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["history"])
@@ -115,6 +115,7 @@ async def read_metrics(
     end = until or (await routes.revision(tx)).at
     start = since or end - RANGE_DEFAULT
     _check_range(start, end, step)
+    await catalog.model(tx, model)
     found = await tallies.slots(
         tx,
         model,

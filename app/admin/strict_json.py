@@ -16,10 +16,26 @@ from app.errors import InvalidInput
 
 
 class StrictRequest(Request):
-    """A request whose JSON is read strictly."""
+    """A request whose body was read strictly before FastAPI asks for it."""
+
+    document: object = None
 
     async def json(self) -> Any:  # noqa: ANN401 -- JSON has no narrower type before a schema has looked
-        return strict_loads(await self.body())
+        return self.document
+
+    async def read(self, bytes_max: int) -> None:
+        """Read the body once, and never more of it than the limit. Raises: HTTPException, InvalidInput."""
+        _require_json(self)
+        announced = self.headers.get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > bytes_max:
+            raise _too_large(bytes_max)
+        body = bytearray()
+        async for piece in self.stream():
+            body += piece
+            if len(body) > bytes_max:
+                raise _too_large(bytes_max)
+        self._body = bytes(body)
+        self.document = strict_loads(self._body)
 
 
 class StrictRoute(APIRoute):
@@ -29,9 +45,11 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_strictly(request: Request) -> Response:
+            strict = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
-                _require_json(request)
-            return await handle(StrictRequest(request.scope, request.receive))
+                # Here and not when FastAPI calls json(): it would turn any error into a bare 400.
+                await strict.read(request.app.state.body_max_bytes)
+            return await handle(strict)
 
         return handle_strictly
 
@@ -51,6 +69,11 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         raise InvalidInput("", "the body has a member twice")
     return members
+
+
+def _too_large(bytes_max: int) -> HTTPException:
+    # What is left of the body will not be read, so the connection cannot be used again.
+    return HTTPException(413, f"the body must not exceed {bytes_max} bytes", {"connection": "close"})
 
 
 def _require_json(request: Request) -> None:

@@ -17,7 +17,6 @@ from app.domain.transitions import advance
 from app.store import catalog, replicas, rollouts, routes, tallies
 from app.store.database import Transaction
 from app.store.decisions import Decision
-from app.store.replicas import Replica
 from app.store.rollouts import Seen
 
 PROBES_MAX = 2
@@ -77,20 +76,19 @@ class Looker:
             seen = await rollouts.claim(tx, rollout_id)
             if seen is None:
                 return None
-            live = await replicas.live(tx)
-            rollout = await _with_new_evidence(tx, seen, live)
+            rollout = await _with_new_evidence(tx, seen)
             assessment = analysis.assess(rollout.evidence, rollout.policy)
-            braked = (rollout.model, rollout.canary) in replicas.open_brakes(live)
+            braked = (rollout.model, rollout.canary) in await replicas.open_brakes(tx)
             ready = answers[rollout.canary] is None if rollout.canary in answers else None
             transition = _advanced(rollout, braked, Assessed(assessment, ready), seen)
             decision = await record_assessment(replace(self._means, probe=answered), tx, seen, transition)
             return Look(transition.rollout, assessment, decision)
 
 
-async def _with_new_evidence(tx: Transaction, seen: Seen, live: tuple[Replica, ...]) -> Rollout:
+async def _with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     """The rollout with every second that became mature since the last look."""
     rollout = seen.rollout
-    mature = replicas.watermark(live)
+    mature = await replicas.watermark(tx)
     if mature is None:
         return rollout
     rows = await tallies.mature(
