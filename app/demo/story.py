@@ -140,6 +140,7 @@ class Player:
         server = answer.headers.get("x-model-version", NO_VERSION)
         version = answer.headers["x-turnback-version"]
         seconds = answer.elapsed.total_seconds()
+        self.replay.counts.sent += 1
         self.replay.counts.add(Answer(answer.status_code, version, server, None, seconds), time())
 
     async def _chapter(self, chapter: Chapter, outage: Outage | None) -> Ended:
