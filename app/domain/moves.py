@@ -127,28 +127,35 @@ def freeze_for_brake(rollout: Rollout, now: datetime) -> Transition:
 
 
 def _held(rollout: Rollout, now: datetime, frozen_by: str, weight_bp: int, resolution: Resolution) -> Transition:
-    back_to = rollout.phase if rollout.phase in {Phase.PAUSED, Phase.EXPIRED} else Phase.RAMPING
-    held = replace(rollout, held_from=back_to, frozen_by=frozen_by)
+    held = replace(rollout, held_from=rollout.phase, frozen_by=frozen_by)
     frozen = replace(enter(held, Phase.FROZEN, now), weight_bp=weight_bp)
     return Transition(frozen, _shift(rollout, weight_bp), resolution)
 
 
 def thaw(rollout: Rollout, now: datetime, trigger: str, why: str) -> Transition:
     """Go on from where the freeze came, at the weight it has."""
-    phase = rollout.held_from or Phase.RAMPING
+    phase = moving(rollout)
+    if rollout.held_from in {Phase.PAUSED, Phase.EXPIRED}:
+        phase = rollout.held_from
     sentence = f"{rollout.canary} goes on: {why}."
     resolution = Resolution(Action.THAW, trigger, sentence, account(rollout))
     return Transition(enter(rollout, phase, now), (), resolution)
 
 
+def moving(rollout: Rollout) -> Phase:
+    """The phase of a rollout whose weight is free to move."""
+    return Phase.BAKING if rollout.weight_bp >= rollout.policy.max_weight_bp else Phase.RAMPING
+
+
 def shift(rollout: Rollout, now: datetime, weight_bp: int, sentence: str, seen: Assessment) -> Transition:
     """Another weight on the ladder; at the highest the rollout bakes."""
-    highest = weight_bp >= rollout.policy.max_weight_bp
-    phase = Phase.BAKING if highest else Phase.RAMPING
-    moved = rollout if phase is rollout.phase else enter(rollout, phase, now)
+    moved = replace(rollout, weight_bp=weight_bp)
+    phase = moving(moved)
+    if phase is not rollout.phase:
+        moved = enter(moved, phase, now)
     action = Action.ADVANCE if weight_bp > rollout.weight_bp else Action.STEP_DOWN
     resolution = Resolution(action, POLICY, sentence, account(rollout, seen))
-    return Transition(replace(moved, weight_bp=weight_bp), _shift(rollout, weight_bp), resolution)
+    return Transition(moved, _shift(rollout, weight_bp), resolution)
 
 
 def _shift(rollout: Rollout, weight_bp: int) -> tuple[Effect, ...]:

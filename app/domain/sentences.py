@@ -34,9 +34,13 @@ def of_rate(evidence: Evidence, policy: Policy, metric: Metric, verdict: Verdict
     canary, stable = evidence.canary, evidence.stable
     if "canary_rate" not in numbers:
         return f"{_NOUNS[metric]}: {canary} has given no answers yet."
+    closing = _CLOSINGS[verdict]
+    if metric is Metric.TIMEOUTS and verdict is Verdict.INCONCLUSIVE_HEALTHY:
+        # Timeouts are proven together with errors; alone they are never waited for.
+        closing = ": nothing suspicious"
     sentence = (
         f"{_NOUNS[metric]} {percent(numbers['canary_rate'])} for {canary}, "
-        f"{percent(numbers['stable_rate'])} for {stable} at the same weights{_CLOSINGS[verdict]}"
+        f"{percent(numbers['stable_rate'])} for {stable} at the same weights{closing}"
     )
     least = numbers.get("least_ratio", 0.0)
     if least > 1.0:

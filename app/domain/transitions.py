@@ -80,11 +80,11 @@ ACCEPTS: Mapping[Phase, _Map] = MappingProxyType(
         },
         _P.FROZEN: {
             **_ORDERS,
-            Assessed: _to(_P.FROZEN, _P.RAMPING, _P.PAUSED, *_HELD_OUTCOMES),
+            Assessed: _to(_P.FROZEN, _P.RAMPING, _P.BAKING, _P.PAUSED, *_HELD_OUTCOMES),
             Paused: _to(_P.PAUSED),
-            Resumed: _to(_P.RAMPING, _P.PAUSED),
+            Resumed: _to(_P.RAMPING, _P.BAKING),
             BrakeOpened: _to(_P.FROZEN, _P.ROLLED_BACK),
-            BrakeClosed: _to(_P.FROZEN, _P.RAMPING, _P.PAUSED, _P.EXPIRED),
+            BrakeClosed: _to(_P.FROZEN, _P.RAMPING, _P.BAKING, _P.PAUSED, _P.EXPIRED),
         },
         _P.INVALID: {
             **_ORDERS,
@@ -95,7 +95,7 @@ ACCEPTS: Mapping[Phase, _Map] = MappingProxyType(
         _P.EXPIRED: {
             **_ORDERS,
             Assessed: _to(_P.EXPIRED, _P.ROLLED_BACK, _P.INVALID),
-            Resumed: _to(_P.RAMPING),
+            Resumed: _to(_P.WARMING, _P.RAMPING, _P.BAKING),
             BrakeOpened: _to(_P.FROZEN),
             BrakeClosed: _to(_P.EXPIRED),
         },
@@ -128,16 +128,13 @@ def _started(rollout: Rollout, _: Started, now: datetime) -> Transition:
 
 
 def _paused(rollout: Rollout, _: Paused, now: datetime) -> Transition:
-    back_to = Phase.RAMPING if rollout.phase is Phase.FROZEN else rollout.phase
-    paused = moves.enter(replace(rollout, held_from=back_to), Phase.PAUSED, now)
+    paused = moves.enter(replace(rollout, held_from=rollout.phase), Phase.PAUSED, now)
     sentence = f"Paused {rollout.canary} at {weight_text(rollout.weight_bp)}; its guardrails go on."
     return Transition(paused, (), _ordered(Action.PAUSE, rollout, sentence))
 
 
 def _resumed(rollout: Rollout, _: Resumed, now: datetime) -> Transition:
-    phase = rollout.held_from or Phase.RAMPING
-    if phase is Phase.EXPIRED:
-        phase = Phase.RAMPING
+    phase = moves.moving(rollout) if rollout.weight_bp else Phase.WARMING
     decide_by = rollout.decide_by
     if decide_by <= now:
         decide_by = now + timedelta(seconds=rollout.policy.deadline_s)
