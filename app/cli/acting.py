@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.gateway import DEFAULT_URL, Gateway, NotThere, Url
-from app.cli.output import Document, Json, Refused, percent, plain, write, write_document
+from app.cli.output import Document, Json, Refused, plain, write, write_document
+from app.cli.screens import decision_lines
 from app.cli.verbs import ExitCode
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL")]
@@ -27,15 +28,15 @@ def register(
     as_json: Json = False,
 ) -> None:
     """Add a version; the model too, when it is new."""
-    gateway = Gateway(admin)
-    try:
-        gateway.get("models", model)
-    except NotThere:
-        match = {"host": host, "path_prefix": path_prefix}
-        given = {name: value for name, value in match.items() if value is not None}
-        gateway.post("models", body={"name": model, **({"match": given} if given else {})})
+    match = {"host": host, "path_prefix": path_prefix}
+    given = {name: value for name, value in match.items() if value is not None}
     body = {"url": upstream} | ({"health_path": health_path} if health_path else {})
-    registered = gateway.put("models", model, "versions", version, body=body)
+    with Gateway(admin) as gateway:
+        try:
+            gateway.get("models", model)
+        except NotThere:
+            gateway.post("models", body={"name": model, **({"match": given} if given else {})})
+        registered = gateway.put("models", model, "versions", version, body=body)
     if as_json:
         write_document(registered)
     else:
@@ -57,7 +58,8 @@ def start(
     """Start a rollout; the engine ramps, promotes or turns back by itself."""
     given = dict(_field(word) for word in policy or ())
     body = {"canary": canary, "reason": reason} | ({"policy": given} if given else {})
-    rollout = Gateway(url).post("models", model, "rollouts", body=body)
+    with Gateway(url) as gateway:
+        rollout = gateway.post("models", model, "rollouts", body=body)
     if as_json:
         write_document(rollout)
     else:
@@ -76,38 +78,37 @@ def _field(word: str) -> tuple[str, Any]:
 
 def promote(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Make the canary stable now."""
-    _act(Gateway(url), model, "promote", reason, as_json=as_json)
+    _act(url, model, "promote", reason, as_json=as_json)
 
 
 def rollback(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Give all traffic back to stable now."""
-    _act(Gateway(url), model, "rollback", reason, as_json=as_json)
+    _act(url, model, "rollback", reason, as_json=as_json)
 
 
 def pause(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Hold the canary's weight."""
-    _act(Gateway(url), model, "pause", reason, as_json=as_json)
+    _act(url, model, "pause", reason, as_json=as_json)
 
 
 def resume(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Let a paused, frozen or expired rollout go on."""
-    _act(Gateway(url), model, "resume", reason, as_json=as_json)
+    _act(url, model, "resume", reason, as_json=as_json)
 
 
 def abort(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """End the rollout, all traffic to stable, no verdict."""
-    _act(Gateway(url), model, "abort", reason, as_json=as_json)
+    _act(url, model, "abort", reason, as_json=as_json)
 
 
-def _act(gateway: Gateway, model: str, action: str, reason: str, *, as_json: bool) -> None:
-    rollout = _rollout_of(gateway, model)
-    decision = gateway.post("rollouts", f"{rollout['id']}:{action}", body={"reason": reason})
+def _act(url: str, model: str, action: str, reason: str, *, as_json: bool) -> None:
+    with Gateway(url) as gateway:
+        rollout = _rollout_of(gateway, model)
+        decision = gateway.post("rollouts", f"{rollout['id']}:{action}", body={"reason": reason})
     if as_json:
         write_document(decision)
-        return
-    weight = decision.get("weight_bp")
-    suffix = f" The canary's weight is {percent(weight)}." if weight is not None else ""
-    write(f"{plain(model)}: {plain(decision.get('sentence'))}{suffix}")
+    else:
+        write("\n".join(decision_lines({**decision, "evidence": {}})))
 
 
 def _rollout_of(gateway: Gateway, model: str) -> Document:

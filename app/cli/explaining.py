@@ -17,7 +17,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say why: the last decision on a model and what its guardrails say, or one decision."""
-    document = _explanation(Gateway(url), subject)
+    with Gateway(url) as gateway:
+        document = _explanation(gateway, subject)
     if as_json:
         write_document(document)
         return

@@ -1,6 +1,8 @@
 """The admin REST API as the CLI sees it: documents in and out, refusals as exit codes."""
 
-from typing import Annotated, Any
+import getpass
+import re
+from typing import Annotated, Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +16,8 @@ Url = Annotated[
     typer.Option("--url", "--admin-url", envvar="TURNBACK_ADMIN_URL", help="The gateway's admin address."),
 ]
 DEFAULT_URL = "http://127.0.0.1:8321"
+
+_ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 
 _CODES = {
     400: ExitCode.USAGE,
@@ -40,7 +44,13 @@ class Gateway:
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         # A probe of the rollback's target may take its time before the gateway answers.
-        self._client = httpx.Client(timeout=httpx.Timeout(15, connect=3))
+        self._client = httpx.Client(timeout=httpx.Timeout(15, connect=3), headers=_who())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def get(self, *path: str, **query: object) -> Any:  # noqa: ANN401 -- a document, as the schema says
         """The document at a path.
@@ -69,6 +79,15 @@ class Gateway:
         if response.is_success:
             return _document(response, self._url)
         raise _refused(response)
+
+
+def _who() -> dict[str, str]:
+    """Whose command it is, for the audit, if the name fits into a header."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user need not have a name
+        return {}
+    return {"x-turnback-actor": user} if _ACTOR.fullmatch(user) else {}
 
 
 def _unreachable(url: str, failed: Exception) -> Refused:

@@ -1,7 +1,7 @@
 """`get`: lists as tables or as the API's own documents."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -27,47 +27,49 @@ def get(
     noun: Annotated[Noun, typer.Argument(metavar="models|versions|rollouts|decisions")],
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only of this model.")] = None,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many rows.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many rows.")] = 50,
     follow: Annotated[bool, typer.Option("-w", "--watch", help="Print again whenever something changes.")] = False,
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
     """List what the gateway holds; with -w --json one document a line."""
-    gateway = Gateway(url)
     read, head, row = _LISTS[noun]
     shown: Document | None = None
-    while True:
-        listed = {**read(gateway, model, limit)}
-        if listed != shown:
-            if as_json:
+    with Gateway(url) as gateway:
+        while True:
+            listed = read(gateway, model, limit)
+            if listed != shown and as_json:
                 write_document(listed)
-            else:
+            elif listed != shown:
                 write(columns(head, map(row, listed["items"])))
+            if not follow:
+                return
             shown = listed
-        if not follow:
-            return
-        time.sleep(_POLL_S)
+            time.sleep(_POLL_S)
 
 
 def _models(gateway: Gateway, model: str | None, limit: int) -> Document:
     if model is not None:
-        return {"items": [gateway.get("models", model)], "next_cursor": None}
-    listed: Document = gateway.get("models", limit=limit)
-    return listed
-
-
-def _of_each_model(gateway: Gateway, model: str | None, limit: int, noun: str) -> Document:
-    names: Iterable[str] = [model] if model else [each["name"] for each in gateway.get("models")["items"]]
-    items = [item for name in names for item in gateway.get("models", name, noun)["items"]]
-    return {"items": items[:limit], "next_cursor": None}
+        return _page([gateway.get("models", model)])
+    return _page(gateway.get("models")["items"][:limit])
 
 
 def _versions(gateway: Gateway, model: str | None, limit: int) -> Document:
-    return _of_each_model(gateway, model, limit, "versions")
+    of_each = (gateway.get("models", name, "versions") for name in _names(gateway, model))
+    return _page([version for versions in of_each for version in versions["items"]][:limit])
 
 
 def _rollouts(gateway: Gateway, model: str | None, limit: int) -> Document:
-    return _of_each_model(gateway, model, limit, "rollouts")
+    of_each = (gateway.get("models", name, "rollouts", limit=limit) for name in _names(gateway, model))
+    return _page([rollout for rollouts in of_each for rollout in rollouts["items"]][:limit])
+
+
+def _names(gateway: Gateway, model: str | None) -> list[str]:
+    return [model] if model else [each["name"] for each in gateway.get("models")["items"]]
+
+
+def _page(items: list[Document]) -> Document:
+    return {"items": items, "next_cursor": None}
 
 
 def _decisions(gateway: Gateway, model: str | None, limit: int) -> Document:

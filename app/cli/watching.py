@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -42,19 +43,24 @@ def watch(
     as_json: Json = False,
 ) -> int:
     """Show a rollout until it ends; --json prints the end, -w --json every change as a line."""
-    gateway = Gateway(url)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    if as_json:
-        show: Show = write_document if follow else _say_line
-        last = _follow(gateway, model, _on_change(show), deadline, follow=follow)
-        if not follow:
-            write_document(last)
-    elif sys.stdout.isatty():
-        with Live(console=Console(), refresh_per_second=4, auto_refresh=False) as live:
-            last = _follow(gateway, model, _drawn_on(live), deadline, follow=follow)
-    else:
-        last = _follow(gateway, model, _on_change(lambda seen: write(_line(seen))), deadline, follow=follow)
+    with Gateway(url) as gateway, _screen(as_json=as_json, follow=follow) as show:
+        last = _follow(gateway, model, show, deadline, follow=follow)
+    if as_json and not follow:
+        write_document(last)
     return _code(last)
+
+
+@contextmanager
+def _screen(*, as_json: bool, follow: bool) -> Iterator[Show]:
+    """Where what is seen goes: documents, a live view, or lines."""
+    if as_json:
+        yield _on_change(write_document if follow else lambda seen: say(_line(seen)))
+    elif sys.stdout.isatty():
+        with Live(console=Console(), auto_refresh=False) as live:
+            yield lambda seen: live.update(Text("\n".join(model_lines(**seen))), refresh=True)
+    else:
+        yield _on_change(lambda seen: write(_line(seen)))
 
 
 def _follow(gateway: Gateway, model: str, show: Show, deadline: float | None, *, follow: bool) -> Document:
@@ -113,21 +119,10 @@ def _on_change(show: Show) -> Show:
     return show_if_new
 
 
-def _drawn_on(live: Live) -> Show:
-    def draw(seen: Document) -> None:
-        live.update(Text("\n".join(model_lines(**seen))), refresh=True)
-
-    return draw
-
-
 def _line(seen: Document) -> str:
     if seen["rollout"] is None:
         return "\n".join(model_lines(seen["model"], None, None))
     return f"{rollout_line(seen['rollout'])}  {seen['rollout']['assessment']['verdict']}"
-
-
-def _say_line(seen: Document) -> None:
-    say(_line(seen))
 
 
 COMMANDS = {"watch": watch}

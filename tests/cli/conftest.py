@@ -1,0 +1,90 @@
+"""The command against a real admin listener: real sockets, a real database, no engine."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from secrets import token_bytes
+from typing import Any
+
+import httpx
+import pytest
+from fakes.probe import ProbeBook
+from structlog.testing import capture_logs
+
+from app.actions.means import Means
+from app.admin.api import admin_app
+from app.admin.listeners import bind, listener
+from app.admin.needs import Services
+from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.cli import program
+from app.domain.catalog import Timeouts
+from app.store.database import Database
+from app.telemetry import DecisionCount
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:  # noqa: ANN401 -- a document
+        """The one JSON document that stdout must be."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Command:
+    """Runs verbs in this process, as `turnback` does in its own."""
+
+    capture: pytest.CaptureFixture[str]
+    url: str
+
+    def __call__(self, *words: str) -> Ran:
+        self.capture.readouterr()
+        code = program.run(list(words))
+        said = self.capture.readouterr()
+        return Ran(int(code), said.out, said.err)
+
+
+@pytest.fixture
+def admin_url(database_url: str) -> Iterator[str]:
+    """A listening admin API on a database of the test's own, in a thread with its own loop."""
+    bound = bind("admin", "127.0.0.1", 0)
+    host, port = bound.getsockname()
+    stop = threading.Event()
+
+    async def serve() -> None:
+        database = Database(database_url)
+        means = Means(database, ProbeBook(), AllowList(LOOPBACK).check, token_bytes)
+        services = Services(means, Timeouts(), 60, DecisionCount())
+        serving = listener("admin", bound, admin_app(services, version="test", body_max_bytes=65_536), drain_s=1)
+        task = asyncio.create_task(serving.serve())
+        await asyncio.to_thread(stop.wait)
+        await serving.drain(task)
+        await database.close()
+
+    thread = threading.Thread(target=asyncio.run, args=[serve()])
+    # The server's events are not the command's output, though here they share a process.
+    with capture_logs():
+        thread.start()
+        yield f"http://{host}:{port}"
+        stop.set()
+        thread.join(timeout=20)
+
+
+@pytest.fixture
+def command(admin_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Verbs against the admin API, one model registered: fraud with v1 (stable) and v2."""
+    monkeypatch.setenv("TURNBACK_ADMIN_URL", admin_url)
+    with httpx.Client(base_url=admin_url) as api:
+        api.post("/v1/models", json={"name": "fraud"}).raise_for_status()
+        for port, version in ((9001, "v1"), (9002, "v2")):
+            url = f"http://127.0.0.1:{port}"
+            api.put(f"/v1/models/fraud/versions/{version}", json={"url": url}).raise_for_status()
+    return Command(capsys, admin_url)

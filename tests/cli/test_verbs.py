@@ -1,0 +1,144 @@
+"""What people and pipelines see of the verbs that read and act."""
+
+import json
+import threading
+import time
+
+import pytest
+from conftest import Command
+
+from app.cli.verbs import ExitCode
+
+WHY = ("-m", "a test")
+
+
+def start(command: Command) -> str:
+    started = command("start", "fraud", "--canary", "v2", *WHY, "--json")
+    assert started.code == 0, started.err
+    return str(started.document["id"])
+
+
+def test_register_adds_a_version_and_a_new_model_with_it(command: Command) -> None:
+    added = command("register", "churn", "a", "--url", "http://127.0.0.1:9003", "--path-prefix", "/churn")
+    assert (added.code, added.err) == (0, "")
+    assert "churn a is registered at http://127.0.0.1:9003" in added.out
+    listed = command("get", "models", "churn", "--json").document["items"]
+    assert [(model["name"], model["stable"], model["match"]["path_prefix"]) for model in listed] == [
+        ("churn", "a", "/churn")
+    ]
+
+
+def test_get_models_is_a_table_with_one_line_for_each(command: Command) -> None:
+    head, fraud = command("get", "models").out.splitlines()
+    assert head.split() == ["MODEL", "STATE", "STABLE", "CANARY", "WEIGHT", "SINCE"]
+    assert fraud.split() == ["fraud", "✔", "stable", "v1", "–", "–", "–"]
+
+
+@pytest.mark.parametrize("noun", ["models", "versions", "rollouts", "decisions"])
+def test_every_list_is_one_document_and_a_table(command: Command, noun: str) -> None:
+    start(command)
+    listed = command("get", noun, "--json")
+    assert listed.document["items"]
+    assert listed.err == ""
+    assert len(command("get", noun).out.splitlines()) == len(listed.document["items"]) + 1
+    assert command("get", noun, "fraud", "--json").document["items"]
+
+
+def test_a_rollout_goes_through_every_action_and_each_keeps_its_reason(command: Command) -> None:
+    start(command)
+    for verb in ("pause", "resume", "rollback"):
+        acted = command(verb, "fraud", "-m", f"because {verb}", "--json")
+        assert (acted.code, acted.document["reason"]) == (0, f"because {verb}")
+    start(command)
+    assert command("abort", "fraud", *WHY).code == 0
+    start(command)
+    promoted = command("promote", "fraud", *WHY)
+    assert promoted.code == 0
+    assert "v2" in promoted.out
+    assert command("get", "models", "fraud", "--json").document["items"][0]["stable"] == "v2"
+
+
+def test_the_person_who_acts_is_named_in_the_decision(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "mary")
+    start(command)
+    assert command("abort", "fraud", *WHY, "--json").document["actor"] == "mary"
+
+
+def test_an_action_without_a_reason_is_a_usage_error(command: Command) -> None:
+    for verb in ("promote", "rollback", "pause", "resume", "abort"):
+        assert command(verb, "fraud").code == ExitCode.USAGE
+    assert command("start", "fraud", "--canary", "v2").code == ExitCode.USAGE
+
+
+def test_fields_of_the_policy_are_set_one_by_one(command: Command) -> None:
+    words = ("start", "fraud", "--canary", "v2", *WHY, "--json")
+    started = command(*words, "--set", "warmup_s=1.5", "--set", "on_deadline=roll_back")
+    policy = started.document["policy"]
+    assert (policy["warmup_s"], policy["on_deadline"]) == (1.5, "roll_back")
+    command("abort", "fraud", *WHY)
+    assert command(*words, "--set", "warmup_s").code == ExitCode.USAGE
+    assert command(*words, "--set", "no_such_field=1").code == ExitCode.USAGE
+
+
+def test_explain_says_why_in_words_and_figures(command: Command) -> None:
+    start(command)
+    rolled_back = command("rollback", "fraud", "-m", "nonsense", "--json").document
+    by_model = command("explain", "fraud")
+    assert "ROLLED BACK" in by_model.out
+    assert rolled_back["sentence"] in by_model.out
+    assert "nonsense" in by_model.out
+    by_id = command("explain", rolled_back["id"], "--json").document
+    assert by_id == {"rollout": None, "decision": rolled_back}
+    assert command("explain", "nobody").code == ExitCode.USAGE
+
+
+def test_explain_of_a_model_without_a_rollout_says_so(command: Command) -> None:
+    assert command("explain", "fraud").code == 0
+
+
+def test_watch_ends_with_the_rollout_and_its_outcome_is_the_exit_code(command: Command) -> None:
+    start(command)
+    command("rollback", "fraud", *WHY)
+    ended = command("watch", "fraud", "--json")
+    assert ended.code == ExitCode.ROLLED_BACK
+    assert ended.document["rollout"]["phase"] == "rolled_back"
+    start(command)
+    command("promote", "fraud", *WHY)
+    assert command("watch", "fraud").code == ExitCode.DONE
+
+
+def test_watch_gives_up_at_its_timeout_and_says_whether_a_person_holds_the_rollout(command: Command) -> None:
+    start(command)
+    assert command("watch", "fraud", "--timeout", "0").code == ExitCode.UNDECIDED
+    command("pause", "fraud", *WHY)
+    held = command("watch", "fraud", "--timeout", "0", "--json")
+    assert (held.code, held.document["rollout"]["phase"]) == (ExitCode.HELD, "paused")
+
+
+def test_watch_without_a_terminal_prints_a_line_for_each_change(command: Command) -> None:
+    rollout = start(command)
+
+    def operator() -> None:
+        import httpx  # noqa: PLC0415 -- a thread of its own
+
+        time.sleep(1)
+        httpx.post(f"{command.url}/v1/rollouts/{rollout}:rollback", json={"reason": "now"}).raise_for_status()
+
+    thread = threading.Thread(target=operator)
+    thread.start()
+    watched = command("watch", "fraud", "--timeout", "30")
+    thread.join()
+    first, last = watched.out.splitlines()
+    assert "WARMING" in first
+    assert "ROLLED BACK" in last
+    assert watched.code == ExitCode.ROLLED_BACK
+
+
+def test_watch_w_json_prints_json_lines(command: Command) -> None:
+    start(command)
+    lines = command("watch", "fraud", "-w", "--json", "--timeout", "0").out.splitlines()
+    assert [json.loads(line)["model"]["name"] for line in lines] == ["fraud"]
+
+
+def test_watch_of_a_model_without_a_rollout_ends_at_once(command: Command) -> None:
+    assert command("watch", "fraud").code == ExitCode.DONE
