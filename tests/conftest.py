@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import LiteralString
+from typing import LiteralString, Self
 
 import psycopg
 import pytest
@@ -26,46 +29,49 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url(testrun: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server for the whole run, shared by all xdist workers: who comes first starts it, the last one stops it."""
     external = os.environ.get(EXTERNAL)
     if external is not None:
         yield external
         return
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    server = EmbeddedPostgres(shared / "postgres")
-    users = shared / "postgres.users"
-    with _locked(shared / "postgres.lock"):
+    # Not under pytest's own temporary folder: each new session shuts that for the server's system user.
+    folder = Path(tempfile.gettempdir()) / f"turnback-{testrun}"
+    server = EmbeddedPostgres(folder / "postgres")
+    users = folder / "users"
+    lock = tmp_path_factory.getbasetemp().parent / f"turnback-{testrun}.lock"
+    with _locked(lock):
         url = server.start()
         # Nobody's data: durability would only cost time.
         _administer(url, "ALTER SYSTEM SET fsync = off")
         _administer(url, "SELECT pg_reload_conf()")
         users.write_text(str(_count(users) + 1))
     yield url
-    with _locked(shared / "postgres.lock"):
+    with _locked(lock):
         users.write_text(str(_count(users) - 1))
         if _count(users) == 0:
             server.stop()
+            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
-def template(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A migrated database to clone; every worker has its own, so that nobody waits for another's."""
-    name = f"turnback_template_{uuid.uuid4().hex}"
-    _administer(postgres_url, SQL("CREATE DATABASE {}").format(Identifier(name)))
-    migrate.upgrade(on_database(postgres_url, name))
-    yield name
-    _administer(postgres_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+def testrun() -> str:
+    """The same in all workers of one run, different in every run."""
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_url: str) -> Iterator["Databases"]:
+    with Databases(postgres_url) as made:
+        yield made
 
 
 @pytest.fixture
-def database_url(postgres_url: str, template: str) -> Iterator[str]:
+def database_url(databases: "Databases") -> Iterator[str]:
     """A fresh, migrated database of this test's own."""
-    name = f"turnback_test_{uuid.uuid4().hex}"
-    _administer(postgres_url, SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
-    yield on_database(postgres_url, name)
-    _administer(postgres_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    name = databases.take()
+    yield on_database(databases.url, name)
+    databases.drop(name)
 
 
 @pytest.fixture
@@ -73,6 +79,39 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = Database(database_url)
     yield opened
     await opened.close()
+
+
+class Databases:
+    """Clones of one migrated database; the next one is made while a test uses the last."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._template = f"turnback_template_{uuid.uuid4().hex}"
+        self._worker = ThreadPoolExecutor(max_workers=1)
+
+    def __enter__(self) -> Self:
+        _administer(self.url, SQL("CREATE DATABASE {}").format(Identifier(self._template)))
+        migrate.upgrade(on_database(self.url, self._template))
+        self._next = self._worker.submit(self._clone)
+        return self
+
+    def take(self) -> str:
+        ready, self._next = self._next.result(), self._worker.submit(self._clone)
+        return ready
+
+    def drop(self, name: str) -> None:
+        self._worker.submit(_administer, self.url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+    def __exit__(self, *_: object) -> None:
+        self.drop(self._next.result())
+        self.drop(self._template)
+        self._worker.shutdown()
+
+    def _clone(self) -> str:
+        name = f"turnback_test_{uuid.uuid4().hex}"
+        clone = SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(self._template))
+        _administer(self.url, clone)
+        return name
 
 
 def on_database(url: str, name: str) -> str:

@@ -55,9 +55,10 @@ async def add_model(tx: Transaction, new: Model) -> bool:
             sticky_header=new.sticky_header,
         )
         .on_conflict_do_nothing(index_elements=["name"])
+        .returning(tables.models.c.name)
     )
     try:
-        added = (await tx.execute(statement)).rowcount == 1
+        added = (await tx.execute(statement)).first() is not None
     except IntegrityError as refused:
         if violated(refused) != "uq_models_match":
             raise
@@ -83,8 +84,9 @@ async def add_version(tx: Transaction, new: Version) -> bool:
             total_s=new.timeouts.total_s,
         )
         .on_conflict_do_nothing(index_elements=["model", "name"])
+        .returning(tables.versions.c.name)
     )
-    added = (await tx.execute(statement)).rowcount == 1
+    added = (await tx.execute(statement)).first() is not None
     if not added and await version(tx, new.model, new.name) != new:
         raise NameTaken(
             f"version {new.name!r} of model {new.model!r} is registered differently; a version never changes",

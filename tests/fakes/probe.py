@@ -1,0 +1,15 @@
+"""A probe whose answers a test decides."""
+
+from app.domain.catalog import Version, VersionName
+
+
+class ProbeBook:
+    """Versions answer unless they are listed as dead."""
+
+    def __init__(self) -> None:
+        self.dead: set[VersionName] = set()
+        self.asked: list[VersionName] = []
+
+    async def __call__(self, version: Version) -> str | None:
+        self.asked.append(version.name)
+        return "connection refused" if version.name in self.dead else None
