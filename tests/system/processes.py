@@ -126,7 +126,8 @@ class ModelServer:
     async def kill(self) -> None:
         if self.process.returncode is None:
             self.process.kill()
-        await self.process.wait()
+        # Reads the pipe to its end too: an unread one is a leak.
+        await self.process.communicate()
 
 
 class Admin:

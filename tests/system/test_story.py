@@ -1,0 +1,72 @@
+"""One process with its own Postgres: bad versions leave by themselves, good ones arrive, people overrule."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from processes import Admin, Stage
+from recorded import exported
+from steady_load import Load
+
+# Small numbers, so that proof takes seconds; the rules are the same.
+QUICK = {
+    "metrics": ["errors"],
+    "warmup_s": 0.5,
+    "exposure_budget": 50.0,
+    "alpha_promotion": 0.3,
+    "error_margin_floor": 0.4,
+}
+RATE = 150.0
+
+
+async def test_a_bad_canary_is_turned_back_a_good_one_promoted_and_a_person_overrules(tmp_path: Path) -> None:
+    async with Stage() as stage:
+        gateway = await stage.gateway("all", state_dir=str(tmp_path / "state"), tick_interval_s="0.5")
+        admin = stage.admin(gateway)
+        good = [await stage.model_server(f"good{number}") for number in range(2)]
+        bad = await stage.model_server("bad", error_rate=1.0)
+        await admin.register("breaks", v1=good[0], v2=bad)
+        await admin.register("works", v1=good[0], v2=good[1])
+        await admin.register("ordered", v1=good[0], v2=good[1])
+        loads = [
+            Load([gateway.inference_port], model, rate=RATE, connections=4) for model in ("breaks", "works", "ordered")
+        ]
+        async with loads[0], loads[1], loads[2]:
+            await asyncio.sleep(1)
+            broken, worked, ordered = await asyncio.gather(_turned_back(admin), _promoted(admin), _ordered_back(admin))
+        assert broken["phase"] == "rolled_back"
+        assert loads[0].answers.by_version["v2", 500] <= 60
+        assert loads[0].answers.failed == loads[0].answers.by_version["v2", 500]
+        assert worked["phase"] == "promoted"
+        assert (await admin("GET", "/models/works"))["stable"] == "v2"
+        assert loads[1].answers.failed == 0
+        assert ordered["phase"] == "rolled_back"
+        assert loads[2].answers.failed == 0
+        decisions = (await admin("GET", "/decisions?model=breaks"))["items"]
+        assert (decisions[0]["action"], decisions[0]["actor"], decisions[0]["trigger"]) == (
+            "roll_back",
+            "engine",
+            "errors",
+        )
+        assert decisions[0]["sentence"]
+        counted = await exported([gateway])
+        assert counted["breaks", "v2", "upstream_error"] == loads[0].answers.by_version["v2", 500]
+        assert await gateway.stop() == 0
+
+
+async def _turned_back(admin: Admin) -> Any:  # noqa: ANN401 -- a document
+    rollout = await admin("POST", "/models/breaks/rollouts", canary="v2", policy=QUICK, reason="a bad one")
+    return await admin.phase_after(rollout["id"], "rolled_back", "promoted")
+
+
+async def _promoted(admin: Admin) -> Any:  # noqa: ANN401 -- a document
+    rollout = await admin("POST", "/models/works/rollouts", canary="v2", policy=QUICK, reason="a good one")
+    return await admin.phase_after(rollout["id"], "rolled_back", "promoted")
+
+
+async def _ordered_back(admin: Admin) -> Any:  # noqa: ANN401 -- a document
+    rollout = await admin("POST", "/models/ordered/rollouts", canary="v2", policy=QUICK, reason="a doubtful one")
+    await admin.phase_after(rollout["id"], "ramping", "baking")
+    decision = await admin("POST", f"/rollouts/{rollout['id']}:rollback", reason="a person says so")
+    assert decision["weights_after_bp"] == {"v1": 10_000}
+    return await admin("GET", f"/rollouts/{rollout['id']}")
