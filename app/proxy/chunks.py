@@ -7,12 +7,11 @@ chunk framing crosses, so both ends always see the same boundaries.
 import re
 from typing import Final
 
-_SIZE_LINE: Final = re.compile(
-    rb"([0-9A-Fa-f]{1,15})"
-    rb"(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-    rb"(?:[ \t]*=[ \t]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e])*\"))?)*"
-)
-_TRAILER_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e])*\""
+_EXTENSION: Final = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION)
+_TRAILER_LINE: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 MAX_SIZE_LINE: Final = 256
 MAX_TRAILER: Final = 8 * 1024
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -42,7 +41,7 @@ class ChunkDecoder:
         self.done = False
         self.rest = b""
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> bytes:
         """The payload in these bytes. Raises: MalformedChunk."""
         if self._held:
             data = self._held + data
@@ -62,13 +61,13 @@ class ChunkDecoder:
             line_end = data.find(b"\r\n", position)
             if line_end < 0:
                 self._hold(data[position:])
-                return pieces
+                break
             self._line(data[position:line_end])
             position = line_end + 2
         if self._state == _DONE:
             self.done = True
             self.rest = data[position:]
-        return pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _hold(self, line: bytes) -> None:
         """Keep the beginning of a line, once it can still become a valid one."""
@@ -102,7 +101,7 @@ class ChunkDecoder:
             raise MalformedChunk
 
 
-def encode(pieces: list[bytes]) -> bytes:
-    """One canonical chunk of all pieces; empty when they hold nothing, for that would end the body."""
-    size = sum(map(len, pieces))
-    return b"%x\r\n%b\r\n" % (size, b"".join(pieces)) if size else b""
+def encode(payload: bytes, *, last: bool) -> bytes:
+    """One canonical chunk, none for an empty payload, and the end of the body when it is the last."""
+    chunk = b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
+    return chunk + LAST_CHUNK if last else chunk

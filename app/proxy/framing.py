@@ -1,31 +1,28 @@
 """Which header fields cross the gateway, and what a strictly framed message looks like.
 
-Rule: what is not understood is refused; framing and hop-by-hop fields are never copied but made
-anew (RFC 9110 §7.6.1, RFC 9112 §6). The name tables grow with use, bounded in number and length.
+Rule: llhttp judges every byte of a head; what it accepts is split at CRLF and the first colon, and
+what is not understood after that is refused. Framing and hop-by-hop fields are never copied but
+made anew (RFC 9110 §7.6.1, RFC 9112 §6). The name tables grow with use, within bounds.
 """
 
 import re
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Generic, TypeVar
 
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TARGET: Final = re.compile(rb"/[!\"$-\[\]-~]*")  # printable ASCII but for "#" and "\"
-LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
 HOST: Final = re.compile(rb"([A-Za-z0-9.\-_~%!$&'()*+,;=]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+CRLF: Final = b"\r\n"
+HEAD_END: Final = b"\r\n\r\n"
+BLANKS: Final = b" \t"
+KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
+PLAIN_OPTIONS: Final = frozenset((b"close", b"keep-alive"))
+OWN_PREFIX: Final = b"x-turnback-"
+MAX_LENGTH_DIGITS: Final = 18
 MAX_REQUEST_ID: Final = 128
 MAX_LEARNED: Final = 4096
 MAX_LEARNED_NAME: Final = 64
-
-# What a request's field means to the gateway; every other name crosses as it is.
-DROP: Final = 0
-HOST_FIELD: Final = 1
-CONTENT_LENGTH: Final = 2
-TRANSFER_ENCODING: Final = 3
-CONNECTION: Final = 4
-REQUEST_ID: Final = 5
-EXPECT: Final = 6
-UPGRADE: Final = 7
-SINGLETON: Final = 8
-REFUSE: Final = 9
+_ZERO: Final = ord("0")
 
 _HOP_BY_HOP: Final = (
     b"keep-alive",
@@ -43,89 +40,86 @@ _REBUILT: Final = (
     b"x-forwarded-proto",
     b"x-real-ip",
 )
-OWN_PREFIX: Final = b"x-turnback-"
+DROPPED_FROM_REQUESTS: Final = (*_HOP_BY_HOP, *_REBUILT, b"http2-settings")
+DROPPED_FROM_RESPONSES: Final = (*_HOP_BY_HOP, b"upgrade", b"x-request-id")
 
-_REQUEST_MEANING: Final[dict[bytes, int]] = {
-    **dict.fromkeys(_HOP_BY_HOP + _REBUILT + (b"http2-settings",), DROP),
-    b"host": HOST_FIELD,
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-    b"x-request-id": REQUEST_ID,
-    b"expect": EXPECT,
-    b"upgrade": UPGRADE,
-    b"content-type": SINGLETON,
-    b"authorization": SINGLETON,
-    b"idempotency-key": SINGLETON,
-}
-_RESPONSE_MEANING: Final[dict[bytes, int]] = {
-    **dict.fromkeys((*_HOP_BY_HOP, b"upgrade", b"x-request-id"), DROP),
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-}
 _FRAMING_LETTERS: Final = (b"contentlength", b"transferencoding")
 _NOT_LETTERS: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))
 
+_Head = TypeVar("_Head")
+Meaning = Callable[[_Head, bytes], None]
 
-class Names:
-    """What each spelling of a field name means, learned once per spelling.
+
+class Names(Generic[_Head]):
+    """What each spelling of a field name means to a head, learned once per spelling.
 
     Attributes:
-        crossing: Spelling to the start of the line that is forwarded, `b"accept: "`.
-        special: Spelling to one of the meanings above.
+        known: Spelling to what is called with the head and the field's value; None when the
+            field's line crosses as it is.
     """
 
-    __slots__ = ("_meaning", "_strict", "crossing", "special")
+    __slots__ = ("_meanings", "_strict", "_untrusted", "known")
 
-    def __init__(self, meaning: dict[bytes, int], *, strict: bool) -> None:
-        self._meaning = meaning
+    def __init__(
+        self,
+        meanings: Mapping[bytes, Meaning[_Head]],
+        *,
+        dropped: Iterable[bytes],
+        untrusted: Meaning[_Head],
+        strict: bool,
+    ) -> None:
+        """Start with nothing learned.
+
+        Args:
+            meanings: Lower-case name to what it means.
+            dropped: Lower-case names that do not cross.
+            untrusted: The meaning of names that some servers read as others.
+            strict: Whether an underscore makes a name untrusted.
+        """
+        self._meanings = {**dict.fromkeys(dropped, _drop), **meanings}
+        self._untrusted = untrusted
         self._strict = strict
-        self.crossing: dict[bytes, bytes] = {}
-        self.special: dict[bytes, int] = {}
+        self.known: dict[bytes, Meaning[_Head] | None] = {}
 
-    def learn(self, name: bytes) -> int | None:
-        """The meaning of a spelling not seen before; None when the field crosses."""
-        lower = name.lower()
-        meaning = self._judge(lower)
-        if len(name) <= MAX_LEARNED_NAME and len(self.crossing) + len(self.special) < MAX_LEARNED:
-            if meaning is None:
-                self.crossing[name] = lower + b": "
-            else:
-                self.special[name] = meaning
+    def learn(self, name: bytes) -> Meaning[_Head] | None:
+        """The meaning of a spelling not seen before."""
+        meaning = self._judge(name.lower())
+        if len(name) <= MAX_LEARNED_NAME and len(self.known) < MAX_LEARNED:
+            self.known[name] = meaning
         return meaning
 
-    def _judge(self, lower: bytes) -> int | None:
-        meaning = self._meaning.get(lower)
+    def _judge(self, lower: bytes) -> Meaning[_Head] | None:
+        meaning = self._meanings.get(lower)
         if meaning is not None:
             return meaning
         if lower.startswith(OWN_PREFIX):
-            return DROP
-        if self._strict and b"_" in lower:
-            return REFUSE
+            return _drop
+        if not lower or lower.translate(None, TOKEN) or (self._strict and b"_" in lower):
+            return self._untrusted
         # "content.length" and the like mean framing to some servers and nothing to others.
-        return REFUSE if lower.translate(None, _NOT_LETTERS) in _FRAMING_LETTERS else None
+        return self._untrusted if lower.translate(None, _NOT_LETTERS) in _FRAMING_LETTERS else None
 
 
-REQUEST_NAMES: Final = Names(_REQUEST_MEANING, strict=True)
-RESPONSE_NAMES: Final = Names(_RESPONSE_MEANING, strict=False)
+def _drop(head: object, value: bytes) -> None:
+    """The field ends here."""
 
 
 def content_length(value: bytes) -> int:
-    """The declared length, -1 when it is not `0|[1-9]\\d*` of at most 18 digits (RFC 9112 §6.2)."""
-    value = value.strip(b" \t")
-    return int(value) if LENGTH.fullmatch(value) else -1
+    """The declared length; -1 when it is no plain decimal number of at most 18 digits (RFC 9112 §6.2)."""
+    if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS or (value[0] == _ZERO and value != b"0"):
+        return -1
+    return int(value)
 
 
 def host_without_port(value: bytes) -> bytes | None:
     """The host in lower case, None when the field is not `uri-host [":" port]`."""
-    match = HOST.fullmatch(value.strip(b" \t"))
+    match = HOST.fullmatch(value)
     return match[1].lower() if match else None
 
 
 def connection_options(value: bytes) -> frozenset[bytes] | None:
     """The field names and options a Connection field nominates, None when it is malformed."""
-    options = [option.strip(b" \t").lower() for option in value.split(b",")]
+    options = [option.strip(BLANKS).lower() for option in value.split(b",")]
     if any(option.translate(None, TOKEN) for option in options):
         return None
     return frozenset(option for option in options if option)
@@ -133,7 +127,7 @@ def connection_options(value: bytes) -> frozenset[bytes] | None:
 
 def without_nominated(lines: list[bytes], nominated: frozenset[bytes]) -> list[bytes]:
     """The forwarded lines whose names no Connection field nominated."""
-    return [line for line in lines if line.partition(b":")[0] not in nominated]
+    return [line for line in lines if line.partition(b":")[0].lower() not in nominated]
 
 
 def is_sane_request_id(value: bytes) -> bool:

@@ -10,15 +10,16 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import UnknownModel
-from app.proxy import problems
+from app.proxy import chunks, own_paths, problems
 from app.proxy.chunks import ChunkDecoder, MalformedChunk
 from app.proxy.exchange import Exchange
+from app.proxy.framing import CRLF, HEAD_END
+from app.proxy.own_paths import OWN_PREFIX, OwnRequest
 from app.proxy.problems import Problem
-from app.proxy.request_head import RequestHead
-from app.proxy.routes import OWN_PATHS, BadTarget, NoRoute, Target
+from app.proxy.request_head import Refused, RequestHead, malformed
+from app.proxy.routes import BadTarget, NoRoute, Target
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -26,13 +27,22 @@ if TYPE_CHECKING:
 
     from app.proxy.gateway import Gateway
 
-_HEAD_END: Final = b"\r\n\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+_FIRST_LETTER: Final = ord("A")
 _MAX_PENDING: Final = 64 * 1024
 _RESET: Final = struct.pack("ii", 1, 0)
 
 READING_HEAD, EXCHANGING, COLLECTING, LINGERING, CLOSED = range(5)
+
+
+class _Judge:
+    """llhttp asks nothing of it: only whether it accepts the bytes counts."""
+
+    __slots__ = ()
+
+
+_JUDGE: Final = _Judge()
 
 
 class ClientConnection(asyncio.Protocol):
@@ -41,28 +51,27 @@ class ClientConnection(asyncio.Protocol):
     Attributes:
         is_write_paused: Whether the client is not reading its answers fast enough.
         is_read_paused: Whether this side has stopped reading from the client.
+        write: The transport's own.
     """
 
     __slots__ = (
         "_app_state",
         "_body_left",
+        "_body_taken",
         "_config",
         "_decoder",
         "_exchange",
         "_forwarded",
         "_gateway",
-        "_head",
-        "_head_bytes",
+        "_held",
         "_loop",
-        "_own_body",
-        "_own_head",
-        "_own_size",
+        "_max_head",
+        "_own",
         "_parser",
         "_pending",
         "_server_state",
         "_since",
         "_state",
-        "_tail",
         "_transport",
         "is_read_paused",
         "is_write_paused",
@@ -82,32 +91,24 @@ class ClientConnection(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = loop
-        self._head = RequestHead(gateway.limits)
-        self._parser = self._new_parser()
+        self._max_head = gateway.limits.head_bytes
+        self._parser = httptools.HttpRequestParser(_JUDGE)
         self._state = READING_HEAD
         self._since = 0.0
-        self._head_bytes = 0
-        self._tail = b""
+        self._held = b""
         self._pending = b""
         self._body_left = 0
+        self._body_taken = 0
         self._decoder: ChunkDecoder | None = None
         self._exchange: Exchange | None = None
-        self._own_body: list[bytes] = []
-        self._own_size = 0
-        self._own_head = b""
+        self._own: OwnRequest | None = None
         self._forwarded = b""
         self.is_read_paused = False
         self.is_write_paused = False
 
-    def _new_parser(self) -> httptools.HttpRequestParser:
-        parser = httptools.HttpRequestParser(self._head)
-        self._head.read_by(parser)
-        return parser
-
     # ------------------------------------------------------------------ called by the event loop
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a TCP connection is made of one
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
         self.write = transport.write
         peer = transport.get_extra_info("peername")
@@ -116,17 +117,13 @@ class ClientConnection(asyncio.Protocol):
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only calls shutdown() on these
         self._gateway.clients.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._forget()
         self._state = CLOSED
         exchange = self._exchange
         self._exchange = None
         if exchange is not None:
             exchange.client_left()
-
-    def _forget(self) -> None:
-        self._server_state.connections.discard(self)
-        self._gateway.clients.discard(self)
 
     def pause_writing(self) -> None:
         self.is_write_paused = True
@@ -137,14 +134,13 @@ class ClientConnection(asyncio.Protocol):
         self.is_write_paused = False
         if self._exchange is not None:
             self._exchange.client_drained()
-        elif self._state == READING_HEAD:
+        else:
             self._go_on()
 
     def data_received(self, data: bytes) -> None:
-        state = self._state
-        if state == READING_HEAD and not self._pending and not self.is_write_paused:
+        if self._state == READING_HEAD and not self._pending and not self.is_write_paused:
             self._read_head(data)
-        elif state in (LINGERING, CLOSED):
+        elif self._state >= LINGERING:
             return
         elif self._body_left:
             self._read_body(data)
@@ -156,32 +152,32 @@ class ClientConnection(asyncio.Protocol):
     # ------------------------------------------------------------------ for uvicorn and the gateway
 
     def shutdown(self) -> None:
-        """Close now if nothing is under way, else after this exchange; called by uvicorn."""
-        if self._state == READING_HEAD and not self._head_bytes:
+        """Close now if nothing is under way, else after this exchange; called by uvicorn, too."""
+        if self._exchange is not None:
+            self._exchange.close_after = True
+        elif self._state == READING_HEAD and not self._held:
             self._close()
-        elif self._exchange is not None:
-            self._exchange.close_after()
 
     def sweep(self, now: float) -> None:
         """Look at every deadline of this connection."""
         if self._exchange is not None:
             self._exchange.sweep(now)
-            return
-        if self._since == 0.0:
+        elif self._since == 0.0:
             self._since = now
-            return
-        waited_s = now - self._since
+        else:
+            self._sweep_own(now - self._since)
+
+    def _sweep_own(self, waited_s: float) -> None:
         limits = self._gateway.limits
-        if self._state == READING_HEAD and not self._head_bytes:
-            if waited_s > limits.keep_alive_s:
-                self._close()
-        elif self._state in (LINGERING, CLOSED):
-            if waited_s > limits.linger_s and (
-                waited_s > limits.client_idle_s or not self._transport.get_write_buffer_size()
-            ):
+        if self._state >= LINGERING:
+            unread = self._transport.get_write_buffer_size() > 0
+            if waited_s > (limits.client_idle_s if unread else limits.linger_s):
                 self._transport.abort()
-        elif waited_s > limits.head_s:
-            self._refuse(problems.REQUEST_TIMEOUT, "the request took too long to arrive")
+        elif self._held or self._state == COLLECTING:
+            if waited_s > limits.head_s:
+                self._refuse(problems.REQUEST_TIMEOUT, f"it has to arrive within {limits.head_s:g} s")
+        elif waited_s > limits.keep_alive_s:
+            self._close()
 
     # ------------------------------------------------------------------ for the exchange
 
@@ -213,7 +209,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange = None
         self._state = CLOSED
         raw = self._transport.get_extra_info("socket")
-        if raw is not None:
+        if raw is not None and not self._transport.is_closing():
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
@@ -227,173 +223,153 @@ class ClientConnection(asyncio.Protocol):
             self._read_head(data)
 
     def _read_head(self, data: bytes) -> None:
+        """Bytes of a head, or a head with all or some of its body, or with more behind it."""
         started = self._gateway.monotonic()
-        head = self._head
-        if not self._head_bytes:
-            self._since = started
-            if data[0] in b"\r\n":
-                # A blank line before a request line is to be ignored (RFC 9112 §2.2).
-                data = data.lstrip(b"\r\n")
-                if not data:
-                    return
-        if len(data) > self._gateway.limits.head_bytes and not self._ends_within_limit(data):
-            self._too_large()
-            return
-        fresh_parser = False
+        buffer = self._held + data if self._held else data
+        if buffer[0] < _FIRST_LETTER:
+            # A blank line before a request line is to be ignored (RFC 9112 §2.2).
+            buffer = data = buffer.lstrip(CRLF)
+        end = buffer.find(HEAD_END)
+        try:
+            if end < 0:
+                self._hold(started, buffer, data)
+                return
+            if end > self._max_head:
+                raise self._too_large(buffer)
+            request = RequestHead(buffer[:end], self._gateway.limits)
+            left = request.length - (len(buffer) - end - 4)
+            if request.length >= 0 and left >= 0:
+                self._judge(data)
+                self._held = b""
+                self._body_left = left
+                self._serve(request, buffer[end + 2 :], started)
+            else:
+                self._read_odd_body(request, buffer, data, end + 4, started)
+        except Refused as refused:
+            self._refuse(refused.problem, refused.detail, request_id=b"")
+
+    def _judge(self, data: bytes) -> None:
+        """Let llhttp look at every byte before anything is forwarded. Raises: Refused."""
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            fresh_parser = True
-        if head.refusal is not None:
-            self._refuse(*head.refusal)
-        elif head.complete:
-            tail = self._tail
-            if tail:
-                data = tail + data
-            self._head_done(started, data, data.find(_HEAD_END) + 4, fresh_parser=fresh_parser)
-        elif fresh_parser:
-            self._refuse(problems.MALFORMED_REQUEST, "the request line or a header field cannot be read")
-        else:
-            self._head_bytes += len(data)
-            self._tail = (self._tail + data)[-3:]
-            if self._head_bytes > self._gateway.limits.head_bytes:
-                self._too_large()
+        except httptools.HttpParserUpgrade:
+            self._parser = httptools.HttpRequestParser(_JUDGE)
+        except httptools.HttpParserError:
+            raise malformed("the request line or a header field cannot be read") from None
 
-    def _ends_within_limit(self, data: bytes) -> bool:
-        return (self._tail + data).find(_HEAD_END, 0, self._gateway.limits.head_bytes) >= 0
+    def _hold(self, started: float, buffer: bytes, data: bytes) -> None:
+        """Wait for the rest of a head. Raises: Refused."""
+        if len(buffer) > self._max_head:
+            raise self._too_large(buffer)
+        if data:
+            self._judge(data)
+        if not self._held:
+            self._since = started
+        self._held = buffer
 
-    def _too_large(self) -> None:
+    def _too_large(self, buffer: bytes) -> Refused:
         limits = self._gateway.limits
-        if len(self._head.url) > limits.url_bytes:
-            self._refuse(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
-        else:
-            self._refuse(problems.HEAD_TOO_LARGE, f"at most {limits.head_bytes} bytes are taken")
+        if buffer.find(CRLF, 0, limits.url_bytes) < 0:
+            return Refused(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
+        return Refused(problems.HEAD_TOO_LARGE, f"at most {limits.head_bytes} bytes are taken")
 
-    def _head_done(self, started: float, data: bytes, body_start: int, *, fresh_parser: bool) -> None:
-        """A whole head stands: serve its request, keep what follows it."""
-        head = self._head
-        self._tail = b""
-        self._head_bytes = 0
-        body = data[body_start:]
-        length = head.length
-        if length < 0:
-            fresh_parser = True
-            self._decoder = ChunkDecoder()
-            body = self._decode(self._decoder, body)
-            if head.refusal is not None:
-                self._refuse(*head.refusal)
-                return
-        else:
-            left = length - len(body)
-            if left < 0:
-                fresh_parser = True
-                self._pending = body[left:]
-                body = body[:left]
-                left = 0
-            self._body_left = left
-        self._serve(started, head, body)
-        if self._state not in (LINGERING, CLOSED):
-            head.renew()
-            if fresh_parser:
-                self._parser = self._new_parser()
+    def _read_odd_body(self, request: RequestHead, buffer: bytes, data: bytes, start: int, started: float) -> None:
+        """A body that is chunked, or that has another request behind it. Raises: Refused."""
+        end = start + max(request.length, 0)
+        self._judge(data[: end - len(buffer)] if end < len(buffer) else data)
+        self._held = b""
+        if request.length >= 0:
+            self._body_left = 0
+            self._pending = buffer[end:]
+            self._serve(request, buffer[start - 2 : end], started)
+            return
+        # llhttp has seen the head only; this side follows the chunks, so it cannot go on.
+        self._parser = httptools.HttpRequestParser(_JUDGE)
+        self._body_left = request.length
+        self._decoder = ChunkDecoder()
+        self._body_taken = 0
+        self._serve(request, self._decode(self._decoder, buffer[start:]), started)
 
-    def _serve(self, started: float, head: RequestHead, body: bytes) -> None:
+    def _serve(self, request: RequestHead, tail: bytes, started: float) -> None:
+        """Begin the exchange that a complete head asks for. Raises: Refused."""
         gateway = self._gateway
         table = gateway.compiled
-        url = head.url
-        target = table.known.get(head.host + url if table.hosts_matter else url)
+        target = table.known.get(request.host + request.url if table.hosts_matter else request.url)
         if target is None:
-            target = self._look_up(head, body)
+            target = self._look_up(request, tail)
             if target is None:
                 return
-        request_id = head.request_id or gateway.new_request_id()
-        head.lines.append(b"x-request-id: " + request_id)
-        head.lines.append(self._forwarded + head.authority)
-        if head.expect_continue and self._body_left:
+        request_id = request.request_id or gateway.new_request_id()
+        request.lines += (b"x-request-id: " + request_id, self._forwarded + request.authority, b"")
+        if request.expect_continue and self._body_left:
             self.write(_CONTINUE)
+        if request.length < 0:
+            tail = CRLF + chunks.encode(tail, last=not self._body_left)
         self._state = EXCHANGING
-        exchange = self._exchange = Exchange(gateway, self, head, target, request_id, started)
-        exchange.start(body, ended=not self._body_left)
+        self._exchange = exchange = Exchange(gateway, self, request, target, request_id, started)
+        exchange.start(tail, ended=not self._body_left)
         gateway.tell_overhead(started)
 
-    def _look_up(self, head: RequestHead, body: bytes) -> Target | None:
-        """Route a path for the first time; None when the request was answered otherwise."""
+    def _look_up(self, request: RequestHead, tail: bytes) -> Target | None:
+        """Route a path for the first time; None when the request was answered otherwise. Raises: Refused."""
+        if request.url.startswith(OWN_PREFIX):
+            self._begin_own(request, tail)
+            return None
+        if request.url == b"*":
+            self._answer(request, _NO_CONTENT)
+            return None
         try:
-            if head.url.startswith(OWN_PATHS):
-                self._begin_own(head, body)
-                return None
-            if head.url == b"*":
-                self._answer_options(head)
-                return None
-            return self._gateway.compiled.find(head.url, head.host)
+            return self._gateway.compiled.find(request.url, request.host)
         except BadTarget:
-            self._refuse(problems.MALFORMED_REQUEST, "the target is not a plain path")
+            raise malformed("the target is not a plain path") from None
         except NoRoute as unrouted:
-            if unrouted.model is None:
-                self._answer(problems.UNKNOWN_PATH, "register a model or see how paths name one")
-            else:
-                self._answer(problems.UNKNOWN_MODEL, UnknownModel(unrouted.model).detail)
-        return None
+            self._answer_unrouted(request, unrouted.model)
+            return None
 
     # ------------------------------------------------------------------ bodies
 
     def _decode(self, decoder: ChunkDecoder, data: bytes) -> bytes:
-        """Decoded body bytes, framed anew for the upstream; sets what is left and what follows."""
+        """The payload in these bytes; sets what is left and what follows. Raises: Refused."""
         try:
-            body = b"".join(decoder.feed(data))
+            payload = decoder.feed(data)
         except MalformedChunk:
-            self._head.refuse(problems.MALFORMED_REQUEST, "the chunked body cannot be read")
-            return b""
-        self._body_left = -1
+            raise malformed("the chunked body cannot be read") from None
+        limit = self._gateway.limits.body_bytes
+        self._body_taken += len(payload)
+        if self._body_taken > limit:
+            raise Refused(problems.BODY_TOO_LARGE, f"at most {limit} bytes are taken")
         if decoder.done:
             self._decoder = None
             self._body_left = 0
             self._pending = decoder.rest
-        return body
+        return payload
 
     def _read_body(self, data: bytes) -> None:
-        decoder = self._decoder
-        if decoder is not None:
-            data = self._decode(decoder, data)
-            if self._head.refusal is not None:
-                self._abandon()
-                return
-        else:
-            left = self._body_left - len(data)
-            if left < 0:
-                self._pending = data[left:]
-                data = data[:left]
-                left = 0
-            self._body_left = left
-        ended = not self._body_left
-        if self._state == COLLECTING:
-            self._collect(data, ended=ended)
-        elif self._exchange is not None:
-            self._exchange.more_body(data, ended=ended)
+        try:
+            if self._decoder is not None:
+                payload = self._decode(self._decoder, data)
+                wire = chunks.encode(payload, last=not self._body_left)
+            else:
+                payload = wire = self._take(data)
+            if self._exchange is not None:
+                self._exchange.more_body(wire, ended=not self._body_left)
+            elif self._own is not None:
+                self._collect(self._own, payload)
+        except Refused as refused:
+            self._abandon(refused)
 
-    # ------------------------------------------------------------------ the gateway's own answers
+    def _take(self, data: bytes) -> bytes:
+        """The bytes that belong to the body by its length; what follows waits."""
+        left = self._body_left - len(data)
+        if left < 0:
+            self._pending = data[left:]
+            data = data[:left]
+        self._body_left = max(left, 0)
+        self._parser.feed_data(data)
+        return data
 
-    def _answer(self, problem: Problem, detail: str) -> None:
-        """Answer a well-framed request with a problem; the connection stays where it can."""
-        head = self._head
-        close = not head.keep_alive or self._body_left != 0 or self._gateway.draining
-        to_head = head.method == b"HEAD"
-        self.write(problems.response(problem, detail, head.request_id, close=close, with_body=not to_head))
-        self.exchange_ended(close=close)
-
-    def _answer_options(self, head: RequestHead) -> None:
-        close = not head.keep_alive or self._body_left != 0
-        self.write(_NO_CONTENT + (b"connection: close\r\n\r\n" if close else b"\r\n"))
-        self.exchange_ended(close=close)
-
-    def _refuse(self, problem: Problem, detail: str) -> None:
-        """Answer what cannot be served, and close."""
-        self._body_left = -1
-        self.write(problems.response(problem, detail, self._head.request_id, close=True))
-        self._close()
-
-    def _abandon(self) -> None:
-        """The body broke off in a way that cannot be repaired: cancel, say so if nothing was said yet."""
+    def _abandon(self, refused: Refused) -> None:
+        """The body broke off in a way that cannot be repaired: cancel, and say so if nothing was said yet."""
         exchange = self._exchange
         self._exchange = None
         if exchange is not None:
@@ -402,13 +378,38 @@ class ClientConnection(asyncio.Protocol):
             if begun:
                 self.cut()
                 return
-        if self._head.refusal is not None:
-            self._refuse(*self._head.refusal)
+        self._refuse(refused.problem, refused.detail)
+
+    # ------------------------------------------------------------------ the gateway's own answers
+
+    def _answer(self, request: RequestHead, head: bytes) -> None:
+        """Answer a well-framed request without content; the connection stays where it can."""
+        close = not request.keep_alive or self._body_left != 0 or self._gateway.draining
+        self.write(head + (b"connection: close\r\n\r\n" if close else CRLF))
+        self.exchange_ended(close=close)
+
+    def _answer_unrouted(self, request: RequestHead, model: str | None) -> None:
+        close = not request.keep_alive or self._body_left != 0 or self._gateway.draining
+        problem = problems.UNKNOWN_PATH if model is None else problems.UNKNOWN_MODEL
+        detail = "no model is matched by this path" if model is None else UnknownModel(model).detail
+        request_id = request.request_id or self._gateway.new_request_id()
+        with_body = request.method != b"HEAD"
+        self.write(problems.response(problem, detail, request_id, close=close, with_body=with_body))
+        self.exchange_ended(close=close)
+
+    def _refuse(self, problem: Problem, detail: str, request_id: bytes = b"") -> None:
+        """Answer what cannot be served, and close; nothing that follows is believed."""
+        self._body_left = -1
+        self._exchange = None
+        request_id = request_id or self._gateway.new_request_id()
+        self.write(problems.response(problem, detail, request_id, close=True))
+        self._close()
 
     def _close(self) -> None:
         """Close after what is written; a client that still sends gets time to read the answer."""
         self._since = 0.0
         self._pending = b""
+        self._held = b""
         if self._body_left and not self._transport.is_closing():
             self._state = LINGERING
             self.resume_reading()
@@ -417,37 +418,26 @@ class ClientConnection(asyncio.Protocol):
             self._state = CLOSED
             self._transport.close()
 
-    # ------------------------------------------------------------------ /turnback/: handed to FastAPI
+    # ------------------------------------------------------------------ the gateway's own paths
 
-    def _begin_own(self, head: RequestHead, body: bytes) -> None:
+    def _begin_own(self, request: RequestHead, tail: bytes) -> None:
+        payload = tail if request.length < 0 else tail[2:]
+        request_id = request.request_id or self._gateway.new_request_id()
         self._state = COLLECTING
-        self._own_body = []
-        self._own_size = 0
-        if head.expect_continue and self._body_left:
+        self._own = own = OwnRequest(request, request_id, self._gateway.limits)
+        if request.expect_continue and self._body_left:
             self.write(_CONTINUE)
-        message = b"%b %b HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n" % (head.method, head.url, head.authority)
-        fields = [line for line in head.lines[2:] if not line.startswith((b"content-length:", b"transfer-encoding:"))]
-        request_id = head.request_id or self._gateway.new_request_id()
-        self._own_head = b"".join((message, *(line + b"\r\n" for line in fields), b"x-request-id: %b\r\n" % request_id))
-        self._collect(body, ended=not self._body_left)
+        self._collect(own, payload)
 
-    def _collect(self, data: bytes, *, ended: bool) -> None:
-        self._own_size += len(data)
-        if self._own_size > self._gateway.limits.own_body_bytes:
-            self._refuse(problems.BODY_TOO_LARGE, f"at most {self._gateway.limits.own_body_bytes} bytes are taken")
-            return
-        self._own_body.append(data)
-        if ended:
-            self._hand_over()
+    def _collect(self, own: OwnRequest, payload: bytes) -> None:
+        own.add(payload)
+        if not self._body_left:
+            self._forget()
+            self._state = CLOSED
+            self.resume_reading()
+            message = own.message()
+            own_paths.hand_over(self._transport, message, self._config, self._server_state, self._app_state, self._loop)
 
-    def _hand_over(self) -> None:
-        """Let uvicorn's own protocol serve the complete, checked message; nothing follows it."""
-        body = b"".join(self._own_body)
-        message = b"%bcontent-length: %d\r\n\r\n%b" % (self._own_head, len(body), body)
-        self._forget()
-        self._state = CLOSED
-        self.resume_reading()
-        protocol = HttpToolsProtocol(self._config, self._server_state, self._app_state, self._loop)
-        protocol.connection_made(self._transport)
-        self._transport.set_protocol(protocol)
-        protocol.data_received(message)
+    def _forget(self) -> None:
+        self._server_state.connections.discard(self)
+        self._gateway.clients.discard(self)

@@ -1,60 +1,58 @@
-"""What one request's head says: llhttp calls back, the strict rules of this gateway decide.
+"""What one request's head says, under the strict rules of this gateway.
 
-Rule: a head is complete and unrefused, or nothing of its request is forwarded.
+Rule: a head is read completely and not refused, or nothing of its request is forwarded. It is
+read before llhttp has judged it, so nothing here may trust its syntax.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from app.proxy import framing, problems
+from app.proxy.framing import BLANKS, CRLF
 from app.proxy.limits import Limits
 from app.proxy.problems import Problem
 
-if TYPE_CHECKING:
-    import httptools
-
 METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
 METHODS_WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
+CHUNKED: Final = -1
 MAX_KNOWN_HOSTS: Final = 1024
 MAX_KNOWN_HOST: Final = 255
-_crossing: Final = framing.REQUEST_NAMES.crossing
-_special: Final = framing.REQUEST_NAMES.special
 _known_hosts: Final[dict[bytes, bytes]] = {}
 
 
 class Refused(Exception):
-    """Stops the parser: the head's `refusal` says why."""
+    """This request is not served; `problem` and `detail` say why."""
+
+    def __init__(self, problem: Problem, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.detail = detail
 
 
-class NextMessage(Exception):
-    """Stops the parser: bytes of a following request came in the same read."""
+def malformed(detail: str) -> Refused:
+    """The request breaks the rules of HTTP/1.1."""
+    return Refused(problems.MALFORMED_REQUEST, detail)
 
 
 class RequestHead:
-    """Accumulates one head; `renew` makes it ready for the next.
+    """One request's head.
 
     Attributes:
-        lines: `name: value` of every field that crosses; the first two places are for the
+        lines: Every field line that crosses, as it came; the first two places are for the
             request line and the upstream's host.
-        length: Declared body length, 0 without a body, -1 when chunked.
-        authority: The client's Host (or absolute-form authority), as sent; empty on HTTP/1.0 without one.
+        length: Declared body length, 0 without a body, CHUNKED when chunked.
+        authority: The client's Host, as sent; empty on HTTP/1.0 without one.
         host: The same in lower case without its port.
         request_id: The client's own when sane, else empty.
         keep_alive: Whether the client lets the connection stay.
-        refusal: Why this request is not served, with one sentence.
     """
 
     __slots__ = (
         "_hosts",
-        "_length",
-        "_limits",
         "_nominated",
-        "_parser",
         "_seen",
         "_transfer_encoding",
         "_upgrade",
         "authority",
-        "complete",
         "expect_continue",
         "host",
         "http_1_0",
@@ -62,216 +60,205 @@ class RequestHead:
         "length",
         "lines",
         "method",
-        "refusal",
         "request_id",
         "url",
     )
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._parser: httptools.HttpRequestParser | None = None
-        self.renew()
-
-    def renew(self) -> None:
-        self.complete = False
-        self.refusal: tuple[Problem, str] | None = None
-        self.method = b""
-        self.url = b""
-        self.lines: list[bytes] = [b"", b""]
+    def __init__(self, head: bytes, limits: Limits) -> None:
+        """Read a head without its final blank line. Raises: Refused."""
+        self.lines = [b"", b""]
         self.length = 0
         self.authority = b""
-        self.host = b""
         self.request_id = b""
         self.keep_alive = True
         self.http_1_0 = False
         self.expect_continue = False
         self._hosts = 0
-        self._length = -1
+        self._seen = 0
         self._transfer_encoding: bytes | None = None
         self._nominated: frozenset[bytes] | None = None
         self._upgrade: bytes | None = None
-        self._seen: set[bytes] | None = None
-
-    def read_by(self, parser: "httptools.HttpRequestParser") -> None:
-        """Name the parser that calls back: the method and the version are asked of it."""
-        self._parser = parser
-
-    def refuse(self, problem: Problem, detail: str) -> Refused:
-        """Note why; the caller raises what this returns."""
-        if self.refusal is None:
-            self.refusal = (problem, detail)
-        return Refused()
-
-    # ------------------------------------------------------------------ called by llhttp
-
-    def on_url(self, url: bytes) -> None:
-        if self.complete:
-            raise NextMessage
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        start = _crossing.get(name)
-        if start is not None:
-            self.lines.append(start + value)
-            return
-        meaning = _special.get(name)
-        if meaning == framing.HOST_FIELD:
-            self._hosts += 1
-            self.authority = value
-        elif meaning == framing.CONTENT_LENGTH:
-            self._content_length(value)
-        elif meaning is not None:
-            self._other(meaning, name, value)
-        else:
-            self._unseen(name, value)
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
-        parser = self._parser
-        if parser is None:
-            raise self.refuse(problems.MALFORMED_REQUEST, "the parser is gone")
-        self.method = parser.get_method()
-        self._check_shape()
-        if parser.get_http_version() != "1.1":
-            self._older_version(parser.get_http_version())
+        fields = head.split(CRLF)
+        request_line = fields[0].split(b" ")
+        if len(request_line) != 3:
+            raise malformed("the request line is not three words")
+        self.method, self.url, version = request_line
+        self._read_fields(fields)
+        if version != b"HTTP/1.1":
+            self._older_version(version)
+        self._check_limits(len(fields), limits)
         self._check_host()
-        if self._transfer_encoding is not None:
-            self._check_transfer_encoding(self._transfer_encoding)
-        elif self._length >= 0:
-            self.length = self._length
-            self.lines.append(b"content-length: %d" % self._length)
-            if self._length > self._limits.body_bytes:
-                raise self.refuse(problems.BODY_TOO_LARGE, f"at most {self._limits.body_bytes} bytes are taken")
-        elif self.method in METHODS_WITH_BODY:
+        if self._seen & _ODD_SEEN:
+            self._settle_oddities()
+        if not self._seen & _BODY_SEEN and self.method in METHODS_WITH_BODY:
             self.lines.append(b"content-length: 0")
-        if self._upgrade is not None and self._upgrade != b"h2c":
-            raise self.refuse(problems.UPGRADE_NOT_IMPLEMENTED, "connect without an Upgrade field")
+
+    def _read_fields(self, fields: list[bytes]) -> None:
+        lines = self.lines
+        known = _NAMES.known
+        for line in fields[1:]:
+            name, _, value = line.partition(b":")
+            try:
+                meaning = known[name]
+            except KeyError:
+                meaning = _NAMES.learn(name)
+            if meaning is None:
+                lines.append(line)
+            else:
+                meaning(self, value.strip(BLANKS))
 
     # ------------------------------------------------------------------ fields
 
-    def _unseen(self, name: bytes, value: bytes) -> None:
-        meaning = framing.REQUEST_NAMES.learn(name)
-        if meaning is None:
-            self.lines.append(name.lower() + b": " + value)
-        elif meaning == framing.HOST_FIELD:
-            self._hosts += 1
-            self.authority = value
-        elif meaning == framing.CONTENT_LENGTH:
-            self._content_length(value)
-        else:
-            self._other(meaning, name, value)
+    def on_host(self, value: bytes) -> None:
+        self._hosts += 1
+        self.authority = value
 
-    def _other(self, meaning: int, name: bytes, value: bytes) -> None:
-        if meaning != framing.DROP:
-            _OTHER_FIELDS[meaning](self, name, value)
-
-    def _content_length(self, value: bytes) -> None:
+    def on_content_length(self, value: bytes) -> None:
         length = framing.content_length(value)
-        if length < 0 or self._length >= 0:
-            raise self.refuse(problems.MALFORMED_REQUEST, "Content-Length must be one plain decimal number")
-        self._length = length
+        if length < 0 or self._seen & _LENGTH_SEEN:
+            raise malformed("Content-Length must be one plain decimal number")
+        self._seen |= _LENGTH_SEEN | _BODY_SEEN
+        self.length = length
+        self.lines.append(b"content-length: " + value)
 
-    def _on_transfer_encoding(self, name: bytes, value: bytes) -> None:
+    def on_transfer_encoding(self, value: bytes) -> None:
         if self._transfer_encoding is not None:
-            raise self.refuse(problems.MALFORMED_REQUEST, "Transfer-Encoding must be given once")
-        self._transfer_encoding = value.strip(b" \t").lower()
+            raise malformed("Transfer-Encoding must be given once")
+        self._transfer_encoding = value.lower()
+        self._seen |= _ODD_SEEN | _BODY_SEEN
 
-    def _on_connection(self, name: bytes, value: bytes) -> None:
+    def on_connection(self, value: bytes) -> None:
+        if value in framing.KEEP_ALIVE:
+            return
         options = framing.connection_options(value)
         if options is None:
-            raise self.refuse(problems.MALFORMED_REQUEST, "Connection must be a list of tokens")
+            raise malformed("Connection must be a list of tokens")
         self._nominated = options if self._nominated is None else self._nominated | options
+        self._seen |= _ODD_SEEN
 
-    def _on_request_id(self, name: bytes, value: bytes) -> None:
+    def on_request_id(self, value: bytes) -> None:
         if framing.is_sane_request_id(value):
             self.request_id = value
 
-    def _on_expect(self, name: bytes, value: bytes) -> None:
-        if value.strip(b" \t").lower() != b"100-continue":
-            raise self.refuse(problems.EXPECTATION_FAILED, "the Expect field asks for something unknown")
+    def on_expect(self, value: bytes) -> None:
+        if value.lower() != b"100-continue":
+            raise Refused(problems.EXPECTATION_FAILED, "the Expect field asks for something unknown")
         self.expect_continue = True
 
-    def _on_upgrade(self, name: bytes, value: bytes) -> None:
-        self._upgrade = value.strip(b" \t").lower()
+    def on_upgrade(self, value: bytes) -> None:
+        self._upgrade = value.lower()
+        self._seen |= _ODD_SEEN
 
-    def _on_singleton(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
-        if self._seen is None:
-            self._seen = {lower}
-        elif lower in self._seen:
-            raise self.refuse(problems.MALFORMED_REQUEST, "a field that must be single is repeated")
-        else:
-            self._seen.add(lower)
-        self.lines.append(lower + b": " + value)
+    def on_singleton(self, bit: int, line: bytes) -> None:
+        if self._seen & bit:
+            raise malformed("a field that must be single is repeated")
+        self._seen |= bit
+        self.lines.append(line)
 
-    def _on_refused(self, name: bytes, value: bytes) -> None:
-        raise self.refuse(problems.MALFORMED_REQUEST, "a field name has an underscore or imitates framing")
+    def on_untrusted(self, _value: bytes) -> None:
+        raise malformed("a field name is no token, has an underscore or imitates framing")
 
     # ------------------------------------------------------------------ the head as a whole
 
-    def _check_shape(self) -> None:
+    def _check_limits(self, lines: int, limits: Limits) -> None:
+        if lines - 1 > limits.fields:
+            raise Refused(problems.HEAD_TOO_LARGE, f"at most {limits.fields} fields are taken")
+        if len(self.url) > limits.url_bytes:
+            raise Refused(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
         if self.method not in METHODS:
-            raise self.refuse(problems.METHOD_NOT_IMPLEMENTED, "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
-        if len(self.url) > self._limits.url_bytes:
-            raise self.refuse(problems.URL_TOO_LONG, f"at most {self._limits.url_bytes} bytes are taken")
-        if len(self.lines) - 2 > self._limits.fields:
-            raise self.refuse(problems.HEAD_TOO_LARGE, f"at most {self._limits.fields} fields are taken")
-        options = self._nominated
-        if options is not None:
-            self.keep_alive = b"close" not in options
-            if not options <= _PLAIN_OPTIONS:
-                self.lines = self.lines[:2] + framing.without_nominated(self.lines[2:], options)
+            raise Refused(problems.METHOD_NOT_IMPLEMENTED, "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
+        if self.length > limits.body_bytes:
+            raise Refused(problems.BODY_TOO_LARGE, f"at most {limits.body_bytes} bytes are taken")
 
-    def _older_version(self, version: str) -> None:
-        if version != "1.0":
-            raise self.refuse(problems.VERSION_NOT_SUPPORTED, "use HTTP/1.1")
+    def _older_version(self, version: bytes) -> None:
+        if version != b"HTTP/1.0":
+            raise Refused(problems.VERSION_NOT_SUPPORTED, "use HTTP/1.1")
         if self._transfer_encoding is not None:
-            raise self.refuse(problems.MALFORMED_REQUEST, "HTTP/1.0 has no Transfer-Encoding")
+            raise malformed("HTTP/1.0 has no Transfer-Encoding")
         self.http_1_0 = True
         self.keep_alive = False
         self.expect_continue = False
 
     def _check_host(self) -> None:
-        if self.url[:1] != b"/" and self.url != b"*":
-            self._absolute_form()
-        if self._hosts != 1:
-            if self._hosts or not self.http_1_0:
-                raise self.refuse(problems.MALFORMED_REQUEST, "exactly one Host field is needed")
-            return
+        if not self.url.startswith(_PATH_OR_SERVER):
+            self._be_origin_form()
         host = _known_hosts.get(self.authority)
-        if host is None:
-            host = framing.host_without_port(self.authority)
-            if host is None:
-                raise self.refuse(problems.MALFORMED_REQUEST, "the Host field is not a host")
-            if len(self.authority) <= MAX_KNOWN_HOST and len(_known_hosts) < MAX_KNOWN_HOSTS:
-                _known_hosts[self.authority] = host
+        if host is None or self._hosts != 1:
+            host = self._unknown_host()
         self.host = host
 
-    def _absolute_form(self) -> None:
-        """Make the target an origin-form one; its authority must be the Host (RFC 9112 §3.2.2)."""
-        scheme, separator, rest = self.url.partition(b"://")
-        slash = rest.find(b"/")
-        authority, path = (rest, b"/") if slash < 0 else (rest[:slash], rest[slash:])
-        if "?" in authority.decode("latin-1") or not separator or scheme.lower() not in (b"http", b"https"):
-            raise self.refuse(problems.MALFORMED_REQUEST, "the target is neither a path nor an http address")
-        if self._hosts == 1 and authority.lower() != self.authority.strip(b" \t").lower():
-            raise self.refuse(problems.MALFORMED_REQUEST, "the target's authority is not the Host")
-        self.url = path
+    def _unknown_host(self) -> bytes:
+        if not self._hosts and self.http_1_0:
+            return b""
+        host = framing.host_without_port(self.authority)
+        if host is None or self._hosts != 1:
+            raise malformed("exactly one Host field with a host is needed")
+        if len(self.authority) <= MAX_KNOWN_HOST and len(_known_hosts) < MAX_KNOWN_HOSTS:
+            _known_hosts[self.authority] = host
+        return host
 
-    def _check_transfer_encoding(self, coding: bytes) -> None:
-        if coding != b"chunked" or self._length >= 0:
-            raise self.refuse(problems.MALFORMED_REQUEST, "only Transfer-Encoding: chunked, without Content-Length")
-        self.length = -1
+    def _be_origin_form(self) -> None:
+        """Make an absolute-form target a path; its authority must be the Host (RFC 9112 §3.2.2)."""
+        scheme, separator, rest = self.url.partition(b"://")
+        authority, slash, path = rest.partition(b"/")
+        if not separator or scheme.lower() not in {b"http", b"https"}:
+            raise malformed("the target is neither a path nor an http address")
+        if self._hosts == 1 and authority.lower() != self.authority.lower():
+            raise malformed("the target's authority is not the Host")
+        self.url = slash + path if slash else b"/"
+
+    def _settle_oddities(self) -> None:
+        """What only some heads have: a transfer coding, connection options, an upgrade."""
+        if self._transfer_encoding is not None:
+            self._be_chunked(self._transfer_encoding)
+        if self._nominated is not None:
+            self._apply_options(self._nominated)
+        # Java's client offers h2c to everybody and goes on with HTTP/1.1 (RFC 9110 §7.8 lets us).
+        if self._upgrade is not None and self._upgrade != b"h2c":
+            raise Refused(problems.UPGRADE_NOT_IMPLEMENTED, "ask again without an Upgrade field")
+
+    def _be_chunked(self, coding: bytes) -> None:
+        if coding != b"chunked" or self._seen & _LENGTH_SEEN:
+            raise malformed("only Transfer-Encoding: chunked is taken, and no Content-Length beside it")
+        self.length = CHUNKED
         self.lines.append(b"transfer-encoding: chunked")
 
+    def _apply_options(self, options: frozenset[bytes]) -> None:
+        if b"close" in options:
+            self.keep_alive = False
+        if not options <= framing.PLAIN_OPTIONS:
+            self.lines = self.lines[:2] + framing.without_nominated(self.lines[2:], options - _FRAMING)
 
-_PLAIN_OPTIONS: Final = frozenset((b"close", b"keep-alive"))
-_OTHER_FIELDS: Final[Mapping[int, Callable[[RequestHead, bytes, bytes], None]]] = {
-    framing.TRANSFER_ENCODING: RequestHead._on_transfer_encoding,
-    framing.CONNECTION: RequestHead._on_connection,
-    framing.REQUEST_ID: RequestHead._on_request_id,
-    framing.EXPECT: RequestHead._on_expect,
-    framing.UPGRADE: RequestHead._on_upgrade,
-    framing.SINGLETON: RequestHead._on_singleton,
-    framing.REFUSE: RequestHead._on_refused,
-}
+
+def _singleton(name: bytes, bit: int) -> framing.Meaning[RequestHead]:
+    start = name + b": "
+
+    def meaning(head: RequestHead, value: bytes) -> None:
+        head.on_singleton(bit, start + value)
+
+    return meaning
+
+
+_PATH_OR_SERVER: Final = (b"/", b"*")
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
+# Bits of what has been seen.
+_LENGTH_SEEN: Final = 1
+_BODY_SEEN: Final = 2
+_ODD_SEEN: Final = 4
+_NAMES: Final = framing.Names[RequestHead](
+    {
+        b"host": RequestHead.on_host,
+        b"content-length": RequestHead.on_content_length,
+        b"transfer-encoding": RequestHead.on_transfer_encoding,
+        b"connection": RequestHead.on_connection,
+        b"x-request-id": RequestHead.on_request_id,
+        b"expect": RequestHead.on_expect,
+        b"upgrade": RequestHead.on_upgrade,
+        b"content-type": _singleton(b"content-type", 8),
+        b"authorization": _singleton(b"authorization", 16),
+        b"idempotency-key": _singleton(b"idempotency-key", 32),
+    },
+    dropped=framing.DROPPED_FROM_REQUESTS,
+    untrusted=RequestHead.on_untrusted,
+    strict=True,
+)

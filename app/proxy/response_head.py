@@ -4,152 +4,130 @@ Rule: an upstream is not trusted more than a client: a head that is not plainly 
 and of a broken head nothing is forwarded.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from app.proxy import framing
+from app.proxy.framing import BLANKS, CRLF
+from app.proxy.limits import Limits
 
-if TYPE_CHECKING:
-    import httptools
-
-# How the response's body ends.
+# How the response's body ends (RFC 9112 §6.3).
 NO_BODY: Final = 0
 BY_LENGTH: Final = 1
 BY_CHUNKS: Final = 2
 BY_CLOSE: Final = 3
 
-MAX_INTERIM: Final = 8
-_crossing: Final = framing.RESPONSE_NAMES.crossing
-_special: Final = framing.RESPONSE_NAMES.special
+_STATUS: Final = slice(len(b"HTTP/1.1 "), len(b"HTTP/1.1 200"))
+_LENGTH_START: Final = b"content-length: "
 
 
 class Broken(Exception):
-    """Stops the parser: the response cannot be used."""
+    """The response cannot be used."""
 
 
 class ResponseHead:
-    """Accumulates one head; `renew` makes it ready for the next.
+    """One final response's head.
 
     Attributes:
-        lines: `name: value` of every field that crosses; the first place is for the status line.
+        status: 200 to 599.
+        lines: Every field line that crosses, as it came, and the length; the first place is for
+            the status line.
         length: The declared body length, -1 when none is declared.
-        interim: Interim (1xx) heads seen before the final one.
+        keep_alive: Whether the upstream lets the connection stay.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_max_fields",
-        "_nominated",
-        "_parser",
-        "complete",
-        "interim",
-        "keep_alive",
-        "length",
-        "lines",
-        "status",
-    )
+    __slots__ = ("_nominated", "_transfer_encoding", "keep_alive", "length", "lines", "status")
 
-    def __init__(self, max_fields: int) -> None:
-        self._max_fields = max_fields
-        self._parser: httptools.HttpResponseParser | None = None
-        self.renew()
-
-    def renew(self) -> None:
-        self.complete = False
-        self.interim = 0
-        self._renew_fields()
-
-    def _renew_fields(self) -> None:
-        self.lines: list[bytes] = [b""]
+    def __init__(self, head: bytes, limits: Limits) -> None:
+        """Read a head without its final blank line. Raises: Broken."""
+        self.lines = [b""]
         self.length = -1
-        self.status = 0
         self.keep_alive = True
-        self._chunked = False
+        self._transfer_encoding: bytes | None = None
         self._nominated: frozenset[bytes] | None = None
+        fields = head.split(CRLF)
+        self.status = STATUSES.get(fields[0][_STATUS], 0)
+        if not self.status or len(fields) > limits.response_fields or len(head) > limits.response_head_bytes:
+            raise Broken
+        self._read_fields(fields)
+        if not head.startswith(b"HTTP/1.1"):
+            self.keep_alive = False
+        if self._transfer_encoding is not None and (self._transfer_encoding != b"chunked" or self.length >= 0):
+            raise Broken
+        if self._nominated is not None:
+            self._apply_options(self._nominated)
 
-    def read_by(self, parser: "httptools.HttpResponseParser") -> None:
-        """Name the parser that calls back: the status is asked of it."""
-        self._parser = parser
+    def _read_fields(self, fields: list[bytes]) -> None:
+        lines = self.lines
+        known = _NAMES.known
+        for line in fields[1:]:
+            name, _, value = line.partition(b":")
+            try:
+                meaning = known[name]
+            except KeyError:
+                meaning = _NAMES.learn(name)
+            if meaning is None:
+                lines.append(line)
+            else:
+                meaning(self, value.strip(BLANKS))
 
     def framing(self, *, to_head: bool) -> int:
-        """How the body ends (RFC 9112 §6.3).
+        """How the body ends.
 
         Args:
             to_head: Whether the request was HEAD.
         """
-        if to_head or self.status == 304 or self.status == 204:
+        if to_head or self.status in BODILESS:
             return NO_BODY
         if self.length >= 0:
             return BY_LENGTH
-        return BY_CHUNKS if self._chunked else BY_CLOSE
+        return BY_CLOSE if self._transfer_encoding is None else BY_CHUNKS
 
-    # ------------------------------------------------------------------ called by llhttp
-
-    def on_message_begin(self) -> None:
-        if self.complete:
-            raise Broken
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        start = _crossing.get(name)
-        if start is not None:
-            self.lines.append(start + value)
-            return
-        meaning = _special.get(name)
-        if meaning == framing.CONTENT_LENGTH:
-            self._content_length(value)
-        elif meaning != framing.DROP:
-            self._other(meaning, name, value)
-
-    def on_headers_complete(self) -> None:
-        parser = self._parser
-        if parser is None or len(self.lines) > self._max_fields:
-            raise Broken
-        self.status = parser.get_status_code()
-        if self.status < 200:
-            self._interim()
-            return
-        self.keep_alive = parser.should_keep_alive()
-        if self.status > 599 or (self._chunked and self.length >= 0):
-            raise Broken
-        if self._nominated is not None and not self._nominated <= _PLAIN_OPTIONS:
-            self.lines = [b"", *framing.without_nominated(self.lines[1:], self._nominated)]
-        self.complete = True
+    def without_length(self) -> None:
+        """Forget the declared length: a 204 must not have one (RFC 9110 §8.6)."""
+        self.lines = [line for line in self.lines if not line.startswith(_LENGTH_START)]
 
     # ------------------------------------------------------------------ fields
 
-    def _content_length(self, value: bytes) -> None:
+    def on_content_length(self, value: bytes) -> None:
         length = framing.content_length(value)
         if length < 0 or self.length >= 0:
             raise Broken
         self.length = length
+        self.lines.append(_LENGTH_START + value)
 
-    def _other(self, meaning: int | None, name: bytes, value: bytes) -> None:
-        if meaning is None:
-            meaning = framing.RESPONSE_NAMES.learn(name)
-        if meaning is None:
-            self.lines.append(name.lower() + b": " + value)
-        elif meaning == framing.TRANSFER_ENCODING:
-            if self._chunked or value.strip(b" \t").lower() != b"chunked":
-                raise Broken
-            self._chunked = True
-        elif meaning == framing.CONNECTION:
-            self._connection(value)
-        elif meaning == framing.CONTENT_LENGTH:
-            self._content_length(value)
-        elif meaning == framing.REFUSE:
+    def on_transfer_encoding(self, value: bytes) -> None:
+        if self._transfer_encoding is not None:
             raise Broken
+        self._transfer_encoding = value.lower()
 
-    def _connection(self, value: bytes) -> None:
+    def on_connection(self, value: bytes) -> None:
+        if value in framing.KEEP_ALIVE:
+            return
         options = framing.connection_options(value)
         if options is None:
             raise Broken
         self._nominated = options if self._nominated is None else self._nominated | options
 
-    def _interim(self) -> None:
-        if self.status < 100 or self.status == 101 or self.interim == MAX_INTERIM:
-            raise Broken
-        interim = self.interim + 1
-        self._renew_fields()
-        self.interim = interim
+    def on_untrusted(self, _value: bytes) -> None:
+        raise Broken
+
+    def _apply_options(self, options: frozenset[bytes]) -> None:
+        if b"close" in options:
+            self.keep_alive = False
+        if not options <= framing.PLAIN_OPTIONS:
+            self.lines = [b"", *framing.without_nominated(self.lines[1:], options - _FRAMING)]
 
 
-_PLAIN_OPTIONS: Final = frozenset((b"close", b"keep-alive"))
+STATUSES: Final = {b"%d" % status: status for status in range(200, 600)}
+BODILESS: Final = frozenset((204, 304))
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
+_NAMES: Final = framing.Names[ResponseHead](
+    {
+        b"content-length": ResponseHead.on_content_length,
+        b"transfer-encoding": ResponseHead.on_transfer_encoding,
+        b"connection": ResponseHead.on_connection,
+    },
+    dropped=framing.DROPPED_FROM_RESPONSES,
+    untrusted=ResponseHead.on_untrusted,
+    strict=False,
+)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_KNOWN_PATHS: Final = 4096
 MAX_KNOWN_PATH: Final = 512
-OWN_PATHS: Final = b"/turnback/"
 _DOT_SEGMENT: Final = re.compile(rb"/(?:\.|%2[eE]){1,2}(?:/|$)")
 # The model's name stands after the prefix; only the first form is stripped before forwarding.
 _STRIPPED: Final = b"/m/"
@@ -47,7 +46,7 @@ class CompiledRoute:
     Attributes:
         thresholds: Upper end of each arm's share of [0, 1), stable first, then by name.
         others: Arms with weight that are not stable.
-        sticky_line: Start of the forwarded line that holds the caller's key, or None.
+        sticky_line: Lower-case start of the field line that holds the caller's key, or None.
     """
 
     __slots__ = ("latency_horizon_s", "others", "stable", "sticky_line", "sticky_salt", "thresholds")
@@ -65,7 +64,7 @@ class CompiledRoute:
             self.thresholds.append((cumulative / FULL_BP, arm))
         self.latency_horizon_s = route.latency_horizon_ms / 1000
         header = routed.model.sticky_header
-        self.sticky_line = None if header is None else header.lower().encode() + b": "
+        self.sticky_line = None if header is None else header.lower().encode() + b":"
         # Until rollouts carry a secret, the salt only has to be the same in every process.
         self.sticky_salt = blake2b(routed.model.name.encode(), digest_size=16).digest()
 
@@ -81,13 +80,16 @@ class CompiledRoute:
         start = self.sticky_line
         if start is not None:
             for line in lines:
-                if line.startswith(start):
-                    return sticky_point(line[len(start) :], self.sticky_salt)
+                if line[: len(start)].lower() == start:
+                    return sticky_point(line[len(start) :].strip(framing.BLANKS), self.sticky_salt)
         return coin()
 
     def is_braked(self) -> bool:
         """Whether this process keeps exchanges from one of the arms."""
-        return any(arm.pool.brake.is_open for arm in self.others)
+        for arm in self.others:  # noqa: SIM110 -- any() with a generator costs every exchange half a microsecond
+            if arm.pool.brake.is_open:
+                return True
+        return False
 
 
 class Target:

@@ -5,18 +5,23 @@ would; a surplus byte, a parse error or an unasked byte closes it, so no answer 
 """
 
 import asyncio
+import re
 from typing import Final, Protocol
 
 import httptools
 
 from app.proxy import response_head as framed
 from app.proxy.chunks import ChunkDecoder, MalformedChunk
+from app.proxy.framing import CRLF, HEAD_END
 from app.proxy.pools import Pool
-from app.proxy.response_head import ResponseHead
+from app.proxy.response_head import Broken, ResponseHead
 
-_HEAD_END: Final = b"\r\n\r\n"
-_START: Final = b"HTTP/1."
 _AWAITING_HEAD: Final = -1
+_MAX_INTERIM: Final = 8
+# A final status line of HTTP/1.1; everything else is looked at more closely.
+_PLAIN_START: Final = tuple(b"HTTP/1.1 %d" % digit for digit in range(2, 6))
+_INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)")
+_MAY_BEGIN: Final = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01](?: [1-5]?)?)?)?)?)?)?)?)?)?")
 
 
 class Answered(Protocol):
@@ -27,37 +32,45 @@ class Answered(Protocol):
 
     def upstream_connected(self) -> None: ...
     def connect_failed(self) -> None: ...
-    def head_received(self, head: ResponseHead, framing: int, body: bytes, *, ended: bool) -> None: ...
+    def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None: ...
     def body_received(self, data: bytes, *, ended: bool) -> None: ...
-    def upstream_broke(self, *, malformed: bool) -> None: ...
+    def upstream_broke(self, *, stale: bool, malformed: bool) -> None: ...
     def upstream_full(self) -> None: ...
     def upstream_drained(self) -> None: ...
+
+
+class _Judge:
+    """llhttp asks nothing of it: only whether it accepts the bytes counts."""
+
+    __slots__ = ()
+
+
+_JUDGE: Final = _Judge()
 
 
 class UpstreamConnection(asyncio.Protocol):
     """Serves one exchange after the other.
 
     Attributes:
-        reused: Whether it has answered before; such a connection may have gone stale.
-        silent: Whether no byte of the current response has come.
         idle_since: When a sweep first saw it idle, on the monotonic clock; 0 when not yet.
     """
 
     __slots__ = (
         "_decoder",
         "_exchange",
-        "_head",
         "_held",
+        "_interim",
+        "_keep_alive",
         "_left",
         "_parser",
         "_paused",
         "_pool",
+        "_reused",
+        "_silent",
         "_state",
         "_task",
         "_transport",
         "idle_since",
-        "reused",
-        "silent",
     )
 
     def __init__(self, pool: Pool) -> None:
@@ -65,21 +78,17 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[object] | None = None
         self._exchange: Answered | None = None
+        self._parser = httptools.HttpResponseParser(_JUDGE)
         self._state = _AWAITING_HEAD
-        self._left = 0
         self._held = b""
+        self._interim = 0
+        self._left = 0
+        self._keep_alive = False
         self._decoder: ChunkDecoder | None = None
         self._paused = False
-        self._head = ResponseHead(pool.limits.response_fields)
-        self._parser = self._new_parser()
-        self.reused = False
-        self.silent = True
+        self._reused = False
+        self._silent = True
         self.idle_since = 0.0
-
-    def _new_parser(self) -> httptools.HttpResponseParser:
-        parser = httptools.HttpResponseParser(self._head)
-        self._head.read_by(parser)
-        return parser
 
     # ------------------------------------------------------------------ for the exchange
 
@@ -96,8 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Serve the next exchange over this idle connection."""
         self._exchange = exchange
         self.idle_since = 0.0
-        if self._transport is not None:
-            self._transport.write(payload)
+        self.write(payload)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -118,7 +126,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange = None
         if self._task is not None and not self._task.done():
             self._task.cancel()
-        self.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     def close(self) -> None:
         """Leave the pool and close."""
@@ -127,21 +136,16 @@ class UpstreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
     # ------------------------------------------------------------------ called by the event loop
 
     def _opened(self, task: "asyncio.Task[object]") -> None:
-        exchange = self._exchange
         failed = task.cancelled() or task.exception() is not None
+        exchange = self._exchange
         if failed and exchange is not None and self._transport is None:
             self._exchange = None
             exchange.connect_failed()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a TCP connection is made of one
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
         if self._exchange is None:
             transport.abort()
@@ -154,10 +158,11 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             self.close()
         elif self._state == framed.BY_CLOSE and exc is None:
-            self._finish(exchange, b"", reusable=False)
+            self._release(exchange, reusable=False)
+            exchange.body_received(b"", ended=True)
         else:
             self._exchange = None
-            exchange.upstream_broke(malformed=False)
+            exchange.upstream_broke(stale=self._reused and self._silent, malformed=False)
 
     def pause_writing(self) -> None:
         if self._exchange is not None:
@@ -172,155 +177,151 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             self.close()
         elif self._state == _AWAITING_HEAD:
-            self.silent = False
             self._read_head(exchange, data)
-        else:
-            self._read_body(exchange, data)
-
-    # ------------------------------------------------------------------ the response
-
-    def _read_head(self, exchange: Answered, data: bytes) -> None:
-        held = self._held
-        buffer = held + data if held else data
-        if not buffer.startswith(_START) and not _START.startswith(buffer):
-            self._broken(exchange)
-            return
-        end = buffer.find(_HEAD_END)
-        if end > 0 and buffer[9:10] == b"1":
-            self._skip_interim(exchange, data, buffer, end + 4)
-            return
-        head = self._head
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError:
-            if not head.complete:
-                self._broken(exchange)
-                return
-        except httptools.HttpParserError:
-            self._broken(exchange)
-            return
-        if not head.complete:
-            self._held = buffer
-            if len(buffer) > self._pool.limits.response_head_bytes or end > 0:
-                self._broken(exchange)
-            return
-        self._held = b""
-        if end > self._pool.limits.response_head_bytes or buffer[7:9] not in _VERSIONS:
-            self._broken(exchange)
-        else:
-            self._begin_body(exchange, head, buffer[end + 4 :])
-
-    def _skip_interim(self, exchange: Answered, data: bytes, buffer: bytes, end: int) -> None:
-        """Take note of an interim (1xx) head and go on with what follows it."""
-        fresh = end - (len(buffer) - len(data))
-        self._held = b""
-        try:
-            self._parser.feed_data(data[:fresh])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._broken(exchange)
-            return
-        if fresh < len(data):
-            self._read_head(exchange, data[fresh:])
-
-    def _begin_body(self, exchange: Answered, head: ResponseHead, body: bytes) -> None:
-        framing = head.framing(to_head=exchange.to_head)
-        self._state = framing
-        if framing == framed.BY_LENGTH:
-            left = head.length - len(body)
-            if left > 0:
-                self._left = left
-                exchange.head_received(head, framing, body, ended=False)
-            else:
-                self._answer(exchange, framing, body if left == 0 else body[:left], clean=left == 0)
-        elif framing == framed.BY_CHUNKS:
-            self._decoder = ChunkDecoder()
-            self._begin_chunks(exchange, self._decoder, body)
-        elif framing == framed.BY_CLOSE:
-            exchange.head_received(head, framing, body, ended=False)
-        else:
-            self._answer(exchange, framing, b"", clean=not body)
-
-    def _answer(self, exchange: Answered, framing: int, body: bytes, *, clean: bool) -> None:
-        """A response that came whole in one read."""
-        head = self._head
-        if framing == framed.NO_BODY and exchange.to_head:
-            # llhttp waits for the body that a HEAD response only announces.
-            self._parser = self._new_parser()
-        reusable = self._release(exchange, reusable=clean and head.keep_alive)
-        exchange.head_received(head, framing, body, ended=True)
-        if reusable:
-            head.renew()
-
-    def _begin_chunks(self, exchange: Answered, decoder: ChunkDecoder, body: bytes) -> None:
-        try:
-            payload = b"".join(decoder.feed(body))
-        except MalformedChunk:
-            self._broken(exchange)
-            return
-        # llhttp is not fed the rest of a chunked body, so it cannot take another message.
-        self._parser = self._new_parser()
-        if decoder.done:
-            self._answer(exchange, framed.BY_CHUNKS, payload, clean=not decoder.rest)
-        else:
-            exchange.head_received(self._head, framed.BY_CHUNKS, payload, ended=False)
-
-    def _read_body(self, exchange: Answered, data: bytes) -> None:
-        if self._state == framed.BY_CLOSE:
-            exchange.body_received(data, ended=False)
+        elif self._state == framed.BY_LENGTH:
+            self._read_length(exchange, data)
         elif self._state == framed.BY_CHUNKS:
             self._read_chunks(exchange, data)
         else:
-            self._read_length(exchange, data)
-
-    def _read_length(self, exchange: Answered, data: bytes) -> None:
-        left = self._left - len(data)
-        if left > 0:
-            self._left = left
-            self._parser.feed_data(data)
             exchange.body_received(data, ended=False)
-        elif left == 0:
-            self._parser.feed_data(data)
-            self._finish(exchange, data, reusable=self._head.keep_alive)
-        else:
-            self._finish(exchange, data[:left], reusable=False)
 
-    def _read_chunks(self, exchange: Answered, data: bytes) -> None:
-        decoder = self._decoder
-        assert decoder is not None  # noqa: S101 -- set together with the state
+    # ------------------------------------------------------------------ heads
+
+    def _read_head(self, exchange: Answered, data: bytes) -> None:
+        """Bytes of a head, or a head with all or some of its body."""
+        self._silent = False
+        held = self._held
+        buffer = held + data if held else data
+        end = buffer.find(HEAD_END)
+        if not buffer.startswith(_PLAIN_START) and not self._starts_oddly(exchange, data, buffer, end):
+            return
         try:
-            payload = b"".join(decoder.feed(data))
+            self._parser.feed_data(data)
+            if end < 0:
+                self._hold(buffer)
+                return
+            head = ResponseHead(buffer[:end], self._pool.limits)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Broken):
+            self._broken(exchange)
+            return
+        self._held = b""
+        tail = buffer[end + 2 :]
+        if head.length == len(tail) - 2 and not exchange.to_head and head.status not in framed.BODILESS:
+            self._release(exchange, reusable=head.keep_alive)
+            exchange.head_received(head, framed.BY_LENGTH, tail, ended=True)
+        else:
+            self._begin_body(exchange, head, tail)
+
+    def _starts_oddly(self, exchange: Answered, data: bytes, buffer: bytes, end: int) -> bool:
+        """Look at what does not begin like a final HTTP/1.1 head; whether to go on with it."""
+        if end > 0 and _INTERIM.match(buffer) and self._interim < _MAX_INTERIM:
+            self._skip_interim(exchange, data, end + 4 - (len(buffer) - len(data)))
+            return False
+        if _MAY_BEGIN.fullmatch(buffer[:10]) and not (end > 0 and _INTERIM.match(buffer)):
+            return True
+        self._broken(exchange)
+        return False
+
+    def _skip_interim(self, exchange: Answered, data: bytes, end: int) -> None:
+        """Drop an interim (1xx) head, the last `end` bytes of which are new, and go on behind it."""
+        self._held = b""
+        self._interim += 1
+        try:
+            self._parser.feed_data(data[:end])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._broken(exchange)
+            return
+        if end < len(data):
+            self._read_head(exchange, data[end:])
+
+    def _hold(self, buffer: bytes) -> None:
+        """Wait for the rest of a head. Raises: Broken."""
+        if len(buffer) > self._pool.limits.response_head_bytes:
+            raise Broken
+        self._held = buffer
+
+    # ------------------------------------------------------------------ bodies
+
+    def _begin_body(self, exchange: Answered, head: ResponseHead, tail: bytes) -> None:
+        """A body that is not there in one piece by length."""
+        framing = head.framing(to_head=exchange.to_head)
+        self._keep_alive = head.keep_alive
+        if framing == framed.BY_CHUNKS:
+            self._begin_chunks(exchange, head, tail)
+        elif framing == framed.NO_BODY:
+            self._answer_without_body(exchange, head, tail)
+        elif framing == framed.BY_LENGTH and head.length < len(tail) - 2:
+            self._release(exchange, reusable=False)
+            exchange.head_received(head, framing, tail[: head.length + 2], ended=True)
+        else:
+            self._state = framing
+            self._left = head.length - (len(tail) - 2)
+            exchange.head_received(head, framing, tail, ended=False)
+
+    def _answer_without_body(self, exchange: Answered, head: ResponseHead, tail: bytes) -> None:
+        if exchange.to_head:
+            # llhttp waits for the body that an answer to HEAD only announces.
+            self._parser = httptools.HttpResponseParser(_JUDGE)
+        if head.status == 204:
+            head.without_length()
+        self._release(exchange, reusable=head.keep_alive and tail == CRLF)
+        exchange.head_received(head, framed.NO_BODY, CRLF, ended=True)
+
+    def _begin_chunks(self, exchange: Answered, head: ResponseHead, tail: bytes) -> None:
+        self._state = framed.BY_CHUNKS
+        decoder = self._decoder = ChunkDecoder()
+        # llhttp is not fed the rest of a chunked body, so it cannot take another message.
+        self._parser = httptools.HttpResponseParser(_JUDGE)
+        try:
+            payload = decoder.feed(tail[2:])
         except MalformedChunk:
             self._broken(exchange)
             return
         if decoder.done:
-            self._finish(exchange, payload, reusable=self._head.keep_alive and not decoder.rest)
-        elif payload:
-            exchange.body_received(payload, ended=False)
+            self._release(exchange, reusable=head.keep_alive and not decoder.rest)
+        exchange.head_received(head, framed.BY_CHUNKS, CRLF + payload, ended=decoder.done)
 
-    def _finish(self, exchange: Answered, data: bytes, *, reusable: bool) -> None:
-        """The body's last bytes; the connection is free before the exchange hears of them."""
-        if self._release(exchange, reusable=reusable):
-            self._head.renew()
-        exchange.body_received(data, ended=True)
+    def _read_length(self, exchange: Answered, data: bytes) -> None:
+        left = self._left - len(data)
+        if left >= 0:
+            self._parser.feed_data(data)
+        else:
+            data = data[:left]
+        self._left = left
+        if left <= 0:
+            self._release(exchange, reusable=self._keep_alive and left == 0)
+        exchange.body_received(data, ended=left <= 0)
 
-    def _release(self, exchange: Answered, *, reusable: bool) -> bool:
-        """Go back to the pool, or close."""
+    def _read_chunks(self, exchange: Answered, data: bytes) -> None:
+        decoder = self._decoder
+        if decoder is None:
+            return
+        try:
+            payload = decoder.feed(data)
+        except MalformedChunk:
+            self._broken(exchange)
+            return
+        if decoder.done:
+            self._release(exchange, reusable=self._keep_alive and not decoder.rest)
+        exchange.body_received(payload, ended=decoder.done)
+
+    # ------------------------------------------------------------------ ends
+
+    def _release(self, exchange: Answered, *, reusable: bool) -> None:
+        """The response has come: go back to the pool, or close."""
         self._exchange = None
         self._state = _AWAITING_HEAD
         self._decoder = None
-        self.silent = True
+        self._interim = 0
         if not reusable or not exchange.body_ended or self._pool.retired or self._transport is None:
             self.close()
-            return False
-        self.reused = True
+            return
+        self._reused = True
+        self._silent = True
         if self._paused:
             self.resume_reading()
         self._pool.idle.append(self)
-        return True
 
     def _broken(self, exchange: Answered) -> None:
         self.drop()
-        exchange.upstream_broke(malformed=True)
-
-
-_VERSIONS: Final = frozenset((b"1 ", b"0 "))
+        exchange.upstream_broke(stale=False, malformed=True)
