@@ -94,4 +94,5 @@ def sticky_point(key: bytes, salt: bytes) -> float:
     Source:
         RFC 7693 (keyed BLAKE2b).
     """
-    return int.from_bytes(blake2b(key, key=salt, digest_size=8).digest(), "big") / 2.0**64
+    # 53 bits fit a float exactly; with 64 the highest points would round up to 1.0.
+    return (int.from_bytes(blake2b(key, key=salt, digest_size=8).digest(), "big") >> 11) / 2.0**53
