@@ -108,7 +108,7 @@ def _act(url: str, model: str, action: str, reason: str, *, as_json: bool) -> No
     if as_json:
         write_document(decision)
     else:
-        write("\n".join(decision_lines({**decision, "evidence": {}})))
+        write("\n".join(decision_lines(decision)))
 
 
 def _rollout_of(gateway: Gateway, model: str) -> Document:

@@ -22,11 +22,11 @@ def explain(
     if as_json:
         write_document(document)
         return
-    lines = []
+    lines: list[str] = []
     if document["rollout"] is not None:
         lines += [rollout_line(document["rollout"]), *guardrail_lines(document["rollout"]), ""]
     if document["decision"] is not None:
-        lines += decision_lines(document["decision"])
+        lines += decision_lines(document["decision"], figures=document["rollout"] is None)
     write("\n".join(lines or [f"Nothing was decided about {plain(subject)} yet."]))
 
 

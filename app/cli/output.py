@@ -63,6 +63,11 @@ def columns(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
+def moment(at: object) -> str:
+    """An RFC 3339 time to the second."""
+    return re.sub(r"\.\d+", "", plain(at))
+
+
 def percent(weight_bp: object) -> str:
     """A weight in basis points as people read it."""
     return f"{weight_bp / 100:g} %" if isinstance(weight_bp, int | float) else "–"

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, columns, percent, write, write_document
-from app.cli.screens import SYMBOLS
+from app.cli.output import Document, Json, columns, moment, percent, write, write_document
+from app.cli.screens import ENDED, SYMBOLS
 
 _POLL_S = 1.0
 
@@ -80,14 +80,14 @@ def _decisions(gateway: Gateway, model: str | None, limit: int) -> Document:
 def _model_row(model: Document) -> Sequence[object]:
     rollout = model["rollout"] or {}
     phase = rollout.get("phase", "stable")
-    running = phase not in {"stable", "promoted", "rolled_back", "aborted"}
+    running = phase != "stable" and phase not in ENDED
     return (
         model["name"],
         f"{SYMBOLS.get(phase, '●' if running else '✔')} {phase}",
         model["stable"],
         rollout.get("canary"),
         percent(rollout["weight_bp"]) if running else None,
-        rollout.get("phase_since"),
+        moment(rollout.get("phase_since")),
     )
 
 
@@ -101,19 +101,19 @@ def _rollout_row(rollout: Document) -> Sequence[object]:
         rollout["canary"],
         f"{SYMBOLS.get(rollout['phase'], '●')} {rollout['phase']}",
         percent(rollout["weight_bp"]),
-        rollout["started_at"],
+        moment(rollout["started_at"]),
         rollout["id"],
     )
 
 
 def _decision_row(decision: Document) -> Sequence[object]:
     return (
-        decision["at"],
+        moment(decision["at"]),
         decision["model"],
         decision["action"],
         decision["actor"],
-        decision["sentence"],
         decision["id"],
+        decision["sentence"],
     )
 
 
@@ -123,7 +123,7 @@ _LISTS: dict[Noun, tuple[_Read, Sequence[str], _Row]] = {
     Noun.MODELS: (_models, ("MODEL", "STATE", "STABLE", "CANARY", "WEIGHT", "SINCE"), _model_row),
     Noun.VERSIONS: (_versions, ("MODEL", "VERSION", "URL", "HEALTH PATH"), _version_row),
     Noun.ROLLOUTS: (_rollouts, ("MODEL", "CANARY", "PHASE", "WEIGHT", "STARTED", "ID"), _rollout_row),
-    Noun.DECISIONS: (_decisions, ("AT", "MODEL", "ACTION", "BY", "WHY", "ID"), _decision_row),
+    Noun.DECISIONS: (_decisions, ("AT", "MODEL", "ACTION", "BY", "ID", "WHY"), _decision_row),
 }
 
 COMMANDS = {"get": get}

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 
-from app.cli.output import Document, columns, percent, plain
+from app.cli.output import Document, columns, moment, percent, plain
 
 _BAR = 30
 _EVIDENCE_BAR = 10
 
+ENDED = frozenset({"promoted", "rolled_back", "aborted"})
 SYMBOLS = {
     "promoted": "✔",
     "rolled_back": "✖",
@@ -41,7 +42,7 @@ def rollout_line(rollout: Document) -> str:
     return (
         f"{plain(rollout['model'])}  {SYMBOLS.get(phase, '●')} {phase.upper().replace('_', ' ')}  "
         f"{plain(rollout['stable'])} → {plain(rollout['canary'])}  canary at {percent(rollout['weight_bp'])}  "
-        f"since {plain(rollout['phase_since'])}"
+        f"since {moment(rollout['phase_since'])}"
     )
 
 
@@ -72,7 +73,7 @@ def guardrail_lines(rollout: Document) -> Iterator[str]:
         f"together  {seen['verdict']}, e = {e_value(seen['log_e'])} (turned back at {limit:g}); "
         f"{seen['canary_answers']} canary and {seen['stable_answers']} stable answers judged"
     )
-    if seen["eta_s"] is not None:
+    if seen["eta_s"] is not None and rollout["phase"] not in ENDED:
         yield f"about {seen['eta_s']:.0f} s to a decision at {seen['exchanges_per_s']:.0f} exchanges a second"
 
 
@@ -91,18 +92,19 @@ def e_value(log_e: float) -> str:
     return f"{math.exp(log_e):.3g}"
 
 
-def decision_lines(decision: Document) -> Iterator[str]:
-    """What was decided, by whom, why, and on which figures."""
+def decision_lines(decision: Document, *, figures: bool = False) -> Iterator[str]:
+    """What was decided, by whom and why; the figures are all that was stored with it."""
     yield plain(decision["sentence"])
     by = f"{decision['action']} by {plain(decision['actor'])}, trigger {plain(decision['trigger'])}"
-    yield f"  {by}, {decision['at']}"
+    yield f"  {by}, {moment(decision['at'])}"
     if decision["reason"]:
         yield f"  reason: {plain(decision['reason'])}"
     before, after = (_weights(decision[f"weights_{when}_bp"]) for when in ("before", "after"))
     yield f"  weights {before} → {after}, generation {decision['generation_before']} → {decision['generation_after']}"
     yield f"  decision {plain(decision['id'])}"
-    for name, value in decision["evidence"].items():
-        yield from _figure_lines(name, value, indent=2)
+    if figures:
+        for name, value in decision["evidence"].items():
+            yield from _figure_lines(name, value, indent=2)
 
 
 def _weights(weights_bp: Document) -> str:
