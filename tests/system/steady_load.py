@@ -43,10 +43,7 @@ class Load:
 
     def __init__(self, ports: list[int], model: str, *, rate: float, connections: int = 16) -> None:
         self.answers = Answers()
-        self._request = (
-            f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(BODY)}\r\n\r\n"
-        ).encode() + BODY
+        self._model = model
         self._ports = ports
         self._interval = connections / rate
         self._connections = connections
@@ -83,13 +80,28 @@ class Load:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; whether the connection can go on."""
-        writer.write(self._request)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        status = int(head[0].split(" ")[1])
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        await reader.readexactly(int(fields["content-length"]))
-        version = fields.get("x-turnback-version", "")
-        self.answers.statuses[status] += 1
-        self.answers.versions[version] += 1
-        self.answers.by_version[version, status] += 1
-        return fields.get("connection", "") != "close"
+        answer = await request(reader, writer, self._model)
+        self.answers.statuses[answer.status] += 1
+        self.answers.versions[answer.version] += 1
+        self.answers.by_version[answer.version, answer.status] += 1
+        return answer.keeps_alive
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one answer said."""
+
+    status: int
+    version: str
+    keeps_alive: bool
+
+
+async def request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: str) -> Answer:
+    """Send one inference request and read its whole answer."""
+    head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: gateway\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    writer.write(head.encode() + BODY)
+    status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    await reader.readexactly(int(fields["content-length"]))
+    version = fields.get("x-turnback-version", "")
+    return Answer(int(status_line.split(" ")[1]), version, fields.get("connection", "") != "close")
