@@ -2,10 +2,11 @@
 FROM python:3.13-slim AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/turnback
-COPY requirements.lock /tmp/requirements.lock
+WORKDIR /build
+COPY requirements.lock ./
 # Every file is checked against the hash in the lock; nothing is resolved or built here.
 RUN /opt/turnback/bin/python -m pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
-    -r /tmp/requirements.lock
+    -r requirements.lock
 
 FROM python:3.13-slim
 ENV PATH=/opt/turnback/bin:$PATH \
