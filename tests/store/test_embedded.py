@@ -1,0 +1,89 @@
+"""The embedded server: starts anywhere, survives being killed, says nothing on stdout."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from app.errors import CannotServe
+from app.store.embedded import EmbeddedPostgres
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[EmbeddedPostgres]:
+    with TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = EmbeddedPostgres(Path(folder) / "state" / "postgres")
+        server.start()
+        with psycopg.connect(server.url) as connection:
+            connection.execute("CREATE TABLE kept (n integer)")
+            connection.execute("INSERT INTO kept VALUES (1)")
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def server(made: EmbeddedPostgres) -> EmbeddedPostgres:
+    """A running server with one row in its table `kept`."""
+    made.start()
+    return made
+
+
+def pid_of(server: EmbeddedPostgres) -> int:
+    return int((server.folder / "postmaster.pid").read_text().splitlines()[0])
+
+
+def kept(server: EmbeddedPostgres) -> int | None:
+    try:
+        with psycopg.connect(server.url) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM kept").fetchone() or (0,)
+    except psycopg.OperationalError:
+        return None
+    return int(count)
+
+
+def test_it_lives_through_stops_and_crashes(server: EmbeddedPostgres, capfd: pytest.CaptureFixture[str]) -> None:
+    assert server.start() == server.url
+    for stop in (server.stop_immediately, server.stop):
+        stop()
+        assert not server.is_running()
+        assert kept(server) is None
+        server.start()
+        assert kept(server) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_it_is_started_again_when_it_was_killed_and_not_when_it_was_stopped(server: EmbeddedPostgres) -> None:
+    killed = pid_of(server)
+    with capture_logs() as events:
+        keeper = asyncio.create_task(server.keep_running(every_s=0.05))
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while not server.is_running() or pid_of(server) == killed:  # noqa: ASYNC110 -- a process has no event
+                await asyncio.sleep(0.05)
+        server.stop()
+        await asyncio.sleep(0.2)
+        keeper.cancel()
+    assert [event["event"] for event in events] == ["postgres.restarted"]
+    assert not server.is_running()
+
+
+def test_a_pid_file_of_another_process_is_not_taken_for_the_server(server: EmbeddedPostgres) -> None:
+    server.stop()
+    lines = [str(os.getpid()), str(server.folder), "1", "5432", str(server.folder), "", "1 1", "ready"]
+    (server.folder / "postmaster.pid").write_text("\n".join(lines) + "\n")
+    assert not server.is_running()
+    server.start()
+    assert pid_of(server) != os.getpid()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CannotServe, match="embedded Postgres"):
+        EmbeddedPostgres(tmp_path / "file" / "postgres").start()

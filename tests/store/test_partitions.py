@@ -1,0 +1,69 @@
+"""Partitions: ahead of time, never in the way of late rows, dropped whole."""
+
+import uuid
+
+from sqlalchemy import text
+
+from app.domain.catalog import ModelName, VersionName
+from app.domain.tally import Tally, TallyKey, TallyRow
+from app.store import partitions, tallies
+from app.store.database import Database
+from app.store.partitions import DAY_S
+
+FRAUD, V1 = ModelName("fraud"), VersionName("v1")
+
+
+async def count(database: Database, second: int, exchanges: int) -> None:
+    async with database.transaction() as tx:
+        row = TallyRow(TallyKey(second, FRAUD, 1, V1), Tally(exchanges), 1)
+        await tallies.upsert(tx, str(uuid.uuid4()), [row])
+
+
+async def total(database: Database) -> int:
+    async with database.transaction() as tx:
+        return (await tallies.history(tx, FRAUD, V1, 0, 2**40)).exchanges
+
+
+async def rows_by_table(database: Database) -> dict[str, int]:
+    async with database.transaction() as tx:
+        found = await tx.execute(text("SELECT tableoid::regclass::text, count(*) FROM tallies GROUP BY 1"))
+        return {row[0]: row[1] for row in found}
+
+
+async def today(database: Database) -> int:
+    async with database.transaction() as tx:
+        return int(await tx.scalar(text("SELECT extract(epoch FROM clock_timestamp())::bigint / 86400")) or 0)
+
+
+async def test_today_and_the_days_ahead_exist_and_making_them_twice_makes_none(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert len(await partitions.ensure_partitions(tx, days_ahead=2)) == 3
+        assert await partitions.ensure_partitions(tx, days_ahead=2) == ()
+    await count(database, await today(database) * DAY_S, 1)
+    (table,) = await rows_by_table(database)
+    assert table.startswith("tallies_2")
+
+
+async def test_rows_that_came_before_their_partition_are_moved_into_it(database: Database) -> None:
+    day = await today(database)
+    await count(database, day * DAY_S + 5, 1)
+    await count(database, (day - 9) * DAY_S, 10)
+    assert await rows_by_table(database) == {"tallies_default": 2}
+    async with database.transaction() as tx:
+        made = await partitions.ensure_partitions(tx, days_ahead=0)
+    assert len(made) == 2
+    assert set(await rows_by_table(database)) == set(made)
+    assert await total(database) == 11
+
+
+async def test_old_days_are_dropped_whole_and_recent_ones_stay(database: Database) -> None:
+    day = await today(database)
+    for age, exchanges in ((0, 1), (3, 10), (4, 100), (40, 1_000)):
+        await count(database, (day - age) * DAY_S + 7, exchanges)
+    async with database.transaction() as tx:
+        await partitions.ensure_partitions(tx)
+        dropped = await partitions.drop_partitions(tx, keep_days=3)
+    assert len(dropped) == 2
+    assert await total(database) == 11
+    async with database.transaction() as tx:
+        assert await partitions.drop_partitions(tx, keep_days=3) == ()
