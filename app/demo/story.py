@@ -28,7 +28,7 @@ LOOK_S = 0.25
 SERVED_WITHIN_S = 15.0
 CHAPTER_MAX_S = 75.0
 SETTLE_S = 1.0
-OPERATOR_AFTER = 20
+OPERATOR_AFTER = 10
 # Everything but the warm-up is the gateway's default: these servers are warm when they say they are ready.
 POLICY = {"warmup_s": 2.0}
 ENDS = {"promoted": "promote", "rolled_back": "roll_back"}
@@ -131,7 +131,10 @@ class Player:
         url = f"http://127.0.0.1:{self._stage.inference_port}/v2/models/{MODEL}/ready"
         async with httpx.AsyncClient() as client:
             for _ in range(round(SERVED_WITHIN_S / LOOK_S)):
-                answer = await client.get(url)
+                try:
+                    answer = await client.get(url)
+                except httpx.TransportError as failed:
+                    raise CannotPlay(f"the inference listener does not answer: {failed!r}") from failed
                 if "x-turnback-version" in answer.headers:
                     break
                 await asyncio.sleep(LOOK_S)
