@@ -96,6 +96,17 @@ SCENARIOS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is drawn; no part has more than `most` runs."""
+
+    quick: bool
+    most: int = 1_000_000
+
+    def runs(self, quick: int, full: int) -> int:
+        return min(self.most, quick if self.quick else full)
+
+
 def run(quick: bool, seed: int, say: Say = lambda _: None) -> Document:
     """Measure everything and return one JSON document.
 
@@ -104,22 +115,27 @@ def run(quick: bool, seed: int, say: Say = lambda _: None) -> Document:
         seed: Any non-negative integer; the same one gives the same figures.
         say: Hears a line before each part.
     """
+    return measure(Size(quick), seed, say)
+
+
+def measure(size: Size, seed: int, say: Say) -> Document:
+    """`run` in any size."""
     began = monotonic()
     seeds = _seeds(seed)
     say("Healthy versions: how often each rule turns one back.")
-    null, null_z = _null(2_000 if quick else 4_000, next(seeds))
+    null, null_z = _null(size.runs(2_000, 4_000), next(seeds))
     say("Bad versions: how long each lasts.")
-    delays, delays_z = _delays(quick, seeds)
+    delays, delays_z = _delays(size, seeds)
     say("Flagger's race.")
-    races = _races(2_000 if quick else 20_000, next(seeds))
-    policy = _policy(quick, seeds, say)
+    races = _races(size.runs(2_000, 20_000), next(seeds))
+    policy = _policy(size, seeds, say)
     return {
         "null": null,
         "delays": delays,
         "versus": {"peeking_z": {**null_z, "median_requests": delays_z}, "flagger": races},
         "policy": policy,
         "setting": {"stable_rate": STABLE_RATE, "weight": 0.5, "look": LOOK, "horizon": HORIZON, "alpha": ALPHA},
-        "quick": quick,
+        "quick": size.quick,
         "seed": seed,
         "python": platform.python_version(),
         "seconds": round(monotonic() - began, 1),
@@ -146,12 +162,12 @@ def _share(rolled_back: NDArray[np.bool_]) -> Document:
     return {"rate": hits / runs, "runs": runs, "ci95": [round(low, 5), round(high, 5)], "rolled_back": hits}
 
 
-def _delays(quick: bool, seeds: Iterator[int]) -> tuple[Document, Document]:
+def _delays(size: Size, seeds: Iterator[int]) -> tuple[Document, Document]:
     ours: Document = {}
     rival: Document = {}
     for alternative in ALTERNATIVES:
         bench = Bench(alternative.rate, STABLE_RATE, alternative.look, alternative.horizon)
-        runs = alternative.quick_runs if quick else alternative.full_runs
+        runs = size.runs(alternative.quick_runs, alternative.full_runs)
         found = first_rejections(bench, runs, ALPHA, next(seeds))
         ours[alternative.name] = _delay(alternative, found["ours"])
         rival[alternative.name] = _finite(float(np.median(found["peeking_z"])))
@@ -192,10 +208,10 @@ def _races(runs: int, seed: int) -> Document:
     return races
 
 
-def _policy(quick: bool, seeds: Iterator[int], say: Say) -> Document:
+def _policy(size: Size, seeds: Iterator[int], say: Say) -> Document:
     figures: Document = {}
     for scenario in SCENARIOS:
-        runs = scenario.quick_runs if quick else scenario.full_runs
+        runs = size.runs(scenario.quick_runs, scenario.full_runs)
         if runs:
             say(f"Whole rollouts: {scenario.name}, {runs} runs.")
             figures[scenario.name] = summary([_play(scenario, next(seeds)) for _ in range(runs)])

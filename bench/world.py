@@ -149,10 +149,14 @@ class World:
         assessment = assess(self.rollout.evidence, self._setting.policy)
         self.take(Assessed(assessment, canary_ready=True), START + timedelta(seconds=second))
 
+    def canary_share(self) -> float:
+        """The coin's real chance of the canary."""
+        return self.weights_bp[self.generation] / FULL_BP
+
     def _draw(self, second: int) -> Iterable[TallyRow]:
         setting, rng = self._setting, self._rng
         exchanges = int(rng.poisson(setting.exchanges_per_s))
-        drawn = int(rng.binomial(exchanges, self.weights_bp[self.generation] / FULL_BP))
+        drawn = int(rng.binomial(exchanges, self.canary_share()))
         tide = setting.tide(second)
         for version, arm, n in ((STABLE, setting.stable, exchanges - drawn), (CANARY, setting.canary, drawn)):
             if n:

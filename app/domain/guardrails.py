@@ -186,11 +186,8 @@ def _slow_beyond(index: int) -> Count:
 def judge_split(evidence: Evidence) -> Finding:
     """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
     epochs = drawn_by_coin(evidence)
-    log_e = log_weighted_mean(
-        (1.0 / (2 * len(_SPLIT_CONCENTRATIONS)), _log_e_split(epochs, of, concentration))
-        for of in (DRAWN, ENDED)
-        for concentration in _SPLIT_CONCENTRATIONS
-    )
+    drawn_e, ended_e = (_log_e_counts(epochs, of) for of in (DRAWN, ENDED))
+    log_e = log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
     drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
     verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
     if log_e >= log(SPLIT_LIMIT):
@@ -199,6 +196,11 @@ def judge_split(evidence: Evidence) -> Finding:
     seen = sum(epoch.canary.drawn for epoch in epochs.values())
     sentence = sentences.of_split(evidence.canary, seen, promised, valid=verdict is not Verdict.INVALID)
     return Finding(SPLIT, verdict, log_e, None, sentence, {"canary_drawn": seen, "canary_promised": promised})
+
+
+def _log_e_counts(epochs: Epochs, of: Count) -> float:
+    """Half the weight on each concentration: the small one sees large mismatches sooner."""
+    return log_weighted_mean((0.5, _log_e_split(epochs, of, each)) for each in _SPLIT_CONCENTRATIONS)
 
 
 def _log_e_split(epochs: Epochs, of: Count, concentration: float) -> float:

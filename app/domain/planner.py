@@ -78,7 +78,7 @@ def smallest_effect(stable_rate: float, weight: float, exchanges: float, log_lim
     if exchanges <= 0.0 or exchanges_to_refute(1.0, stable_rate, weight, log_limit) > exchanges:
         return None
     low, high = 0.0, most
-    for _ in range(40):
+    for _ in range(25):
         middle = (low + high) / 2.0
         if exchanges_to_refute(stable_rate + middle, stable_rate, weight, log_limit) > exchanges:
             low = middle
