@@ -17,6 +17,7 @@ from bench.servers import CHECKOUT, BenchFailed, Server, python_module
 WRK_INSTALL = "apt-get install wrk"
 # Beyond its own duration, a load that has not finished by then hangs.
 _PATIENCE_S = 15
+_WARM_UP_S = 0.3
 
 _WRK_REQUESTS = re.compile(r"^\s*(\d+) requests in ([\d.]+)(us|ms|s|m|h),", re.MULTILINE)
 _WRK_BAD_STATUS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
@@ -61,6 +62,10 @@ class Loader:
     tool: str
     cpus: set[int]
     folder: Path
+
+    def warm_up(self, server: Server, connections: int) -> None:
+        """Fill the server's connection pool; short, so not by wrk."""
+        self._own(server, connections, _WARM_UP_S)
 
     def burst(self, server: Server, connections: int, seconds: float) -> Burst:
         """Saturate a server; wrk rounds the duration up to whole seconds. Raises: BenchFailed."""

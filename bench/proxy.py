@@ -32,9 +32,11 @@ from bench.servers import (
 
 Say = Callable[[str], None]
 
-# Lets a proxy finish what the load left behind, so that it is not counted with the next burst.
-_SETTLE_S = 0.05
-_WARM_UP_S = 0.3
+# An upstream that has answered nothing for so long has nothing left to answer.
+_QUIET_S = 0.25
+_LOOK_S = 0.02
+# Processes that want to run beside ours, above which the proxies wait for their CPU.
+_BUSY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Plan:
     tool: str | None = None
 
 
-QUICK = Plan(7, 1.0, 3, 1.0, frozenset({"turnback", "nginx"}))
+QUICK = Plan(6, 1.0, 3, 1.0, frozenset({"turnback", "nginx"}))
 FULL = Plan(15, 1.0, 9, 2.0, frozenset({"turnback", "nginx", "fastapi_httpx"}))
 
 
@@ -84,7 +86,9 @@ def measure(plan: Plan, peers: Sequence[Peer], rng: Random, say: Say) -> dict[st
     """`run` with everything it chooses as arguments."""
     if not Path("/proc/self/stat").exists():
         raise BenchFailed("CPU time of other processes is read from /proc, which only Linux has")
-    started = monotonic()
+    started, busy = monotonic(), os.getloadavg()[0]
+    if busy > _BUSY:
+        say(f"the machine is busy (load average {busy:.1f}): expect wide ranges, and latencies that say nothing")
     ran = [peer for peer in peers if peer.present()]
     with stopping_on_sigterm(), bench_of(plan, ran, say) as bench:
         costs = bench.costs(plan, rng)
@@ -97,7 +101,7 @@ def measure(plan: Plan, peers: Sequence[Peer], rng: Random, say: Say) -> dict[st
         "not_run": not_run | ({} if wrk_present() else {"wrk": WRK_INSTALL}),
         "load": tool,
         "python": python_build(),
-        "machine": machine(),
+        "machine": machine() | {"load_average": round(busy, 1)},
         "cycles": plan.cycles,
         "seconds": round(monotonic() - started, 1),
     }
@@ -115,7 +119,7 @@ class Bench:
     def costs(self, plan: Plan, rng: Random) -> list[dict[str, Cost]]:
         """One burst per peer and cycle, in shuffled order; each dict is one cycle."""
         for peer in self.proxies:
-            self._cost(peer, _WARM_UP_S)
+            self.loader.warm_up(self.proxies[peer], peer.connections)
         return [
             {peer.name: self._cost(peer, plan.burst_s) for peer in self._cycle("saturation", number, plan.cycles, rng)}
             for number in range(plan.cycles)
@@ -133,13 +137,24 @@ class Bench:
         proxy = self.proxies[peer]
         answered, cpu_s = answered_by(self.upstream), tree_cpu_s(proxy.pid)
         burst = self.loader.burst(proxy, peer.connections, seconds)
-        sleep(_SETTLE_S)
-        used_s = tree_cpu_s(proxy.pid) - cpu_s
         # What the load had in flight when it stopped was work for the proxy too.
-        worked = answered_by(self.upstream) - answered
-        if not burst.completed <= worked <= burst.completed + peer.connections:
+        most = burst.completed + peer.connections
+        worked = self._settled_count(answered + most) - answered
+        used_s = tree_cpu_s(proxy.pid) - cpu_s
+        # On a busy machine a straggler of the burst before may come in late.
+        if not burst.completed <= worked <= most + max(peer.connections for peer in self.proxies):
             raise BenchFailed(f"{peer.name}: the load counted {burst.completed} exchanges, the upstream {worked}")
         return Cost(used_s / worked * 1e6, burst.completed / burst.seconds)
+
+    def _settled_count(self, most: int) -> int:
+        """What the upstream has answered once nothing more comes; `most` is known to be the end."""
+        answered, quiet_since = answered_by(self.upstream), monotonic()
+        while answered < most and monotonic() - quiet_since < _QUIET_S:
+            sleep(_LOOK_S)
+            before, answered = answered, answered_by(self.upstream)
+            if answered != before:
+                quiet_since = monotonic()
+        return answered
 
     def _added(self, plan: Plan, number: int, rng: Random) -> dict[str, float]:
         peers = [p for p in self._cycle("latency", number, plan.latency_cycles, rng) if p.name in plan.latency_of]
