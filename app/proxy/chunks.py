@@ -12,6 +12,10 @@ _QUOTED: Final = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e])*\
 _EXTENSION: Final = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION)
 _TRAILER_LINE: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
+# Trailers that would change how the message is framed or routed (RFC 9110 §6.5.1).
+_FORBIDDEN: Final = re.compile(
+    rb"(?:content-length|transfer-encoding|host|connection|trailer|te|upgrade):", re.IGNORECASE
+)
 MAX_SIZE_LINE: Final = 256
 MAX_TRAILER: Final = 8 * 1024
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -97,7 +101,7 @@ class ChunkDecoder:
         self._trailer_bytes += len(line) + 2
         if not line:
             self._state = _DONE
-        elif self._trailer_bytes > MAX_TRAILER or not _TRAILER_LINE.fullmatch(line):
+        elif self._trailer_bytes > MAX_TRAILER or not _TRAILER_LINE.fullmatch(line) or _FORBIDDEN.match(line):
             raise MalformedChunk
 
 

@@ -279,6 +279,8 @@ class ClientConnection(asyncio.Protocol):
         self._judge(data[: end - len(buffer)] if end < len(buffer) else data)
         self._held = b""
         if request.length >= 0:
+            if not request.keep_alive and buffer[end:].strip(CRLF):
+                raise malformed("something follows a request that ends the connection")
             self._body_left = 0
             self._pending = buffer[end:]
             self._serve(request, buffer[start - 2 : end], started)

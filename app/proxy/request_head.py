@@ -4,6 +4,7 @@ Rule: a head is read completely and not refused, or nothing of its request is fo
 read before llhttp has judged it, so nothing here may trust its syntax.
 """
 
+import re
 from typing import Final
 
 from app.proxy import framing, problems
@@ -14,6 +15,8 @@ from app.proxy.problems import Problem
 METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
 METHODS_WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 CHUNKED: Final = -1
+_METHOD: Final = re.compile(rb"[A-Z][A-Z-]{0,31}")
+_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 MAX_KNOWN_HOSTS: Final = 1024
 MAX_KNOWN_HOST: Final = 255
 _known_hosts: Final[dict[bytes, bytes]] = {}
@@ -166,11 +169,18 @@ class RequestHead:
         if len(self.url) > limits.url_bytes:
             raise Refused(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
         if self.method not in METHODS:
-            raise Refused(problems.METHOD_NOT_IMPLEMENTED, "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
+            raise self._unknown_method()
         if self.length > limits.body_bytes:
             raise Refused(problems.BODY_TOO_LARGE, f"at most {limits.body_bytes} bytes are taken")
 
+    def _unknown_method(self) -> Refused:
+        if not _METHOD.fullmatch(self.method):
+            return malformed("the method is not a word in capitals")
+        return Refused(problems.METHOD_NOT_IMPLEMENTED, "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
+
     def _older_version(self, version: bytes) -> None:
+        if not _VERSION.fullmatch(version):
+            raise malformed("the request line does not end in an HTTP version")
         if version != b"HTTP/1.0":
             raise Refused(problems.VERSION_NOT_SUPPORTED, "use HTTP/1.1")
         if self._transfer_encoding is not None:
@@ -180,7 +190,7 @@ class RequestHead:
         self.expect_continue = False
 
     def _check_host(self) -> None:
-        if not self.url.startswith(_PATH_OR_SERVER):
+        if not self.url.startswith(b"/") and (self.url != b"*" or self.method != b"OPTIONS"):
             self._be_origin_form()
         host = _known_hosts.get(self.authority)
         if host is None or self._hosts != 1:
@@ -239,7 +249,6 @@ def _singleton(name: bytes, bit: int) -> framing.Meaning[RequestHead]:
     return meaning
 
 
-_PATH_OR_SERVER: Final = (b"/", b"*")
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 # Bits of what has been seen.
 _LENGTH_SEEN: Final = 1

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from fakes.waiting import eventually
+
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: chunked\r\n", re.IGNORECASE)
@@ -114,6 +116,10 @@ class UpstreamServer:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def quiet(self) -> None:
+        """Wait until no connection is open."""
+        await eventually(lambda: not self.open)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(Conversation(reader, writer)))

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
+from fakes.waiting import eventually
 from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
 from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
 from app.domain.routing import Route, RoutedModel, RoutingTable
@@ -38,6 +40,35 @@ def table_of(*models: RoutedModel, revision: int = 1) -> RoutingTable:
     return RoutingTable(revision, models)
 
 
+def configured(gateway: Gateway, app: ASGIApp | None = None) -> uvicorn.Config:
+    """How uvicorn is told to serve a gateway."""
+    return uvicorn.Config(
+        app or refuse_everything,
+        http=gateway.protocol,  # type: ignore[arg-type]  # uvicorn calls it, its annotation asks for a class
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+    )
+
+
+@asynccontextmanager
+async def serving(gateway: Gateway, app: ASGIApp | None = None, host: str = "127.0.0.1") -> AsyncIterator[int]:
+    """Serve the gateway on a free port, which is yielded, with uvicorn's protocols but not its main loop."""
+    config = configured(gateway, app)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: gateway.protocol(config, state, {}, loop), host, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        gateway.close()
+        for task in state.tasks:
+            task.cancel()
+
+
 class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to the test run."""
 
@@ -47,27 +78,19 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(gateway: Gateway, app: ASGIApp | None = None, *, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """Serve the gateway on a free port, which is yielded; drains and closes at the end."""
-    listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    config = uvicorn.Config(
-        app or refuse_everything,
-        http=gateway.protocol,  # type: ignore[arg-type]  # uvicorn calls it, its annotation asks for a class
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-    )
-    server = Server(config)
+async def serving_with_uvicorn(gateway: Gateway, app: ASGIApp | None = None) -> AsyncIterator[tuple[Server, int]]:
+    """The same as in production: uvicorn's server on a bound socket; stopped, not cut, at the end."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(configured(gateway, app))
     task = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started:
-        await asyncio.sleep(0.002)
+    await eventually(lambda: server.started)
     try:
-        yield listening.getsockname()[1]
+        yield server, listening.getsockname()[1]
     finally:
         server.should_exit = True
-        gateway.close()
+        gateway.drain()
         await task
+        gateway.close()
 
 
 async def refuse_everything(scope: object, receive: object, send: object) -> None:
