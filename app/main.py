@@ -115,6 +115,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _opened(url: str) -> Database:
+    try:
+        return Database(url)
+    except ValueError:
+        raise CannotServe(
+            "TURNBACK_DATABASE_URL is not acceptable: it must be postgresql://user:password@host:port/database."
+        ) from None
+
+
 class _Process:
     """One process from its first socket to its last."""
 
@@ -140,7 +149,7 @@ class _Process:
             for name, host, port in self._addresses():
                 sockets[name] = stack.enter_context(bind(name, host, port))
             url = await self._database_url(stack)
-            self._database = Database(url)
+            self._database = _opened(url)
             stack.push_async_callback(self._database.close)
             stack.push_async_callback(self._end_tasks)
             prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s))

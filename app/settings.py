@@ -108,6 +108,13 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("it must begin with postgresql://")
+        return value
+
     @property
     def embedded(self) -> bool:
         """Whether this process starts its own Postgres."""
@@ -127,7 +134,9 @@ def load(**overrides: object) -> Settings:
     except ValidationError as refused:
         first = refused.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0]).upper() if first["loc"] else ""
-        raise SettingsRefused(f"{PREFIX}{name} is not acceptable: {first['msg']}.") from None
+        raise SettingsRefused(
+            f"{PREFIX}{name} is not acceptable: {first['msg'].removeprefix('Value error, ')}."
+        ) from None
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:

@@ -1,11 +1,20 @@
 """A process starts with the settings it was given, or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from app import settings
 from app.settings import Settings, SettingsRefused
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(settings.PREFIX):
+            monkeypatch.delenv(name)
+
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text("utf-8")
 
@@ -50,6 +59,13 @@ def test_the_command_line_wins_over_the_environment_unless_it_says_nothing(monke
 def test_the_database_address_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNBACK_DATABASE_URL", "postgresql://u:hunter2@h/db")
     assert "hunter2" not in repr(settings.load())
+
+
+def test_a_database_address_is_one_of_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNBACK_DATABASE_URL", "mysql://u:hunter2@h/db")
+    with pytest.raises(SettingsRefused, match="must begin with postgresql://") as refused:
+        settings.load()
+    assert "hunter2" not in str(refused.value)
 
 
 def test_the_allow_list_is_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
