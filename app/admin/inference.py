@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
-from fastapi.middleware import Middleware
 from pydantic import BaseModel
 
 from app.admin import problems
-from app.admin.envelope import Envelope
+from app.admin.described import described_app
 from app.admin.strict_json import StrictRoute
 
 
@@ -28,20 +27,12 @@ class BuildView(BaseModel):
 
 def inference_app(build: Build) -> FastAPI:
     """What the inference listener hands over when a path is not inference."""
-    app = FastAPI(
-        title="Turnback inference port",
-        version=build.version,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        middleware=[Middleware(Envelope)],
-    )
-    problems.install(app)
+    app = described_app("Turnback inference port", build.version, openapi_url=None)
     router = APIRouter(prefix="/turnback/v1", route_class=StrictRoute, tags=["gateway"])
 
     @router.get("/version", summary="Which build answers here")
     async def version() -> BuildView:
         return BuildView(version=build.version, boot=build.boot)
 
-    app.include_router(router)
+    app.include_router(router, responses={404: problems.RESPONSES[404], 405: problems.RESPONSES[405]})
     return app
