@@ -61,6 +61,8 @@ ACCEPTS: Mapping[Phase, _Map] = MappingProxyType(
             **_ENDS,
             Started: _to(_P.WARMING),
             Assessed: _to(_P.PENDING, _P.ABORTED),
+            BrakeOpened: _to(_P.PENDING),
+            BrakeClosed: _to(_P.PENDING),
         },
         _P.WARMING: {
             **_ORDERS,
