@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+
+T = TypeVar("T")
 
 READY_WITHIN_S = 60.0
 ENDED_WITHIN_S = 10.0
@@ -80,6 +82,16 @@ async def end(process: Process) -> None:
                 await process.wait()
         except TimeoutError:
             continue
+
+
+async def uninterrupted(call: Callable[[], T]) -> T:
+    """Run a blocking call in a thread; who is cancelled meanwhile stays until it has ended."""
+    task = asyncio.create_task(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _ready(name: str, process: Process, log: Path) -> Mapping[str, Any]:

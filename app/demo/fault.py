@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from time import monotonic
 
+from app.demo.children import uninterrupted
 from app.demo.replay import Replay
 from app.store.embedded import EmbeddedPostgres
 
@@ -53,9 +54,9 @@ class Outage:
         self._began = True
         answers, failed = replay.counts.answers, replay.counts.failed_by_gateway
         since = monotonic()
-        await asyncio.to_thread(self._postgres.stop_immediately)
+        await uninterrupted(self._postgres.stop_immediately)
         await asyncio.sleep(DOWN_S)
         self.answers = replay.counts.answers - answers
         self.failed = replay.counts.failed_by_gateway - failed
-        await asyncio.to_thread(self._postgres.start)
+        await uninterrupted(self._postgres.start)
         self.down_s = monotonic() - since

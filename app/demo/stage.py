@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.demo.children import CannotPlay, Child, end, start
+from app.demo.children import CannotPlay, Child, end, start, uninterrupted
 from app.demo.model_server import BUILDS
 from app.errors import CannotServe
 from app.store.embedded import EmbeddedPostgres
@@ -64,7 +64,7 @@ async def _postgres(ends: AsyncExitStack, folder: Path) -> tuple[EmbeddedPostgre
     postgres = EmbeddedPostgres(folder / "postgres")
     ends.push_async_callback(asyncio.to_thread, postgres.stop)
     try:
-        return postgres, await asyncio.to_thread(postgres.start)
+        return postgres, await uninterrupted(postgres.start)
     except CannotServe as problem:
         raise CannotPlay(f"Postgres did not start: {problem}") from problem
 

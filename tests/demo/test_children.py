@@ -1,13 +1,16 @@
 """Processes of the demo start with a ready line, and none survives."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from app.demo import children
 from app.demo.children import CannotPlay
+from app.demo.stage import ONE_THREAD
 
 SAYS_READY = "print('noise'); print('{\"ready\": true, \"port\": 7}', flush=True); import time; time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SAYS_READY
@@ -76,10 +79,18 @@ async def test_a_child_gets_the_given_settings_and_none_of_the_callers(
     assert child.ready == {"TURNBACK_OPS_PORT": "0", "ready": True}
 
 
-async def test_a_model_server_is_ready_on_a_free_port_with_its_measured_quality(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "app.demo.model_server", "--version", "v1"]
-    child = await children.start("the model server", command, tmp_path / "log")
-    await children.end(child.process)
-    assert child.ready["version"] == "v1"
-    assert child.ready["port"] > 0
-    assert 0.4 < child.ready["quality"]["log_loss"] < 0.5
+async def test_model_servers_measure_v2_better_than_v1_and_v5_another_model_like_v2(tmp_path: Path) -> None:
+    async def measured(version: str) -> Mapping[str, float]:
+        command = [sys.executable, "-m", "app.demo.model_server", "--version", version]
+        child = await children.start(version, command, tmp_path / version, ONE_THREAD)
+        await children.end(child.process)
+        assert child.ready["version"] == version
+        assert child.ready["port"] > 0
+        found: Mapping[str, float] = child.ready["quality"]
+        return found
+
+    v1, v2, v5 = await asyncio.gather(*map(measured, ("v1", "v2", "v5")))
+    assert v2["log_loss"] < v1["log_loss"] - 0.01
+    assert v2["accuracy"] > v1["accuracy"]
+    assert v5["log_loss"] != v2["log_loss"]
+    assert v5["log_loss"] == pytest.approx(v2["log_loss"], abs=0.005)

@@ -88,6 +88,20 @@ async def test_a_gateway_that_does_not_start_is_one_sentence_and_ends_the_rest(
     assert _left(folder) == []
 
 
+async def test_a_set_up_that_is_cut_short_leaves_no_database_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(stage_module, "BUILDS", {})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3), stage_module.stage():
+            pass
+    assert _left(folder) == []
+    assert not [
+        each for each in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(each.info["cmdline"] or ())
+    ]
+
+
 async def _said_ready(told: asyncio.StreamReader) -> str:
     while line := (await told.readline()).decode().strip():
         if line.startswith("Ready:"):
