@@ -12,7 +12,7 @@ import pytest
 from bench import proxy
 from bench.cpu import split_cpus
 from bench.peers import PEERS, Peer
-from bench.proxy import Cost, Plan, measure, summary
+from bench.proxy import Cost, Plan, measure, summary, was_built_with
 from bench.servers import CHECKOUT, BenchFailed, free_port, python_module, running
 
 SMALLEST = Plan(cycles=1, burst_s=0.3, latency_cycles=1, latency_s=0.3, latency_of=frozenset({"turnback"}), tool="own")
@@ -136,6 +136,15 @@ def test_ratios_are_taken_inside_a_cycle_before_the_median() -> None:
     assert (result["ratio_nginx"], result["ratio_nginx_iqr"]) == (2.0, [1.75, 2.5])
     assert (result["ratio_fastapi_httpx"], result["ratio_fastapi_httpx_iqr"]) == (50.0, [35.0, 75.0])
     assert (result["added_p50_us"], result["added_p50_us_iqr"]) == ({"turnback": 250}, {"turnback": [175, 275]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag", "pgo"),
+    [("'--enable-optimizations'", "-fprofile-use", True), ("'--prefix=/usr'", "-fprofile-use", False), ("", "", None)],
+)
+def test_a_build_that_does_not_say_is_not_called_slow(arguments: str, flag: str, pgo: bool | None) -> None:
+    build = {"CONFIG_ARGS": arguments, "PGO_PROF_USE_FLAG": flag}
+    assert was_built_with("--enable-optimizations", build) is pgo
 
 
 def test_the_quick_plan_fits_into_its_time() -> None:
