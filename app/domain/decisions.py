@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from math import exp
 
-from app.domain.finding import Assessment
+from app.domain.finding import Assessment, Finding
 from app.domain.ledger import ArmCounts, Evidence
+from app.domain.policy import Metric
 from app.domain.rollout import Rollout
 from app.domain.sentences import percent
 
@@ -64,11 +65,12 @@ def _arm(counts: ArmCounts) -> Mapping[str, object]:
 def turned_back(rollout: Rollout, seen: Assessment) -> str:
     """Why evidence turned the canary back."""
     answers = seen.canary_answers + seen.stable_answers
-    finding = next(finding for finding in seen.findings if finding.metric == seen.trigger)
+    finding = _heaviest(seen)
+    kind = "slow" if seen.trigger == Metric.LATENCY else "bad"
     return (
         f"Turned {rollout.canary} back after {answers:,} answers ({seen.canary_answers:,} of its own): "
         f"{_clause(finding.sentence)}; evidence {evidence_text(seen)} of {1.0 / rollout.policy.alpha_rollback:,.0f} "
-        f"needed, about {max(0.0, seen.extra_bad):,.0f} extra bad answers."
+        f"needed, about {max(0.0, finding.numbers.get('extra', 0.0)):,.0f} {kind} answers too many."
     )
 
 
@@ -83,7 +85,7 @@ def promoted(rollout: Rollout, seen: Assessment) -> str:
 
 def frozen(rollout: Rollout, seen: Assessment, weight_bp: int) -> str:
     """Why the weight is held for now."""
-    finding = next(finding for finding in seen.findings if finding.metric == seen.trigger)
+    finding = _heaviest(seen)
     return (
         f"Holding {rollout.canary} at {weight_text(weight_bp)}: {_clause(finding.sentence)}; "
         f"evidence {evidence_text(seen)} is suspicious but not proof."
@@ -96,7 +98,7 @@ def moved(rollout: Rollout, seen: Assessment, weight_bp: int) -> str:
     return (
         f"{rollout.canary} {way} from {weight_text(rollout.weight_bp)} to {weight_text(weight_bp)} of the traffic: "
         f"at most {percent(seen.excess_bound)} more of its answers can be bad, at "
-        f"{seen.exchanges_per_s:,.3g} exchanges a second."
+        f"{rate_text(seen.exchanges_per_s)} exchanges a second."
     )
 
 
@@ -104,6 +106,11 @@ def evidence_text(seen: Assessment) -> str:
     """The combined e-value, short."""
     e = exp(min(seen.log_e, 50.0))
     return f"{e:,.3g}" if e < 100.0 else f"{e:,.0f}" if e < _MOST_SHOWN else f"over {_MOST_SHOWN:,.0f}"
+
+
+def rate_text(per_s: float) -> str:
+    """A rate, whole from ten on."""
+    return f"{per_s:,.0f}" if per_s >= 9.5 else f"{per_s:.2g}"
 
 
 def weight_text(weight_bp: int) -> str:
@@ -117,6 +124,10 @@ def span_text(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.3g} {unit}{'' if seconds == length else 's'}"
     return f"{seconds:.3g} s"
+
+
+def _heaviest(seen: Assessment) -> Finding:
+    return next(finding for finding in seen.findings if finding.metric == seen.trigger)
 
 
 def _clause(sentence: str) -> str:
