@@ -1,12 +1,9 @@
 """The command against a real admin listener: real sockets, a real database, no engine."""
 
 import asyncio
-import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from secrets import token_bytes
-from typing import Any
 
 import httpx
 import pytest
@@ -18,38 +15,10 @@ from app.admin.api import admin_app
 from app.admin.listeners import bind, listener
 from app.admin.needs import Services
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.cli import program
 from app.domain.catalog import Timeouts
 from app.store.database import Database
 from app.telemetry import DecisionCount
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:  # noqa: ANN401 -- a document
-        """The one JSON document that stdout must be."""
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Command:
-    """Runs verbs in this process, as `turnback` does in its own."""
-
-    capture: pytest.CaptureFixture[str]
-    url: str
-
-    def __call__(self, *words: str) -> Ran:
-        self.capture.readouterr()
-        code = program.run(list(words))
-        said = self.capture.readouterr()
-        return Ran(int(code), said.out, said.err)
+from cli.command import Command
 
 
 @pytest.fixture
@@ -57,7 +26,7 @@ def admin_url(database_url: str) -> Iterator[str]:
     """A listening admin API on a database of the test's own, in a thread with its own loop."""
     bound = bind("admin", "127.0.0.1", 0)
     host, port = bound.getsockname()
-    stop = threading.Event()
+    ready, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
         database = Database(database_url)
@@ -65,6 +34,9 @@ def admin_url(database_url: str) -> Iterator[str]:
         services = Services(means, Timeouts(), 60, DecisionCount())
         serving = listener("admin", bound, admin_app(services, version="test", body_max_bytes=65_536), drain_s=1)
         task = asyncio.create_task(serving.serve())
+        while not serving.server.started:  # noqa: ASYNC110 -- uvicorn tells nobody when it listens
+            await asyncio.sleep(0.01)
+        ready.set()
         await asyncio.to_thread(stop.wait)
         await serving.drain(task)
         await database.close()
@@ -73,6 +45,7 @@ def admin_url(database_url: str) -> Iterator[str]:
     # The server's events are not the command's output, though here they share a process.
     with capture_logs():
         thread.start()
+        assert ready.wait(timeout=20)
         yield f"http://{host}:{port}"
         stop.set()
         thread.join(timeout=20)

@@ -5,9 +5,9 @@ import threading
 import time
 
 import pytest
-from conftest import Command
 
 from app.cli.verbs import ExitCode
+from cli.command import Command
 
 WHY = ("-m", "a test")
 

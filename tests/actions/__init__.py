@@ -1,0 +1,1 @@
+"""One transaction per change, on a real database."""

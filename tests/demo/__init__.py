@@ -1,0 +1,1 @@
+"""The demo, apart from what only its whole story shows."""
