@@ -118,10 +118,8 @@ class Controller:
             self._note_failing(rollout, "rollout.target_unhealthy", unhealthy.detail)
         except (DatabaseUnavailable, OutcomeUnknown):
             raise
-        except Exception as broken:
-            if rollout.id not in self._failing:
-                log.exception("rollout.look_failed", model=rollout.model, rollout=rollout.id)
-            self._note_failing(rollout, "rollout.look_failing", type(broken).__name__)
+        except Exception as broken:  # noqa: BLE001 -- one rollout's bug must not stop the others
+            self._note_failing(rollout, "rollout.look_failed", type(broken).__name__, trace=broken)
         else:
             self._failing.discard(rollout.id)
             if look is not None:
@@ -148,11 +146,11 @@ class Controller:
             generation=look.decision.generation_after,
         )
 
-    def _note_failing(self, rollout: Rollout, event: str, why: str) -> None:
+    def _note_failing(self, rollout: Rollout, event: str, why: str, *, trace: Exception | None = None) -> None:
         # Once per spell: a dead target is asked again every tick.
         if rollout.id not in self._failing:
             self._failing.add(rollout.id)
-            log.warning(event, model=rollout.model, rollout=rollout.id, why=why)
+            log.error(event, model=rollout.model, rollout=rollout.id, why=why, exc_info=trace)
 
     def _note_database(self, *, up: bool) -> None:
         before, self.standing.database_up = self.standing.database_up, up

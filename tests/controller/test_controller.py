@@ -1,0 +1,198 @@
+"""The tick judges every active rollout, whatever the others do, and waits for Postgres."""
+
+import asyncio
+import secrets
+import time
+
+import pytest
+from fakes.probe import ProbeBook
+from structlog.testing import capture_logs
+
+from app.actions.catalog import register_model, register_version
+from app.actions.means import Means, Probe
+from app.actions.rollouts import order, start_rollout
+from app.controller.controller import Controller
+from app.controller.figures import StandingFigures
+from app.domain.catalog import Model, ModelName, Version, VersionName
+from app.domain.policy import Metric, Policy
+from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
+from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.store import decisions, replicas, rollouts, routes, tallies
+from app.store.database import Database
+from app.telemetry import DecisionCount
+
+V1, V2 = VersionName("v1"), VersionName("v2")
+BOOT = "0" * 32
+QUICK = Policy(warmup_s=0.0, metrics=(Metric.ERRORS,), exposure_budget=1_000.0)
+
+
+async def accept(url: str) -> str:
+    return url
+
+
+class World:
+    """A database with models, whose traffic the test makes up."""
+
+    def __init__(self, database: Database, probe: Probe | None = None) -> None:
+        self.database = database
+        self.probes = ProbeBook()
+        self.means = Means(database, probe or self.probes, accept, secrets.token_bytes)
+        self.decided = DecisionCount()
+        self.controller = Controller(
+            self.means, decided=self.decided, tick_interval_s=1.0, monotonic=time.monotonic, wall=time.time
+        )
+
+    async def rollout(self, name: str, policy: Policy = QUICK) -> RolloutId:
+        model = ModelName(name)
+        await register_model(self.means, Model(model), actor="ann")
+        for version in (V1, V2):
+            await register_version(self.means, Version(model, version, "http://127.0.0.1:9001"), actor="ann")
+        rollout, _ = await start_rollout(self.means, model, V2, policy, actor="ann", reason="a test")
+        return rollout.id
+
+    async def now(self) -> int:
+        async with self.database.transaction() as tx:
+            return int((await routes.revision(tx)).at.timestamp())
+
+    async def traffic(self, name: str, second: int, *, stable: int, canary: int, canary_errors: int = 0) -> None:
+        """One second's tallies at the route's present generation, and the heartbeat that makes them final."""
+        model = ModelName(name)
+        async with self.database.transaction() as tx:
+            route = await routes.route(tx, model)
+            assert route is not None
+            rows = [
+                TallyRow(TallyKey(second, model, route.generation, V1), _tally(stable, 0), 1),
+                TallyRow(TallyKey(second, model, route.generation, V2), _tally(canary, canary_errors), 1),
+            ]
+            await tallies.upsert(tx, BOOT, rows)
+            await replicas.beat(tx, BOOT, "proxy", Watermark(second, second), 0, frozenset())
+
+    async def brake(self, *names: str) -> None:
+        open_brakes = frozenset((ModelName(name), V2) for name in names)
+        async with self.database.transaction() as tx:
+            await replicas.beat(tx, BOOT, "proxy", Watermark(0, 0), 0, open_brakes)
+
+    async def stored(self, rollout_id: RolloutId) -> Rollout:
+        async with self.database.transaction() as tx:
+            return (await rollouts.rollout(tx, rollout_id)).rollout
+
+    async def last_decision(self, name: str) -> decisions.Decision:
+        async with self.database.transaction() as tx:
+            return (await decisions.made(tx, model=ModelName(name), limit=1))[0]
+
+
+def _tally(exchanges: int, errors: int) -> Tally:
+    outcomes = {Outcome.OK: exchanges - errors, Outcome.UPSTREAM_ERROR: errors}
+    return Tally(exchanges, {outcome: count for outcome, count in outcomes.items() if count}, 0, {350: exchanges})
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+async def test_a_canary_whose_answers_are_all_bad_is_turned_back(world: World) -> None:
+    rollout_id = await world.rollout("fraud")
+    start = await world.now()
+    await world.controller.tick()
+    assert (await world.stored(rollout_id)).phase is Phase.RAMPING
+    await world.traffic("fraud", start + 1, stable=900, canary=30, canary_errors=30)
+    await world.controller.tick()
+    decision = await world.last_decision("fraud")
+    assert (decision.action, decision.actor, decision.trigger) == ("roll_back", "engine", "errors")
+    assert decision.weights_after == {V1: 10_000}
+    assert world.controller.standing.phases[ModelName("fraud")] is Phase.ROLLED_BACK
+    await world.controller.tick()
+    assert (await world.last_decision("fraud")).id == decision.id
+
+
+async def test_only_a_canary_that_answers_gets_its_first_exchange(world: World) -> None:
+    world.probes.dead.add(V2)
+    rollout_id = await world.rollout("fraud")
+    await world.controller.tick()
+    assert (await world.stored(rollout_id)).phase is Phase.WARMING
+    world.probes.dead.clear()
+    await world.controller.tick()
+    assert (await world.stored(rollout_id)).phase is Phase.RAMPING
+
+
+async def test_traffic_does_not_return_to_a_stable_that_is_dead(world: World) -> None:
+    rollout_id = await world.rollout("fraud")
+    await world.controller.tick()
+    await world.traffic("fraud", await world.now() + 1, stable=900, canary=30, canary_errors=30)
+    world.probes.dead.add(V1)
+    with capture_logs() as logs:
+        await world.controller.tick()
+        await world.controller.tick()
+    assert [log["event"] for log in logs] == ["rollout.target_unhealthy"]
+    assert (await world.stored(rollout_id)).phase is Phase.RAMPING
+    world.probes.dead.clear()
+    await world.controller.tick()
+    assert (await world.stored(rollout_id)).phase is Phase.ROLLED_BACK
+
+
+async def test_a_look_that_fails_does_not_stop_the_others_and_is_told_once(database: Database) -> None:
+    async def probe(version: Version) -> str | None:
+        if (version.model, version.name) == ("broken", V2):
+            raise RuntimeError("a bug")
+        return None
+
+    world = World(database, probe)
+    fine = [await world.rollout(name) for name in ("a-fine-one", "broken", "one-more")][::2]
+    with capture_logs() as logs:
+        await world.controller.tick()
+        await world.controller.tick()
+    assert {(await world.stored(rollout_id)).phase for rollout_id in fine} == {Phase.RAMPING}
+    assert [log["model"] for log in logs if log["event"] == "rollout.look_failed"] == ["broken"]
+    assert world.controller.standing.completed_at is not None
+
+
+async def test_an_open_brake_freezes_and_its_closing_thaws(world: World) -> None:
+    rollout_id = await world.rollout("fraud")
+    await world.controller.tick()
+    await world.brake("fraud")
+    await world.controller.tick()
+    frozen = await world.stored(rollout_id)
+    assert frozen.phase is Phase.FROZEN
+    assert frozen.brake_open_since is not None
+    await world.brake()
+    await world.controller.tick()
+    assert (await world.stored(rollout_id)).phase is Phase.RAMPING
+
+
+async def test_a_person_who_was_quicker_wins_and_the_tick_goes_on(world: World) -> None:
+    rollout_id = await world.rollout("fraud")
+    await world.controller.tick()
+    await world.traffic("fraud", await world.now() + 1, stable=900, canary=30, canary_errors=30)
+    await asyncio.gather(
+        order(world.means, rollout_id, RollbackOrdered(), actor="ann", reason="quicker"), world.controller.tick()
+    )
+    assert (await world.stored(rollout_id)).phase is Phase.ROLLED_BACK
+
+
+async def test_without_postgres_the_tick_waits_and_says_so_once() -> None:
+    world = World(Database("postgresql://nobody@127.0.0.1:1/none"))
+    with capture_logs() as logs:
+        await world.controller.tick()
+        await world.controller.tick()
+    assert [log["event"] for log in logs] == ["controller.database_lost"]
+    assert world.controller.standing.completed_at is None
+    await world.database.close()
+
+
+async def test_the_figures_say_phase_evidence_and_decisions(world: World) -> None:
+    await world.rollout("fraud")
+    await world.controller.tick()
+    await world.traffic("fraud", await world.now() + 1, stable=900, canary=30, canary_errors=2)
+    await world.controller.tick()
+    figures = {
+        (series.family.name, *series.labels): series.value
+        for source in (StandingFigures(lambda: world.controller.standing), world.decided)
+        for series in source.series()
+    }
+    phases = {labels[2]: value for labels, value in figures.items() if labels[0] == "turnback_rollout_state"}
+    assert len(phases) == len(Phase)
+    assert sum(value for value in phases.values() if isinstance(value, float)) == 1.0
+    assert ("turnback_guardrail_evidence", "fraud", "combined") in figures
+    assert ("turnback_guardrail_evidence", "fraud", "errors") in figures
+    assert figures["turnback_decisions_total", "fraud", "advance", "engine"] == 1.0
