@@ -206,8 +206,11 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self) -> None:
         """Reset the connection, so that no client takes a broken answer for a whole one."""
+        exchange = self._exchange
         self._exchange = None
         self._state = CLOSED
+        if exchange is not None:
+            exchange.client_left()
         raw = self._transport.get_extra_info("socket")
         if raw is not None and not self._transport.is_closing():
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

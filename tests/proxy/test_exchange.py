@@ -1,9 +1,11 @@
+import asyncio
 import random
 
 import pytest
-from fakes.upstream_server import ok, upstream
+from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
+from app.domain.histogram import edge_us
 from app.domain.tally import Outcome
 from app.proxy import Gateway
 from proxy.serving import gateway_with, routed, serving, table_of
@@ -129,3 +131,29 @@ async def test_totals_since_the_start_say_what_happened() -> None:
         assert sum(version.latency_bins.values()) == 3
         assert sum(totals.overhead_counts) == 3
         assert len(totals.overhead_counts) == len(totals.overhead_edges_us) + 1
+
+
+async def test_an_exchange_beyond_the_latency_horizon_counts_as_that_slow_while_it_is_still_open() -> None:
+    go = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.request()
+        await go.wait()
+        await conversation.send(ok())
+
+    async with upstream(script=script) as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url}, latency_horizon_ms=50)))
+        async with serving(gateway) as port, talking(port) as talk:
+            await talk.send(post())
+
+            def told() -> bool:
+                return any(row.tally.latency_bins for row in gateway.recorder.collect().rows)
+
+            await eventually(told)
+            assert outcomes(gateway) == {"v1": {}}
+            go.set()
+            assert (await talk.answer()).status == 200
+        (row,) = gateway.recorder.collect().rows
+        ((index, count),) = row.tally.latency_bins.items()
+        assert (count, edge_us(index + 1) >= 50_000) == (1, True)
+        assert row.tally.outcomes == {Outcome.OK: 1}
