@@ -1,14 +1,14 @@
 """`bench`: the side-by-side measurements of a checkout, as tables or one document."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.cli.output import Document, Json, Refused, columns, plain, say, write, write_document
+from app.cli.output import Document, Json, Refused, columns, say, write, write_document
 from app.cli.verbs import ExitCode
 
 
@@ -55,23 +55,19 @@ def _decide(quick: bool, seed: int | None) -> Document:
 _MEASURE: dict[Subject, Callable[[bool, int | None], Document]] = {Subject.PROXY: _proxy, Subject.DECIDE: _decide}
 
 
-def _tables(measured: Document) -> list[str]:
-    """Figures of one kind beside each other: a table for each shape of key, the single ones first."""
-    single = [(name, value) for name, value in measured.items() if not isinstance(value, dict)]
-    tables = [columns(("FIGURE", "VALUE"), single)]
-    for name, value in measured.items():
-        if isinstance(value, dict):
-            tables.append(_table(name, value))
-    return tables
-
-
-def _table(name: str, figures: dict[str, Any]) -> str:
-    inner = [each for each in figures.values() if isinstance(each, dict)]
-    if not inner or len(inner) != len(figures):
-        return columns((name.upper(), "VALUE"), figures.items())
-    head = list(dict.fromkeys(key for each in inner for key in each))
-    rows = [(plain(key), *(each.get(column) for column in head)) for key, each in figures.items()]
-    return columns((name.upper(), *head), rows)
+def _tables(figures: Document, name: str = "figure") -> Iterator[str]:
+    """Single figures first, then what belongs together beside each other, deeper groups under their path."""
+    groups = {key: value for key, value in figures.items() if isinstance(value, dict) and value}
+    single = [(key, value) for key, value in figures.items() if not isinstance(value, dict)]
+    if single:
+        yield columns((name.upper(), "VALUE"), single)
+    flat = {key: group for key, group in groups.items() if not any(isinstance(each, dict) for each in group.values())}
+    if name != "figure" and len(flat) > 1:
+        head = list(dict.fromkeys(column for group in flat.values() for column in group))
+        yield columns((name.upper(), *head), [(key, *map(group.get, head)) for key, group in flat.items()])
+        groups = {key: group for key, group in groups.items() if key not in flat}
+    for key, group in groups.items():
+        yield from _tables(group, key if name == "figure" else f"{name} {key}")
 
 
 COMMANDS = {"bench": bench}
