@@ -120,14 +120,17 @@ class Bench:
         """One burst per peer and cycle, in shuffled order; each dict is one cycle."""
         for peer in self.proxies:
             self.loader.warm_up(self.proxies[peer], peer.connections)
-        return [
-            {peer.name: self._cost(peer, plan.burst_s) for peer in self._cycle("saturation", number, plan.cycles, rng)}
-            for number in range(plan.cycles)
-        ]
+        return [self._costs_of_cycle(plan, number, rng) for number in range(plan.cycles)]
 
     def latencies(self, plan: Plan, rng: Random) -> list[dict[str, float]]:
         """Per cycle, what each peer added to the median latency of the direct path, in µs."""
         return [self._added(plan, number, rng) for number in range(plan.latency_cycles)]
+
+    def _costs_of_cycle(self, plan: Plan, number: int, rng: Random) -> dict[str, Cost]:
+        measured = {
+            peer: self._cost(peer, plan.burst_s) for peer in self._cycle("saturation", number, plan.cycles, rng)
+        }
+        return {peer.name: measured[peer] for peer in self.proxies}
 
     def _cycle(self, what: str, number: int, cycles: int, rng: Random) -> list[Peer]:
         self.say(f"{what}: cycle {number + 1} of {cycles}")
@@ -162,7 +165,11 @@ class Bench:
         runs += [(peer.rate, self.proxies[peer]) for peer in peers]
         rng.shuffle(runs)
         p50 = {(rate, server): self.loader.latency_p50_us(server, rate, plan.latency_s) for rate, server in runs}
-        return {peer.name: p50[peer.rate, self.proxies[peer]] - p50[peer.rate, self.upstream] for peer in peers}
+        return {
+            peer.name: p50[peer.rate, proxy] - p50[peer.rate, self.upstream]
+            for peer, proxy in self.proxies.items()
+            if peer in peers
+        }
 
 
 @contextmanager
