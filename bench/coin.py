@@ -1,16 +1,17 @@
-"""Many runs at once of one rule that looks at two arms: the product's test, vectorised, and a rival."""
+"""Many runs at once of a rule that looks at two arms: the product's test and a rival."""
 
 from dataclasses import dataclass
+from functools import cache
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import beta
 
-from app.domain.evidence import WORSE
+from app.domain.evidence import Outcomes, log_e_tilt
 
 Counts = NDArray[np.int64]
-_TILTS = np.array(WORSE)
 # Runs drawn and judged together; bounds the memory.
 _CHUNK = 250
 
@@ -56,23 +57,30 @@ def draw(bench: Bench, runs: int, rng: np.random.Generator) -> Totals:
     )
 
 
-def log_e(totals: Totals, weight: float) -> NDArray[np.float64]:
-    """`app.domain.evidence.log_e_tilt` at every look, shape (runs, looks); a test holds them equal."""
-    bad = totals.canary_bad + totals.stable_bad
-    sums = np.zeros(bad.shape)
-    greatest = np.full(bad.shape, -np.inf)
-    for tilt in _TILTS:
-        value = totals.canary_bad * np.log(tilt) - bad * np.log1p(weight * (tilt - 1.0))
-        higher = np.maximum(greatest, value)
-        sums = sums * np.exp(greatest - higher) + np.exp(value - higher)
-        greatest = higher
-    result: NDArray[np.float64] = greatest + np.log(sums) - np.log(len(_TILTS))
-    return result
+@cache
+def critical(weight: float, alpha: float, most_bad: int) -> Counts:
+    """The fewest canary failures among n bad answers at which the product turns back, for n = 0 … most_bad.
+
+    The product's own `log_e_tilt` says so, and with one weight it depends on these two counts
+    alone; it grows with the canary's share, so the fewest are found by going up. Where not even
+    n of n are enough it is n + 1.
+    """
+    limit = log(1.0 / alpha)
+    fewest = np.empty(most_bad + 1, dtype=np.int64)
+    canary_bad = 0
+    for bad in range(most_bad + 1):
+        while canary_bad <= bad and log_e_tilt([Outcomes(weight, canary_bad, bad - canary_bad)]) < limit:
+            canary_bad += 1
+        fewest[bad] = canary_bad
+    return fewest
 
 
 def ours(totals: Totals, weight: float, alpha: float) -> NDArray[np.bool_]:
     """Where the product turns back, shape (runs, looks)."""
-    rejected: NDArray[np.bool_] = log_e(totals, weight) >= np.log(1.0 / alpha)
+    bad = totals.canary_bad + totals.stable_bad
+    # Rounded up, so that few tables are made.
+    most_bad = (int(bad.max()) // 1_000 + 1) * 1_000
+    rejected: NDArray[np.bool_] = totals.canary_bad >= critical(weight, alpha, most_bad)[bad]
     return rejected
 
 

@@ -79,17 +79,17 @@ def _swing(second: int) -> float:
 _ALL = tuple(Metric)
 _WITH_LATENCY = Arm(STABLE_RATE, 0.001, 40.0)
 SCENARIOS = (
-    Scenario("same, 100/s", Arm(0.01), 100.0, 40, 600),
+    Scenario("same, 100/s", Arm(0.01), 100.0, 30, 600),
     Scenario("same, 1000/s", Arm(0.01), 1_000.0, 30, 200),
     Scenario("same, 100/s, base rate swings 60%", Arm(0.01), 100.0, 0, 300, tide=_swing),
     Scenario("same, 1/s", Arm(0.01), 1.0, 0, 12, patience_s=43_200),
     Scenario("1.5%, 100/s", Arm(0.015), 100.0, 0, 150),
-    Scenario("2%, 100/s", Arm(0.02), 100.0, 10, 300),
+    Scenario("2%, 100/s", Arm(0.02), 100.0, 8, 300),
     Scenario("5%, 100/s", Arm(0.05), 100.0, 40, 200),
-    Scenario("50%, 100/s", Arm(0.5), 100.0, 80, 300),
-    Scenario("always fails, 100/s", Arm(1.0), 100.0, 80, 300),
+    Scenario("50%, 100/s", Arm(0.5), 100.0, 50, 300),
+    Scenario("always fails, 100/s", Arm(1.0), 100.0, 50, 300),
     Scenario("always fails, 0.01/s", Arm(1.0), 0.01, 0, 12, patience_s=43_200),
-    Scenario("all guardrails: same, 100/s", _WITH_LATENCY, 100.0, 15, 200, _ALL, _WITH_LATENCY),
+    Scenario("all guardrails: same, 100/s", _WITH_LATENCY, 100.0, 10, 200, _ALL, _WITH_LATENCY),
     Scenario("all guardrails: 5%, 100/s", Arm(0.05, 0.001, 40.0), 100.0, 20, 200, _ALL, _WITH_LATENCY),
     Scenario("all guardrails: always fails, 100/s", Arm(1.0, 0.0, 40.0), 100.0, 30, 200, _ALL, _WITH_LATENCY),
     Scenario("all guardrails: twice as slow, 100/s", Arm(0.01, 0.001, 80.0), 100.0, 15, 100, _ALL, _WITH_LATENCY),
