@@ -35,6 +35,8 @@ from app.store.rollouts import Seen
 REFERENCE = timedelta(hours=1)
 """How far back stable's own history is read for what is usual."""
 
+# With many busy replicas the last minutes say as much, and a start must not take seconds.
+REFERENCE_ROWS_MAX = 2_000
 ROLLBACK_ATTEMPTS_MAX = 20
 
 
@@ -129,7 +131,7 @@ async def _start(
 
 async def _reference(tx: Transaction, route: Route, start: int) -> Tally:
     since = start - int(REFERENCE.total_seconds())
-    return await tallies.history(tx, route.model, route.stable, since, start)
+    return await tallies.history(tx, route.model, route.stable, since, start, rows_max=REFERENCE_ROWS_MAX)
 
 
 async def _order_once(

@@ -65,11 +65,12 @@ _SLOTS = text(
         SELECT *, (second - :since) / :step AS slot FROM tallies
         WHERE model = :model AND second >= :since AND second < :until
           AND (version = :version OR CAST(:version AS text) IS NULL)
+        ORDER BY second DESC LIMIT :most
     ), bins AS (
         SELECT version, slot, bin, sum(count) AS count
         FROM selected, unnest(latency_bins, latency_counts) AS histogram(bin, count) GROUP BY version, slot, bin
     ), histograms AS (
-        SELECT version, slot, jsonb_object_agg(bin, count) AS latency FROM bins GROUP BY version, slot
+        SELECT version, slot, array_agg(bin) AS bins, array_agg(count) AS counts FROM bins GROUP BY version, slot
     ), totals AS (
         SELECT version, slot, {", ".join(f"sum({name})::bigint AS {name}" for name in _COUNTS)}
         FROM selected GROUP BY version, slot
@@ -126,17 +127,28 @@ async def slots(
     *,
     step: int | None = None,
     version: VersionName | None = None,
+    rows_max: int | None = None,
 ) -> tuple[Slot, ...]:
-    """Tallies by version over [since, until) unix seconds, cut in steps or whole; by start, then version."""
+    """Tallies by version over [since, until) unix seconds, cut in steps or whole; by start, then version.
+
+    Args:
+        tx: Where to read.
+        model: Whose tallies.
+        since: First second.
+        until: Second after the last.
+        step: Seconds per slot.
+        version: Only of this one.
+        rows_max: Read no more than so many stored rows, the newest first.
+    """
     width = step or max(until - since, 1)
-    span = {"model": model, "since": since, "until": until, "step": width, "version": version}
+    span = {"model": model, "since": since, "until": until, "step": width, "version": version, "most": rows_max}
     found = await tx.execute(_SLOTS, span)
     return tuple(
         Slot(
             VersionName(row.version),
             since + row.slot * width,
             min(since + (row.slot + 1) * width, until),
-            _tally(row, {int(index): count for index, count in (row.latency or {}).items()}),
+            _tally(row, row.bins or (), row.counts or ()),
         )
         for row in found
     )
@@ -148,9 +160,11 @@ async def exchanges(tx: Transaction, model: ModelName, window_s: int) -> Mapping
     return {VersionName(row.version): row.exchanges for row in found}
 
 
-async def history(tx: Transaction, model: ModelName, version: VersionName, since: int, until: int) -> Tally:
-    """One version's tally over [since, until)."""
-    found = await slots(tx, model, since, until, version=version)
+async def history(
+    tx: Transaction, model: ModelName, version: VersionName, since: int, until: int, *, rows_max: int | None = None
+) -> Tally:
+    """One version's tally over [since, until), of its newest `rows_max` rows."""
+    found = await slots(tx, model, since, until, version=version, rows_max=rows_max)
     return found[0].tally if found else Tally()
 
 
@@ -172,10 +186,10 @@ def _columns(row: TallyRow) -> Mapping[str, object]:
 
 def _row(row: Row[Any]) -> TallyRow:
     key = TallyKey(row.second, ModelName(row.model), row.generation, VersionName(row.version))
-    return TallyRow(key, _tally(row, dict(zip(row.latency_bins, row.latency_counts, strict=True))), row.sequence)
+    return TallyRow(key, _tally(row, row.latency_bins, row.latency_counts), row.sequence)
 
 
-def _tally(row: Row[Any], latency_bins: Mapping[int, int]) -> Tally:
-    counts = {outcome: int(getattr(row, outcome.value)) for outcome in Outcome}
-    outcomes = {outcome: count for outcome, count in counts.items() if count}
-    return Tally(row.exchanges, outcomes, row.excluded, latency_bins)
+def _tally(row: Row[Any], bins: Iterable[int], counts: Iterable[int]) -> Tally:
+    ended = {outcome: int(getattr(row, outcome.value)) for outcome in Outcome}
+    outcomes = {outcome: count for outcome, count in ended.items() if count}
+    return Tally(row.exchanges, outcomes, row.excluded, dict(zip(bins, map(int, counts), strict=True)))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
@@ -30,8 +30,6 @@ class CutWire:
         server = await asyncio.start_unix_server(self._serve, folder / SOCKET)
         async with server:
             yield
-            for relay in self._relays:
-                relay.cancel()
             await asyncio.gather(*self._relays, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,8 +43,10 @@ class CutWire:
         finally:
             answers.cancel()
             await asyncio.gather(answers, return_exceptions=True)
-            writer.close()
-            up_writer.close()
+            for each in (writer, up_writer):
+                each.close()
+                with suppress(OSError):
+                    await each.wait_closed()
             self._relays.discard(task)
 
     async def _relay_requests(
