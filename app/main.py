@@ -44,6 +44,7 @@ from app.store.embedded import EmbeddedPostgres
 from app.telemetry import Series
 
 RETRY_S = 1.0
+LAST_PUSHES_MAX = 20
 
 log = structlog.get_logger()
 
@@ -317,9 +318,18 @@ class _Process:
         await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name != "ops"))
         self._gateway.close()
         await self._end_tasks()
-        if self._replica is not None and not await self._replica.push():
-            log.error("tallies.last_push_failed")
+        if self._replica is not None:
+            await self._push_all(self._replica)
         await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name == "ops"))
+
+    async def _push_all(self, replica: Replica) -> None:
+        """The last tallies; one push may not hold all of them after an outage."""
+        for _ in range(LAST_PUSHES_MAX):
+            if not await replica.push():
+                break
+            if not self._gateway.recorder.collect().rows:
+                return
+        log.error("tallies.not_all_written")
 
     # ------------------------------------------------------------------ what telemetry asks
 

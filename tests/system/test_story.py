@@ -12,6 +12,8 @@ from steady_load import Load
 QUICK = {
     "metrics": ["errors"],
     "warmup_s": 0.5,
+    # No freeze on the way: at the weight before the last one, proof could take a minute.
+    "freeze_at": 99.0,
     "exposure_budget": 50.0,
     "alpha_promotion": 0.3,
     "error_margin_floor": 0.4,
