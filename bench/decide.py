@@ -79,8 +79,8 @@ def _swing(second: int) -> float:
 _ALL = tuple(Metric)
 _WITH_LATENCY = Arm(STABLE_RATE, 0.001, 40.0)
 SCENARIOS = (
-    Scenario("same, 100/s", Arm(0.01), 100.0, 30, 600),
-    Scenario("same, 1000/s", Arm(0.01), 1_000.0, 30, 200),
+    Scenario("same, 100/s", Arm(0.01), 100.0, 120, 600),
+    Scenario("same, 1000/s", Arm(0.01), 1_000.0, 60, 200),
     Scenario("same, 100/s, base rate swings 60%", Arm(0.01), 100.0, 0, 300, tide=_swing),
     Scenario("same, 1/s", Arm(0.01), 1.0, 0, 12, patience_s=43_200),
     Scenario("1.5%, 100/s", Arm(0.015), 100.0, 0, 150),
@@ -196,10 +196,10 @@ def _finite(value: float) -> float | None:
 
 def _races(runs: int, seed: int) -> Document:
     rng = np.random.default_rng(seed)
-    races: Document = {"runs": runs}
+    races: Document = {}
     for per_minute in (1_000, 100):
         same = flagger.race(STABLE_RATE, STABLE_RATE, per_minute, runs, rng)
-        figures: Document = {"false_rollbacks": same.rolled_back / runs}
+        figures: Document = {"runs": runs, "false_rollbacks": same.rolled_back / runs}
         for rate in (0.02, 0.05, 0.5):
             bad = flagger.race(rate, STABLE_RATE, per_minute, runs, rng)
             figures[f"promotes_{rate:.0%}"] = bad.promoted / runs
@@ -230,11 +230,11 @@ def summary(stories: list[Story]) -> Document:
     extra = [story.extra_bad for story in stories]
     phases = [story.phase for story in stories]
     return {
-        "rolled_back": phases.count(Phase.ROLLED_BACK) / len(stories),
-        "promoted": phases.count(Phase.PROMOTED) / len(stories),
+        "rolled_back": round(phases.count(Phase.ROLLED_BACK) / len(stories), 4),
+        "promoted": round(phases.count(Phase.PROMOTED) / len(stories), 4),
         "median_seconds": median(story.seconds for story in stories),
         "median_canary_answers": median(answers),
-        "p95_canary_answers": float(np.quantile(answers, 0.95)),
+        "p95_canary_answers": round(float(np.quantile(answers, 0.95)), 1),
         "median_extra_bad": round(median(extra), 1),
         "p95_extra_bad": round(float(np.quantile(extra, 0.95)), 1),
         "runs": len(stories),
