@@ -25,7 +25,7 @@ import fcntl
 from collections.abc import Callable, Iterator
 
 from app.cli import answered_without_packages
-from app.cli.verbs import VERBS
+from app.cli.verbs import VERBS, is_checkout
 
 PROJECT = Path(__file__).resolve().parents[1]
 VENV = PROJECT / ".venv"
@@ -69,15 +69,13 @@ def main() -> None:
     code = answered_without_packages(arguments)
     if code is not None:
         raise SystemExit(int(code))
-    if RUN_LOCK.is_file():
+    if is_checkout():
         try:
             _enter(DEV_LOCK if VERBS[arguments[0]].checkout else RUN_LOCK, arguments)
         except SetupFailed as failed:
             raise SystemExit(f"turnback: {failed}") from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-    elif VERBS[arguments[0]].checkout:
-        raise SystemExit(f"turnback: `{arguments[0]}` needs a checkout of the sources; this is an installation.")
     importlib.import_module("app.cli").main()
 
 

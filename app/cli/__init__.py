@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 
 from app import __version__
-from app.cli.verbs import VERBS, ExitCode, overview, unknown
+from app.cli.verbs import VERBS, ExitCode, is_checkout, overview, unknown
 
 
 def answered_without_packages(arguments: list[str]) -> int | None:
@@ -25,6 +25,9 @@ def answered_without_packages(arguments: list[str]) -> int | None:
     if arguments[0] not in VERBS:
         sys.stderr.write(unknown(arguments[0]) + "\n")
         return ExitCode.USAGE
+    if VERBS[arguments[0]].checkout and not is_checkout():
+        sys.stderr.write(f"turnback: `{arguments[0]}` needs a checkout of the sources, and this is an installation.\n")
+        return ExitCode.FAILED
     return None
 
 

@@ -7,6 +7,7 @@ anything is installed.
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -85,6 +86,11 @@ Exit codes
   0 done or promoted    1 failed       2 usage        3 rolled back or aborted    4 undecided
   5 held for a human    6 gateway unreachable         7 forbidden    8 conflict    10 differences
 """
+
+
+def is_checkout() -> bool:
+    """Whether this is the sources, with their lock files, and not an installation of them."""
+    return (Path(__file__).resolve().parents[2] / "requirements.lock").is_file()
 
 
 def overview() -> str:
