@@ -21,10 +21,6 @@ def run(arguments: list[str]) -> int:
         return _refuse(arguments, Refused(ExitCode.USAGE, f"{wrong.format_message()} `{verb.name} --help` says more."))
     except Refused as refused:
         return _refuse(arguments, refused)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing may be flushed to it at exit.
-        sys.stdout = sys.stderr
-        return ExitCode.DONE
     return code if isinstance(code, int) else ExitCode.DONE
 
 
