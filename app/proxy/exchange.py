@@ -183,10 +183,12 @@ class Exchange(Counted):
             return
         if self._client.is_write_paused:
             upstream.pause_reading()
-        upstream.write(self._payload())
-        self._since = self._gateway.monotonic()
-        self._sent()
         self._client.resume_reading()
+        self._since = self._gateway.monotonic()
+        payload = self._payload()
+        self._sent()
+        # Last, because a full upstream holds the client back again at once.
+        upstream.write(payload)
 
     def connect_failed(self) -> None:
         self._upstream = None

@@ -128,8 +128,3 @@ def connection_options(value: bytes) -> frozenset[bytes] | None:
 def without_nominated(lines: list[bytes], nominated: frozenset[bytes]) -> list[bytes]:
     """The forwarded lines whose names no Connection field nominated."""
     return [line for line in lines if line.partition(b":")[0].lower() not in nominated]
-
-
-def is_sane_request_id(value: bytes) -> bool:
-    """Whether a client's request id can travel on: token characters, at most 128."""
-    return 0 < len(value) <= MAX_REQUEST_ID and not value.translate(None, TOKEN)

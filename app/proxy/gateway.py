@@ -12,6 +12,7 @@ from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.brake import OpenBrake
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
+from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
@@ -127,7 +128,7 @@ class Gateway:
         loop = _loop or asyncio.get_running_loop()
         if self._sweeper is None:
             self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
-        return ClientConnection(self, config, server_state, app_state, loop)
+        return ClientConnection(self, Uvicorn(config, server_state, app_state, loop))
 
     def new_request_id(self) -> bytes:
         """Unique among all processes: a random prefix and a count."""

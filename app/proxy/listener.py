@@ -7,42 +7,32 @@ strict head, whoever answers it. An inference exchange touches no ASGI scope, ta
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httptools
 
 from app.errors import UnknownModel
-from app.proxy import chunks, own_paths, problems
-from app.proxy.chunks import ChunkDecoder, MalformedChunk
+from app.proxy import problems
 from app.proxy.exchange import Exchange
 from app.proxy.framing import CRLF, HEAD_END
-from app.proxy.own_paths import OWN_PREFIX, OwnRequest
+from app.proxy.own_paths import OWN_PREFIX, OwnRequest, Uvicorn
 from app.proxy.problems import Problem
+from app.proxy.request_body import RequestBody
 from app.proxy.request_head import Refused, RequestHead, malformed
 from app.proxy.routes import BadTarget, NoRoute, Target
 
 if TYPE_CHECKING:
-    from uvicorn.config import Config
-    from uvicorn.server import ServerState
-
     from app.proxy.gateway import Gateway
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 _FIRST_LETTER: Final = ord("A")
 _MAX_PENDING: Final = 64 * 1024
+# llhttp is asked only whether it accepts the bytes; nobody listens to what it finds in them.
+_NOBODY: Final = object()
 _RESET: Final = struct.pack("ii", 1, 0)
 
 READING_HEAD, EXCHANGING, COLLECTING, LINGERING, CLOSED = range(5)
-
-
-class _Judge:
-    """llhttp asks nothing of it: only whether it accepts the bytes counts."""
-
-    __slots__ = ()
-
-
-_JUDGE: Final = _Judge()
 
 
 class ClientConnection(asyncio.Protocol):
@@ -55,51 +45,32 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_app_state",
-        "_body_left",
-        "_body_taken",
-        "_config",
-        "_decoder",
+        "_body",
         "_exchange",
         "_forwarded",
         "_gateway",
         "_held",
-        "_loop",
         "_max_head",
         "_own",
         "_parser",
-        "_pending",
-        "_server_state",
         "_since",
         "_state",
         "_transport",
+        "_uvicorn",
         "is_read_paused",
         "is_write_paused",
         "write",
     )
 
-    def __init__(
-        self,
-        gateway: "Gateway",
-        config: "Config",
-        server_state: "ServerState",
-        app_state: dict[str, Any],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def __init__(self, gateway: "Gateway", uvicorn: Uvicorn) -> None:
         self._gateway = gateway
-        self._config = config
-        self._server_state = server_state
-        self._app_state = app_state
-        self._loop = loop
+        self._uvicorn = uvicorn
         self._max_head = gateway.limits.head_bytes
-        self._parser = httptools.HttpRequestParser(_JUDGE)
+        self._parser: httptools.HttpRequestParser | None = None
         self._state = READING_HEAD
         self._since = 0.0
         self._held = b""
-        self._pending = b""
-        self._body_left = 0
-        self._body_taken = 0
-        self._decoder: ChunkDecoder | None = None
+        self._body = RequestBody(gateway.limits.body_bytes)
         self._exchange: Exchange | None = None
         self._own: OwnRequest | None = None
         self._forwarded = b""
@@ -114,7 +85,8 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else "unknown"
         self._forwarded = b"x-forwarded-proto: http\r\nx-forwarded-for: %b\r\nx-forwarded-host: " % address.encode()
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only calls shutdown() on these
+        # uvicorn only ever calls shutdown() on what is in there.
+        self._uvicorn.server_state.connections.add(self)  # type: ignore[arg-type]
         self._gateway.clients.add(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -138,21 +110,22 @@ class ClientConnection(asyncio.Protocol):
             self._go_on()
 
     def data_received(self, data: bytes) -> None:
-        if self._state == READING_HEAD and not self._pending and not self.is_write_paused:
+        if self._state == READING_HEAD and not self._body.rest and not self.is_write_paused:
             self._read_head(data)
         elif self._state >= LINGERING:
             return
-        elif self._body_left:
+        elif self._body.left:
             self._read_body(data)
         else:
-            self._pending += data
-            if len(self._pending) > _MAX_PENDING:
+            self._body.rest += data
+            if len(self._body.rest) > _MAX_PENDING:
                 self.pause_reading()
 
     # ------------------------------------------------------------------ for uvicorn and the gateway
 
     def shutdown(self) -> None:
         """Close now if nothing is under way, else after this exchange; called by uvicorn, too."""
+        self._gateway.draining = True
         if self._exchange is not None:
             self._exchange.close_after = True
         elif self._state == READING_HEAD and not self._held:
@@ -201,8 +174,8 @@ class ClientConnection(asyncio.Protocol):
         self._state = READING_HEAD
         if self.is_read_paused:
             self.resume_reading()
-        if self._pending:
-            self._loop.call_soon(self._go_on)
+        if self._body.rest:
+            self._uvicorn.loop.call_soon(self._go_on)
 
     def cut(self) -> None:
         """Reset the connection, so that no client takes a broken answer for a whole one."""
@@ -220,9 +193,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Read the request that came while the one before it was served."""
-        data = self._pending
+        data = self._body.rest
         if data and self._state == READING_HEAD and not self.is_write_paused:
-            self._pending = b""
+            self._body.rest = b""
             self._read_head(data)
 
     def _read_head(self, data: bytes) -> None:
@@ -244,19 +217,23 @@ class ClientConnection(asyncio.Protocol):
             if request.length >= 0 and left >= 0:
                 self._judge(data)
                 self._held = b""
-                self._body_left = left
+                self._body.left = left
                 self._serve(request, buffer[end + 2 :], started)
             else:
                 self._read_odd_body(request, buffer, data, end + 4, started)
         except Refused as refused:
-            self._refuse(refused.problem, refused.detail, request_id=b"")
+            self._refuse(refused.problem, refused.detail)
 
     def _judge(self, data: bytes) -> None:
         """Let llhttp look at every byte before anything is forwarded. Raises: Refused."""
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(_NOBODY)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._parser = httptools.HttpRequestParser(_JUDGE)
+            # It expects another protocol now, but the offer is not taken up.
+            self._parser = None
         except httptools.HttpParserError:
             raise malformed("the request line or a header field cannot be read") from None
 
@@ -276,25 +253,6 @@ class ClientConnection(asyncio.Protocol):
             return Refused(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
         return Refused(problems.HEAD_TOO_LARGE, f"at most {limits.head_bytes} bytes are taken")
 
-    def _read_odd_body(self, request: RequestHead, buffer: bytes, data: bytes, start: int, started: float) -> None:
-        """A body that is chunked, or that has another request behind it. Raises: Refused."""
-        end = start + max(request.length, 0)
-        self._judge(data[: end - len(buffer)] if end < len(buffer) else data)
-        self._held = b""
-        if request.length >= 0:
-            if not request.keep_alive and buffer[end:].strip(CRLF):
-                raise malformed("something follows a request that ends the connection")
-            self._body_left = 0
-            self._pending = buffer[end:]
-            self._serve(request, buffer[start - 2 : end], started)
-            return
-        # llhttp has seen the head only; this side follows the chunks, so it cannot go on.
-        self._parser = httptools.HttpRequestParser(_JUDGE)
-        self._body_left = request.length
-        self._decoder = ChunkDecoder()
-        self._body_taken = 0
-        self._serve(request, self._decode(self._decoder, buffer[start:]), started)
-
     def _serve(self, request: RequestHead, tail: bytes, started: float) -> None:
         """Begin the exchange that a complete head asks for. Raises: Refused."""
         gateway = self._gateway
@@ -306,13 +264,13 @@ class ClientConnection(asyncio.Protocol):
                 return
         request_id = request.request_id or gateway.new_request_id()
         request.lines += (b"x-request-id: " + request_id, self._forwarded + request.authority, b"")
-        if request.expect_continue and self._body_left:
+        if request.expect_continue and self._body.left:
             self.write(_CONTINUE)
         if request.length < 0:
-            tail = CRLF + chunks.encode(tail, last=not self._body_left)
+            tail = CRLF + self._body.as_chunks(tail[2:])
         self._state = EXCHANGING
         self._exchange = exchange = Exchange(gateway, self, request, target, request_id, started)
-        exchange.start(tail, ended=not self._body_left)
+        exchange.start(tail, ended=not self._body.left)
         gateway.tell_overhead(started)
 
     def _look_up(self, request: RequestHead, tail: bytes) -> Target | None:
@@ -321,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
             self._begin_own(request, tail)
             return None
         if request.url == b"*":
-            self._answer(request, _NO_CONTENT)
+            self._answer_options(request)
             return None
         try:
             return self._gateway.compiled.find(request.url, request.host)
@@ -333,45 +291,40 @@ class ClientConnection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ bodies
 
-    def _decode(self, decoder: ChunkDecoder, data: bytes) -> bytes:
-        """The payload in these bytes; sets what is left and what follows. Raises: Refused."""
-        try:
-            payload = decoder.feed(data)
-        except MalformedChunk:
-            raise malformed("the chunked body cannot be read") from None
-        limit = self._gateway.limits.body_bytes
-        self._body_taken += len(payload)
-        if self._body_taken > limit:
-            raise Refused(problems.BODY_TOO_LARGE, f"at most {limit} bytes are taken")
-        if decoder.done:
-            self._decoder = None
-            self._body_left = 0
-            self._pending = decoder.rest
-        return payload
+    def _read_odd_body(self, request: RequestHead, buffer: bytes, data: bytes, start: int, started: float) -> None:
+        """A body that is chunked, or that has another request behind it. Raises: Refused."""
+        body = self._body
+        if request.length < 0:
+            end = start
+            body.be_chunked()
+        else:
+            end = start + request.length
+            body.left = request.length
+            if not request.keep_alive and buffer[end:].strip(CRLF):
+                raise malformed("something follows a request that ends the connection")
+        self._judge(data[: end - len(buffer)] if end < len(buffer) else data)
+        self._held = b""
+        if request.length < 0:
+            # llhttp has seen the head only; this side follows the chunks, so it cannot go on.
+            self._parser = None
+        self._serve(request, CRLF + body.take(buffer[start:]), started)
 
     def _read_body(self, data: bytes) -> None:
+        body = self._body
         try:
-            if self._decoder is not None:
-                payload = self._decode(self._decoder, data)
-                wire = chunks.encode(payload, last=not self._body_left)
+            if body.is_chunked:
+                payload = body.take(data)
+                wire = body.as_chunks(payload)
             else:
-                payload = wire = self._take(data)
+                payload = wire = body.take(data)
+                if self._parser is not None:
+                    self._parser.feed_data(payload)
             if self._exchange is not None:
-                self._exchange.more_body(wire, ended=not self._body_left)
+                self._exchange.more_body(wire, ended=not body.left)
             elif self._own is not None:
                 self._collect(self._own, payload)
         except Refused as refused:
             self._abandon(refused)
-
-    def _take(self, data: bytes) -> bytes:
-        """The bytes that belong to the body by its length; what follows waits."""
-        left = self._body_left - len(data)
-        if left < 0:
-            self._pending = data[left:]
-            data = data[:left]
-        self._body_left = max(left, 0)
-        self._parser.feed_data(data)
-        return data
 
     def _abandon(self, refused: Refused) -> None:
         """The body broke off in a way that cannot be repaired: cancel, and say so if nothing was said yet."""
@@ -387,14 +340,14 @@ class ClientConnection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ the gateway's own answers
 
-    def _answer(self, request: RequestHead, head: bytes) -> None:
-        """Answer a well-framed request without content; the connection stays where it can."""
-        close = not request.keep_alive or self._body_left != 0 or self._gateway.draining
-        self.write(head + (b"connection: close\r\n\r\n" if close else CRLF))
+    def _answer_options(self, request: RequestHead) -> None:
+        """What the server as a whole can do (RFC 9110 §9.3.7)."""
+        close = self._is_last(request)
+        self.write(_NO_CONTENT + (b"connection: close\r\n\r\n" if close else CRLF))
         self.exchange_ended(close=close)
 
     def _answer_unrouted(self, request: RequestHead, model: str | None) -> None:
-        close = not request.keep_alive or self._body_left != 0 or self._gateway.draining
+        close = self._is_last(request)
         problem = problems.UNKNOWN_PATH if model is None else problems.UNKNOWN_MODEL
         detail = "no model is matched by this path" if model is None else UnknownModel(model).detail
         request_id = request.request_id or self._gateway.new_request_id()
@@ -402,20 +355,23 @@ class ClientConnection(asyncio.Protocol):
         self.write(problems.response(problem, detail, request_id, close=close, with_body=with_body))
         self.exchange_ended(close=close)
 
-    def _refuse(self, problem: Problem, detail: str, request_id: bytes = b"") -> None:
+    def _is_last(self, request: RequestHead) -> bool:
+        """Whether the connection ends with an answer given now."""
+        return not request.keep_alive or self._body.left != 0 or self._gateway.draining
+
+    def _refuse(self, problem: Problem, detail: str) -> None:
         """Answer what cannot be served, and close; nothing that follows is believed."""
-        self._body_left = -1
+        self._body.left = -1
         self._exchange = None
-        request_id = request_id or self._gateway.new_request_id()
-        self.write(problems.response(problem, detail, request_id, close=True))
+        self.write(problems.response(problem, detail, self._gateway.new_request_id(), close=True))
         self._close()
 
     def _close(self) -> None:
         """Close after what is written; a client that still sends gets time to read the answer."""
         self._since = 0.0
-        self._pending = b""
+        self._body.rest = b""
         self._held = b""
-        if self._body_left and not self._transport.is_closing():
+        if self._body.left and not self._transport.is_closing():
             self._state = LINGERING
             self.resume_reading()
             self._transport.write_eof()
@@ -426,23 +382,21 @@ class ClientConnection(asyncio.Protocol):
     # ------------------------------------------------------------------ the gateway's own paths
 
     def _begin_own(self, request: RequestHead, tail: bytes) -> None:
-        payload = tail if request.length < 0 else tail[2:]
         request_id = request.request_id or self._gateway.new_request_id()
         self._state = COLLECTING
         self._own = own = OwnRequest(request, request_id, self._gateway.limits)
-        if request.expect_continue and self._body_left:
+        if request.expect_continue and self._body.left:
             self.write(_CONTINUE)
-        self._collect(own, payload)
+        self._collect(own, tail[2:])
 
     def _collect(self, own: OwnRequest, payload: bytes) -> None:
         own.add(payload)
-        if not self._body_left:
+        if not self._body.left:
             self._forget()
             self._state = CLOSED
             self.resume_reading()
-            message = own.message()
-            own_paths.hand_over(self._transport, message, self._config, self._server_state, self._app_state, self._loop)
+            self._uvicorn.serve(self._transport, own.message())
 
     def _forget(self) -> None:
-        self._server_state.connections.discard(self)
+        self._uvicorn.server_state.connections.discard(self)
         self._gateway.clients.discard(self)

@@ -53,16 +53,26 @@ class OwnRequest:
         return b"%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, self._size, b"".join(self._body))
 
 
-def hand_over(
-    transport: asyncio.Transport,
-    message: bytes,
-    config: "Config",
-    server_state: "ServerState",
-    app_state: dict[str, Any],
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    """Let uvicorn's own protocol serve this message on the connection."""
-    protocol = HttpToolsProtocol(config, server_state, app_state, loop)
-    protocol.connection_made(transport)
-    transport.set_protocol(protocol)
-    protocol.data_received(message)
+class Uvicorn:
+    """What uvicorn handed to the data plane's protocol, and its own protocol would take."""
+
+    __slots__ = ("_app_state", "_config", "loop", "server_state")
+
+    def __init__(
+        self,
+        config: "Config",
+        server_state: "ServerState",
+        app_state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._config = config
+        self._app_state = app_state
+        self.server_state = server_state
+        self.loop = loop
+
+    def serve(self, transport: asyncio.Transport, message: bytes) -> None:
+        """Let uvicorn's own protocol serve this message, and all that follows, on the connection."""
+        protocol = HttpToolsProtocol(self._config, self.server_state, self._app_state, self.loop)
+        protocol.connection_made(transport)
+        transport.set_protocol(protocol)
+        protocol.data_received(message)

@@ -19,7 +19,6 @@ class Fault(StrEnum):
 
     CLIENT = "client"
     UPSTREAM = "upstream"
-    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,6 @@ UPSTREAM_REFUSED = _upstream("UpstreamRefused", 502, "The model server cannot be
 UPSTREAM_BROKE = _upstream("UpstreamBroke", 502, "The model server closed the connection before it answered")
 UPSTREAM_MALFORMED = _upstream("UpstreamMalformed", 502, "The model server did not answer in valid HTTP")
 UPSTREAM_TIMEOUT = _upstream("UpstreamTimeout", 504, "The model server did not answer in time")
-STOPPING = Problem("Stopping", "The gateway is shutting down", 503, Fault.GATEWAY)
 
 
 def reason(status: int) -> bytes:

@@ -89,8 +89,16 @@ class RequestHead:
         self._read_fields(fields)
         if version != b"HTTP/1.1":
             self._older_version(version)
-        self._check_limits(len(fields), limits)
-        self._check_host()
+        if (
+            len(fields) > limits.fields + 1
+            or len(self.url) > limits.url_bytes
+            or self.method not in METHODS
+            or self.length > limits.body_bytes
+        ):
+            raise self._beyond(len(fields), limits)
+        self.host = _known_hosts.get(self.authority, b"")
+        if not self.host or self._hosts != 1 or not self.url.startswith(b"/"):
+            self._check_host()
         if self._seen & _ODD_SEEN:
             self._settle_oddities()
         if not self._seen & _BODY_SEEN and self.method in METHODS_WITH_BODY:
@@ -140,7 +148,7 @@ class RequestHead:
         self._seen |= _ODD_SEEN
 
     def on_request_id(self, value: bytes) -> None:
-        if framing.is_sane_request_id(value):
+        if len(value) <= framing.MAX_REQUEST_ID and not value.translate(None, framing.TOKEN):
             self.request_id = value
 
     def on_expect(self, value: bytes) -> None:
@@ -163,17 +171,14 @@ class RequestHead:
 
     # ------------------------------------------------------------------ the head as a whole
 
-    def _check_limits(self, lines: int, limits: Limits) -> None:
-        if lines - 1 > limits.fields:
-            raise Refused(problems.HEAD_TOO_LARGE, f"at most {limits.fields} fields are taken")
+    def _beyond(self, lines: int, limits: Limits) -> Refused:
+        """Which of the limits the head is beyond."""
+        if lines > limits.fields + 1:
+            return Refused(problems.HEAD_TOO_LARGE, f"at most {limits.fields} fields are taken")
         if len(self.url) > limits.url_bytes:
-            raise Refused(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
-        if self.method not in METHODS:
-            raise self._unknown_method()
+            return Refused(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
         if self.length > limits.body_bytes:
-            raise Refused(problems.BODY_TOO_LARGE, f"at most {limits.body_bytes} bytes are taken")
-
-    def _unknown_method(self) -> Refused:
+            return Refused(problems.BODY_TOO_LARGE, f"at most {limits.body_bytes} bytes are taken")
         if not _METHOD.fullmatch(self.method):
             return malformed("the method is not a word in capitals")
         return Refused(problems.METHOD_NOT_IMPLEMENTED, "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
@@ -190,22 +195,17 @@ class RequestHead:
         self.expect_continue = False
 
     def _check_host(self) -> None:
+        """Look closer at a target that is no path, or a Host not seen before."""
         if not self.url.startswith(b"/") and (self.url != b"*" or self.method != b"OPTIONS"):
             self._be_origin_form()
-        host = _known_hosts.get(self.authority)
-        if host is None or self._hosts != 1:
-            host = self._unknown_host()
-        self.host = host
-
-    def _unknown_host(self) -> bytes:
         if not self._hosts and self.http_1_0:
-            return b""
+            return
         host = framing.host_without_port(self.authority)
         if host is None or self._hosts != 1:
             raise malformed("exactly one Host field with a host is needed")
         if len(self.authority) <= MAX_KNOWN_HOST and len(_known_hosts) < MAX_KNOWN_HOSTS:
             _known_hosts[self.authority] = host
-        return host
+        self.host = host
 
     def _be_origin_form(self) -> None:
         """Make an absolute-form target a path; its authority must be the Host (RFC 9112 §3.2.2)."""

@@ -17,6 +17,8 @@ from app.proxy.pools import Pool
 from app.proxy.response_head import Broken, ResponseHead
 
 _AWAITING_HEAD: Final = -1
+# llhttp is asked only whether it accepts the bytes; nobody listens to what it finds in them.
+_NOBODY: Final = object()
 _MAX_INTERIM: Final = 8
 # A final status line of HTTP/1.1; everything else is looked at more closely.
 _PLAIN_START: Final = tuple(b"HTTP/1.1 %d" % digit for digit in range(2, 6))
@@ -37,15 +39,6 @@ class Answered(Protocol):
     def upstream_broke(self, *, stale: bool, malformed: bool) -> None: ...
     def upstream_full(self) -> None: ...
     def upstream_drained(self) -> None: ...
-
-
-class _Judge:
-    """llhttp asks nothing of it: only whether it accepts the bytes counts."""
-
-    __slots__ = ()
-
-
-_JUDGE: Final = _Judge()
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -78,7 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[object] | None = None
         self._exchange: Answered | None = None
-        self._parser = httptools.HttpResponseParser(_JUDGE)
+        self._parser = httptools.HttpResponseParser(_NOBODY)
         self._state = _AWAITING_HEAD
         self._held = b""
         self._interim = 0
@@ -261,7 +254,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _answer_without_body(self, exchange: Answered, head: ResponseHead, tail: bytes) -> None:
         if exchange.to_head:
             # llhttp waits for the body that an answer to HEAD only announces.
-            self._parser = httptools.HttpResponseParser(_JUDGE)
+            self._parser = httptools.HttpResponseParser(_NOBODY)
         if head.status == 204:
             head.without_length()
         self._release(exchange, reusable=head.keep_alive and tail == CRLF)
@@ -271,7 +264,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = framed.BY_CHUNKS
         decoder = self._decoder = ChunkDecoder()
         # llhttp is not fed the rest of a chunked body, so it cannot take another message.
-        self._parser = httptools.HttpResponseParser(_JUDGE)
+        self._parser = httptools.HttpResponseParser(_NOBODY)
         try:
             payload = decoder.feed(tail[2:])
         except MalformedChunk:

@@ -216,6 +216,20 @@ async def test_a_chunked_upload_arrives_whole_however_it_is_cut(step: int) -> No
         assert received.field("content-length") is None
 
 
+async def test_an_offer_of_h2c_is_not_taken_up_and_its_body_still_crosses() -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            for _ in range(2):
+                raw = post(b"hello", "/m/fraud", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c")
+                await talk.send(raw[:-3])
+                await eventually(lambda: server.open)
+                await talk.send(raw[-3:])
+                assert (await talk.answer()).status == 200
+        assert [received.body for received in server.received] == [b"hello", b"hello"]
+        assert server.received[0].field("upgrade") is None
+
+
 async def test_expect_100_continue_is_answered_here_and_not_forwarded() -> None:
     async with upstream() as server:
         gateway = gateway_with(table_of(routed({"v1": server.url})))
@@ -254,8 +268,8 @@ async def test_many_pipelined_requests_are_all_answered() -> None:
     async with upstream() as server:
         gateway = gateway_with(table_of(routed({"v1": server.url})))
         async with serving(gateway) as port, talking(port) as talk:
-            await talk.send(get() * 500)
-            for _ in range(500):
+            talk.writer.write(get() * 1_500)
+            for _ in range(1_500):
                 assert (await talk.answer()).status == 200
 
 
