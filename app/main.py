@@ -325,11 +325,13 @@ class _Process:
     async def _push_all(self, replica: Replica) -> None:
         """The last tallies; one push may not hold all of them after an outage."""
         for _ in range(LAST_PUSHES_MAX):
-            if not await replica.push():
-                break
-            if not self._gateway.recorder.collect().rows:
+            written = await replica.push()
+            left = len(self._gateway.recorder.collect().rows)
+            if left == 0:
                 return
-        log.error("tallies.not_all_written")
+            if not written:
+                break
+        log.error("tallies.not_all_written", rows=left)
 
     # ------------------------------------------------------------------ what telemetry asks
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +13,13 @@ import orjson
 
 MODEL_SERVER = Path(__file__).with_name("model_server.py")
 READY_WITHIN_S = 60.0
+NEVER = {
+    "loop.failed",
+    "admin.request_failed",
+    "controller.tick_failed",
+    "rollout.look_failed",
+    "tallies.not_all_written",
+}
 SERVE = "from app import main, settings; raise SystemExit(main.serve(settings.load(), main.Role({role!r})))"
 
 
@@ -72,6 +78,14 @@ class Gateway:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def serves(self, *models: str) -> None:
+        """Until the data plane knows these models."""
+        async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(10):
+            known = ""
+            while not all(f'turnback_generation{{model="{model}"}}' in known for model in models):
+                await asyncio.sleep(0.02)
+                known = (await http.get(f"{self.url('ops')}/metrics")).text
+
     @property
     def inference_port(self) -> int:
         return int(self.addresses["inference"].rpartition(":")[2])
@@ -95,10 +109,21 @@ class Gateway:
                 await self._heard
         return status
 
-    async def kill(self) -> None:
+    async def end(self) -> None:
+        """Stop it without waiting for a drain; an embedded server must not outlive it."""
         if self.process.returncode is None:
+            self.process.terminate()
+            self.process.terminate()
+        try:
+            await self.ended()
+        except TimeoutError:
             self.process.kill()
-        await self.ended()
+            raise
+
+    @property
+    def bugs(self) -> list[dict[str, Any]]:
+        """What it reported of itself that must never happen."""
+        return [event for event in self.events if event["event"] in NEVER]
 
 
 @dataclass
@@ -123,7 +148,7 @@ class ModelServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def kill(self) -> None:
+    async def end(self) -> None:
         if self.process.returncode is None:
             self.process.kill()
         # Reads the pipe to its end too: an unread one is a leak.
@@ -185,8 +210,7 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         for admin in self._admins:
             await admin.http.aclose()
-        for each in self._in_reverse():
-            await each.kill()
-
-    def _in_reverse(self) -> Iterator[Gateway | ModelServer]:
-        yield from reversed(self._started)
+        for each in reversed(self._started):
+            await each.end()
+        bugs = [bug for each in self._started if isinstance(each, Gateway) for bug in each.bugs]
+        assert bugs == []

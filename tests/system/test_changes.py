@@ -40,6 +40,7 @@ async def fleet(stage: Stage, database_url: str) -> Fleet:
     servers = [await stage.model_server(name) for name in ("v1", "v2")]
     admin = stage.admin(control)
     await admin.register("fraud", v1=servers[0], v2=servers[1])
+    await asyncio.gather(*(proxy.serves("fraud") for proxy in proxies))
     return Fleet(control, proxies, admin, servers)
 
 

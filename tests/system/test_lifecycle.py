@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import Gateway, Stage, clean_environment
+from processes import Stage, clean_environment
 from recorded import tallied
 from steady_load import request
 
@@ -68,7 +68,7 @@ async def test_sigterm_lets_an_exchange_finish_and_writes_its_tally(database_url
         gateway = await stage.gateway("all", database_url=database_url, upstream_allow="127.0.0.0/8")
         slow = await stage.model_server("slow", delay_ms=1_500)
         await stage.admin(gateway).register("fraud", v1=slow)
-        await until_served(gateway)
+        await gateway.serves("fraud")
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.inference_port)
         answer = asyncio.create_task(request(reader, writer, "fraud"))
         await asyncio.sleep(0.5)
@@ -87,7 +87,7 @@ async def test_a_second_signal_ends_a_drain_at_once(database_url: str) -> None:
         gateway = await stage.gateway("all", database_url=database_url, upstream_allow="127.0.0.0/8", drain_s="60")
         stuck = await stage.model_server("stuck", delay_ms=50_000)
         await stage.admin(gateway).register("fraud", v1=stuck)
-        await until_served(gateway)
+        await gateway.serves("fraud")
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.inference_port)
         answer = asyncio.create_task(request(reader, writer, "fraud"))
         await asyncio.sleep(0.3)
@@ -121,13 +121,3 @@ async def test_the_gateways_own_path_is_answered_beside_inference(database_url: 
             unknown = await http.get(f"{gateway.url('inference')}/turnback/v1/nothing")
             assert (unknown.status_code, unknown.json()["code"]) == (404, "UnknownPath")
         assert await gateway.stop() == 0
-
-
-async def until_served(gateway: Gateway) -> None:
-    """Until the data plane knows the model that was just registered."""
-    url = f"{gateway.url('ops')}/metrics"
-    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(10):
-        for _ in range(200):
-            if "turnback_generation{" in (await http.get(url)).text:
-                return
-            await asyncio.sleep(0.05)

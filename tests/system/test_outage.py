@@ -12,7 +12,7 @@ from steady_load import Load
 from app.store import migrate
 from app.store.embedded import EmbeddedPostgres
 
-AWAY_S = 4.0
+AWAY_S = 2.5
 
 
 async def test_a_crash_of_postgres_costs_no_answer_and_no_tally(tmp_path: Path) -> None:
@@ -34,6 +34,7 @@ async def _outage(postgres: EmbeddedPostgres, url: str) -> None:
         server = await stage.model_server("v1")
         await stage.admin(control).register("fraud", v1=server, v2=server)
         await stage.admin(control)("PUT", "/models/fraud/route", weights_bp={"v1": 5_000, "v2": 5_000}, reason="both")
+        await proxy.serves("fraud")
         async with Load([proxy.inference_port], "fraud", rate=200, connections=8) as load:
             await asyncio.sleep(1.5)
             await asyncio.to_thread(postgres.stop_immediately)

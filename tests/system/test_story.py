@@ -30,6 +30,7 @@ async def test_a_bad_canary_is_turned_back_a_good_one_promoted_and_a_person_over
         await admin.register("breaks", v1=good[0], v2=bad)
         await admin.register("works", v1=good[0], v2=good[1])
         await admin.register("ordered", v1=good[0], v2=good[1])
+        await gateway.serves("breaks", "works", "ordered")
         loads = [
             Load([gateway.inference_port], model, rate=RATE, connections=4) for model in ("breaks", "works", "ordered")
         ]
