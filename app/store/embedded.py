@@ -123,6 +123,8 @@ class EmbeddedPostgres:
             self._wanted = False
             if self.is_running():
                 self._control(PostgresServer(self.folder, cleanup_mode=None), "-m", mode, "stop")
+            if self._socket_folder != self.folder:
+                shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def _control(self, server: PostgresServer, *arguments: str) -> None:
         line = ("-w", "-D", str(self.folder), *arguments)
