@@ -201,12 +201,14 @@ class Exchange(Counted):
             head: What it says; its lines are taken over.
             framing: How the body ends, see app.proxy.response_head.
             tail: The line end before the body, and body bytes; those of chunks decoded.
-            ended: Whether these are all.
+            ended: Whether these are all; then the upstream connection is somebody else's already.
         """
         now = self._gateway.monotonic()
         self.count_latency(now)
         self._since = now
         self._phase = RELAYING
+        if ended:
+            self._upstream = None
         self._status = head.status
         self._held = None
         pool = self.arm.pool
@@ -241,6 +243,8 @@ class Exchange(Counted):
 
     def body_received(self, data: bytes, *, ended: bool) -> None:
         self._moved = True
+        if ended:
+            self._upstream = None
         if self._chunked:
             data = chunks.encode(data, last=ended)
         if data:
@@ -293,7 +297,6 @@ class Exchange(Counted):
         self.count_outcome(
             recorder.OK if status < 400 else recorder.CLIENT_ERROR if status < 500 else recorder.UPSTREAM_ERROR, now
         )
-        self._upstream = None
         self._client.exchange_ended(close=self.close_after)
 
     def _settle(self, outcome: int) -> None:

@@ -35,6 +35,16 @@ async def test_five_transport_failures_of_a_canary_open_its_brake_and_stable_ser
         assert (rows["v1"].exchanges, rows["v1"].excluded) == (0, 8)
 
 
+async def test_the_brake_stays_open_while_probes_fail() -> None:
+    async with upstream() as stable:
+        with refusing() as url:
+            gateway = gateway_with(table_of(routed({"v1": stable.url, "v2": url}, ALL_CANARY)))
+            async with serving(gateway) as port, talking(port) as talk:
+                for _ in range(5):
+                    await talk.ask(post())
+                await eventually(lambda: gateway.open_brakes()[0].since_s > 0.2)
+
+
 async def test_the_brake_closes_when_the_upstream_takes_connections_again() -> None:
     async with upstream(ok(b"stable")) as stable, upstream(ok(b"canary")) as canary:
         await canary.stop()

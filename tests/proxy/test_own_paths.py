@@ -83,6 +83,13 @@ async def test_own_paths_pass_the_same_strict_head_and_their_own_limit() -> None
             assert (await talk.ask(chunked + b"b\r\nhello world\r\n")).status == 413
 
 
+async def test_an_own_path_answers_expect_100_continue() -> None:
+    async with serving(gateway_with(table_of()), APP) as port, talking(port) as talk:
+        await talk.send(get("/turnback/a", "Expect: 100-continue", "content-length: 2", method="POST"))
+        assert (await talk.head()) == (100, [])
+        assert b'"body":"hi"' in (await talk.ask(b"hi")).body
+
+
 async def test_the_constructor_takes_what_uvicorn_hands_to_an_http_protocol() -> None:
     """Pins the contract with uvicorn: keyword names, `connections`, `shutdown`."""
     gateway = gateway_with(table_of())

@@ -7,6 +7,7 @@ from fakes.waiting import eventually
 
 from app.domain.catalog import Timeouts
 from app.domain.tally import Outcome
+from app.proxy import Limits
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
@@ -55,6 +56,7 @@ async def test_a_body_that_ends_with_the_connection_is_relayed(version: str) -> 
     async def script(conversation: Conversation) -> None:
         await conversation.request()
         await conversation.send(reply("content-type: text/plain", body=b"he"))
+        await asyncio.sleep(0.02)
         await conversation.send(b"llo")
 
     async with upstream(script=script) as server:
@@ -271,6 +273,78 @@ async def test_many_pipelined_requests_are_all_answered() -> None:
             talk.writer.write(get() * 1_500)
             for _ in range(1_500):
                 assert (await talk.answer()).status == 200
+
+
+async def test_requests_that_come_while_one_is_served_wait_their_turn_and_hold_the_client_back() -> None:
+    go = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.request()
+        await go.wait()
+        await conversation.send(ok(b"slow"))
+        while True:
+            await conversation.request()
+            await conversation.send(ok(b"quick"))
+
+    async with upstream(script=script) as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            await talk.send(get())
+            await eventually(lambda: server.open)
+            for _ in range(12):
+                talk.writer.write(post(bytes(8_000)))
+                await asyncio.sleep(0.002)
+            (client,) = gateway.clients
+            await eventually(lambda: client.is_read_paused)
+            go.set()
+            assert (await talk.answer()).body == b"slow"
+            for _ in range(12):
+                assert (await talk.answer()).body == b"quick"
+
+
+async def test_a_client_that_pipelines_without_reading_is_not_served_ahead_of_its_reading() -> None:
+    async with upstream(ok(bytes(200_000))) as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            talk.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+            talk.writer.write(get() * 300)
+            served = -1
+            while served != len(server.received):
+                served = len(server.received)
+                await asyncio.sleep(0.1)
+            assert served < 150
+            talk.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
+            for _ in range(300):
+                assert len((await talk.answer()).body) == 200_000
+
+
+async def test_an_upload_without_a_length_says_so_upstream() -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            await talk.ask(get(method="POST"))
+            await talk.ask(get())
+        assert [received.field("content-length") for received in server.received] == [b"0", None]
+
+
+async def test_an_upstream_that_closes_after_each_answer_is_connected_to_each_time() -> None:
+    async with upstream(ok(b"ok", b"Connection: Close")) as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            for _ in range(3):
+                assert (await talk.ask(get())).field("connection") is None
+        assert server.connections == 3
+
+
+async def test_idle_upstream_connections_are_closed_after_a_while() -> None:
+    async with upstream(ok(b"ok", b"Connection: keep-alive")) as server:
+        limits = Limits(sweep_s=0.02, pool_idle_s=0.05)
+        gateway = gateway_with(table_of(routed({"v1": server.url})), limits=limits)
+        async with serving(gateway) as port, talking(port) as talk:
+            assert (await talk.ask(get())).status == 200
+            await server.quiet()
+            assert (await talk.ask(get())).status == 200
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize("raw", [get(), post(b"hello world")])

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from fakes.upstream_server import Conversation, upstream
 from fakes.waiting import eventually
@@ -73,6 +75,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 40_000, 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", 431),
+        (CHUNKED + b"11000\r\n" + bytes(69_632), 413),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n", 413),
         (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ],
@@ -251,3 +254,20 @@ async def test_a_chunked_body_that_breaks_off_midway_is_refused_and_cut_upstream
             assert (await talk.answer()).status == 400
             await server.quiet()
         assert cut
+
+
+async def test_a_chunked_body_that_breaks_off_under_an_answer_cuts_both() -> None:
+    async def script(conversation: Conversation) -> None:
+        await conversation.head()
+        await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+        await conversation.gone()
+
+    async with upstream(script=script) as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            await talk.send(b"POST /m/fraud HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+            await talk.head()
+            await talk.send(b"zz\r\n")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await talk.reader.readexactly(100)
+            await server.quiet()

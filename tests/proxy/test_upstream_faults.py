@@ -92,6 +92,10 @@ async def test_a_silent_upstream_is_a_504_and_is_let_go() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" * 20 + ok(),
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\nx",
+        b"HTTP/1.1 100 Continue\r\nx: a\nb\r\n\r\n" + ok(),
+        b"HTTP/1.1 200 OK\r\ncontent.length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nconnection: a b\r\ncontent-length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nx",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nx",
@@ -222,6 +226,22 @@ async def test_surplus_bytes_never_reach_anybody(framed: bytes, surplus: bytes, 
                 assert answer.body == b"mine" or answer.status == 502
                 await asyncio.sleep(pause_s * 2)
         assert server.connections == 3
+
+
+async def test_surplus_behind_a_body_that_came_in_pieces_is_cut_off() -> None:
+    async def script(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmi")
+        await asyncio.sleep(0.02)
+        await conversation.send(b"neHTTP/1.1 200 OK\r\n")
+        await conversation.gone()
+
+    async with upstream(script=script) as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            for _ in range(2):
+                assert (await talk.ask(get())).body == b"mine"
+        assert server.connections == 2
 
 
 async def test_a_stale_connection_is_replaced_once_without_the_client_noticing() -> None:
