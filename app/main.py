@@ -79,7 +79,9 @@ def serve(settings: Settings, role: Role) -> int:
             return runner.run(_Process(settings, role).run())
     except CannotServe as refused:
         sys.stderr.write(f"{refused}\n")
-        return 1
+    except asyncio.CancelledError:
+        log.warning("server.cut_short", role=role)
+    return 1
 
 
 def openapi_documents() -> dict[str, dict[str, Any]]:

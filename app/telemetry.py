@@ -37,20 +37,31 @@ def configure_logging(*, pretty: bool | None = None) -> None:
         if pretty
         else structlog.processors.JSONRenderer(serializer=_json_line)
     )
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([] if pretty else [structlog.processors.format_exc_info]),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if pretty else [structlog.processors.format_exc_info]),
-            renderer,
-        ],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # Libraries speak up through logging only when something is wrong; uvicorn's own lines are not events.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    # Libraries speak through logging, and only when something is wrong; their lines look like ours.
+    handler = logging.StreamHandler(sys.stderr)
+    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[meta, renderer], foreign_pre_chain=[_library_event, *shared], use_get_message=True
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def _library_event(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    record = event["_record"]
+    return {**event, "event": "library.spoke", "logger": record.name, "said": event["event"]}
 
 
 def _json_line(event: object, **_: object) -> str:

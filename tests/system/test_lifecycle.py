@@ -96,6 +96,8 @@ async def test_a_second_signal_ends_a_drain_at_once(database_url: str) -> None:
         gateway.signal(signal.SIGTERM)
         assert await gateway.ended(within_s=10) != 0
         assert isinstance((await asyncio.gather(answer, return_exceptions=True))[0], Exception)
+        assert gateway.events[-1]["event"] == "server.cut_short"
+        assert gateway.other_lines == []
         writer.close()
 
 
