@@ -18,6 +18,7 @@ _FORBIDDEN: Final = re.compile(
 )
 MAX_SIZE_LINE: Final = 256
 MAX_TRAILER: Final = 8 * 1024
+_SMALL_SIZES: Final = {b"%x" % size: size for size in range(1, 4096)}
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
@@ -47,9 +48,17 @@ class ChunkDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """The payload in these bytes. Raises: MalformedChunk."""
-        if self._held:
-            data = self._held + data
-            self._held = b""
+        if self._state == _SIZE and not self._held:
+            # Most reads are one small chunk: a streamed token.
+            end = data.find(b"\r\n", 0, 5)
+            size = _SMALL_SIZES.get(data[:end]) if end > 0 else None
+            if size is not None and end + size + 4 == len(data) and data.endswith(b"\r\n"):
+                return data[end + 2 : -2]
+        return self._feed_any(data)
+
+    def _feed_any(self, data: bytes) -> bytes:
+        data = self._held + data
+        self._held = b""
         pieces: list[bytes] = []
         position = 0
         end = len(data)
