@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from app.errors import UnknownModel
 from app.proxy import problems
 from app.proxy.exchange import Exchange
 from app.proxy.framing import CRLF, HEAD_END
@@ -91,6 +90,10 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._forget()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """The client gets no more of its answer."""
         self._state = CLOSED
         exchange = self._exchange
         self._exchange = None
@@ -179,11 +182,7 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self) -> None:
         """Reset the connection, so that no client takes a broken answer for a whole one."""
-        exchange = self._exchange
-        self._exchange = None
-        self._state = CLOSED
-        if exchange is not None:
-            exchange.client_left()
+        self._cancel()
         raw = self._transport.get_extra_info("socket")
         if raw is not None and not self._transport.is_closing():
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -328,15 +327,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _abandon(self, refused: Refused) -> None:
         """The body broke off in a way that cannot be repaired: cancel, and say so if nothing was said yet."""
-        exchange = self._exchange
-        self._exchange = None
-        if exchange is not None:
-            begun = exchange.answering
-            exchange.client_left()
-            if begun:
-                self.cut()
-                return
-        self._refuse(refused.problem, refused.detail)
+        if self._exchange is not None and self._exchange.answering:
+            self.cut()
+        else:
+            self._cancel()
+            self._refuse(refused.problem, refused.detail)
 
     # ------------------------------------------------------------------ the gateway's own answers
 
@@ -347,9 +342,8 @@ class ClientConnection(asyncio.Protocol):
         self.exchange_ended(close=close)
 
     def _answer_unrouted(self, request: RequestHead, model: str | None) -> None:
+        problem, detail = problems.unrouted(model, ready=self._gateway.table.revision >= 0)
         close = self._is_last(request)
-        problem = problems.UNKNOWN_PATH if model is None else problems.UNKNOWN_MODEL
-        detail = "no model is matched by this path" if model is None else UnknownModel(model).detail
         request_id = request.request_id or self._gateway.new_request_id()
         with_body = request.method != b"HEAD"
         self.write(problems.response(problem, detail, request_id, close=close, with_body=with_body))

@@ -11,6 +11,8 @@ from typing import Final
 
 import orjson
 
+from app.errors import UnknownModel
+
 TYPE_BASE: Final = "https://turnback.dev/problems#"
 
 
@@ -19,6 +21,7 @@ class Fault(StrEnum):
 
     CLIENT = "client"
     UPSTREAM = "upstream"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ UPSTREAM_REFUSED = _upstream("UpstreamRefused", 502, "The model server cannot be
 UPSTREAM_BROKE = _upstream("UpstreamBroke", 502, "The model server closed the connection before it answered")
 UPSTREAM_MALFORMED = _upstream("UpstreamMalformed", 502, "The model server did not answer in valid HTTP")
 UPSTREAM_TIMEOUT = _upstream("UpstreamTimeout", 504, "The model server did not answer in time")
+NOT_READY = Problem("NotReady", "The gateway has no routes yet", 503, Fault.GATEWAY)
 
 
 def reason(status: int) -> bytes:
@@ -65,6 +69,20 @@ def reason(status: int) -> bytes:
 
 
 STATUS_LINES: Final = {status: b"HTTP/1.1 %d %s" % (status, reason(status)) for status in range(200, 600)}
+
+
+def unrouted(model: str | None, *, ready: bool) -> tuple[Problem, str]:
+    """Why a path leads nowhere, and one sentence about it.
+
+    Args:
+        model: The name that was recognised in the path, or None.
+        ready: Whether a routing table was ever taken.
+    """
+    if not ready:
+        return NOT_READY, "no routing table has been read since the start"
+    if model is None:
+        return UNKNOWN_PATH, "no model is matched by this path"
+    return UNKNOWN_MODEL, UnknownModel(model).detail
 
 
 def response(problem: Problem, detail: str, request_id: bytes, *, close: bool, with_body: bool = True) -> bytes:
@@ -91,6 +109,8 @@ def response(problem: Problem, detail: str, request_id: bytes, *, close: bool, w
         b"content-type: application/problem+json",
         b"content-length: %d" % len(body),
     ]
+    if problem is NOT_READY:
+        lines.append(b"retry-after: 1")
     if request_id:
         lines.append(b"x-request-id: " + request_id)
     if close:

@@ -1,3 +1,5 @@
+"""Five transport failures keep this process away from a canary, and nothing else does."""
+
 import pytest
 from fakes.upstream_server import ok, upstream
 from fakes.waiting import eventually

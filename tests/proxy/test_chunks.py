@@ -1,3 +1,5 @@
+"""The chunked coding: decoded however it is cut, never looser than llhttp."""
+
 from itertools import pairwise
 
 import httptools

@@ -1,3 +1,5 @@
+"""Clients that leave, stall or will not end: cut in time and never held against a version."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""Exchanges end to end: drawn by weight, forwarded, answered, counted."""
+
 import asyncio
 import random
 

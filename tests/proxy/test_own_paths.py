@@ -1,3 +1,5 @@
+"""The gateway's own paths, and the contract with uvicorn."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tallies by draw second: watermarks, flushes that get lost, nothing lost or doubled."""
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule

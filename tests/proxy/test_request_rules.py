@@ -1,3 +1,5 @@
+"""What a request may be: refused, forwarded, and what of it crosses."""
+
 import asyncio
 
 import pytest

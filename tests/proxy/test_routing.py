@@ -1,3 +1,7 @@
+"""From the raw bytes of a path to a model."""
+
+import time
+
 import pytest
 from fakes.upstream_server import ok, upstream
 from hypothesis import given
@@ -5,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.domain.catalog import Match
 from app.domain.routing import draw
+from app.proxy import Gateway
 from app.proxy.routes import BadTarget, NoRoute
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, talking
@@ -153,3 +158,12 @@ async def test_models_are_told_apart_by_host() -> None:
                 for host, body in (("A.test:8320", b"a"), ("b.test", b"b")):
                     request = f"GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
                     assert (await talk.ask(request)).body == body
+
+
+async def test_before_the_first_table_every_path_is_a_503_of_the_gateways_own() -> None:
+    gateway = Gateway(time.time)
+    async with serving(gateway) as port, talking(port) as talk:
+        for path in ("/v2/models/fraud/infer", "/anything"):
+            answer = await talk.ask(get(path))
+            assert (answer.status, answer.problem()["fault"]) == (503, "gateway")
+            assert answer.field("retry-after")

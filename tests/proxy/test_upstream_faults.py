@@ -1,3 +1,5 @@
+"""Upstreams that refuse, stall, lie or break off."""
+
 import asyncio
 import socket
 import struct
