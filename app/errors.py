@@ -7,6 +7,10 @@ listeners know HTTP status codes. `members` travel to the client inside the prob
 from collections.abc import Mapping
 from enum import StrEnum
 
+# A problem's type is this and the name of what went wrong (RFC 9457 §3.1.1); docs/problems.md explains each.
+# A urn, because no address is ours: one that is not could one day serve anything to who follows it.
+PROBLEM_TYPE = "urn:turnback:problem:"
+
 
 class ErrorKind(StrEnum):
     """Whose fault an error is, and so what the caller can do about it."""

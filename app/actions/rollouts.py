@@ -14,8 +14,9 @@ from app.domain.rollout import (
     Event,
     MakeStable,
     Phase,
+    PromotionOrdered,
     Resolution,
-    RollbackOrdered,
+    Resumed,
     Rollout,
     RolloutId,
     ShiftWeight,
@@ -37,7 +38,7 @@ REFERENCE = timedelta(hours=1)
 
 # With many busy replicas the last minutes say as much, and a start must not take seconds.
 REFERENCE_ROWS_MAX = 2_000
-ROLLBACK_ATTEMPTS_MAX = 20
+ATTEMPTS_MAX = 20
 
 
 async def start_rollout(
@@ -73,11 +74,11 @@ async def order(
     Args:
         force: Shift traffic even to a version that does not answer its probe.
 
-    Raises: UnknownRollout, IllegalTransition, InvalidInput, TargetUnhealthy, StaleGeneration (a rollback
-        reads again and goes on instead).
+    Raises: UnknownRollout, IllegalTransition, InvalidInput, TargetUnhealthy, StaleGeneration (a promotion
+        or a resumption only: everything that holds or lowers the canary reads again and goes on).
     """
     why = checked_reason(reason)
-    attempts_max = ROLLBACK_ATTEMPTS_MAX if isinstance(event, RollbackOrdered) else 1
+    attempts_max = 1 if isinstance(event, PromotionOrdered | Resumed) else ATTEMPTS_MAX
     for _ in range(attempts_max - 1):
         try:
             return await _order_once(means, rollout_id, event, actor, why, force)

@@ -14,9 +14,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from app.errors import ErrorKind, InvalidInput, TurnbackError
+from app.errors import PROBLEM_TYPE, ErrorKind, InvalidInput, TurnbackError
 
-TYPE_BASE = "https://turnback.dev/problems#"
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 
@@ -90,10 +89,10 @@ def problem(
     members: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """One RFC 9457 answer; `code` is the type's fragment."""
+    """One RFC 9457 answer; `code` is the name its type ends in."""
     body = {
         **(members or {}),
-        "type": TYPE_BASE + code,
+        "type": PROBLEM_TYPE + code,
         "title": title or HTTPStatus(status).phrase,
         "status": int(status),
         "detail": detail,

@@ -7,15 +7,16 @@ Source: Howard, Ramdas, McAuliffe & Sekhon 2021, Ann. Stat. 49(2) (arXiv:1810.08
 """
 
 from collections.abc import Iterable
-from math import inf, lgamma, log, log1p, pi, sqrt
+from math import exp, inf, lgamma, log, log1p, pi, sqrt
 from typing import NamedTuple
 
-from scipy.optimize import brentq
 from scipy.special import gammainc
 
 _HALF_LOG_2PI = 0.5 * log(2.0 * pi)
 # Below this many standard deviations the continued fraction is short and gammainc loses digits.
 _FAR_BELOW = -2.0
+# Relative to the root; the last Newton step is far more exact than this.
+_CONVERGED = 1e-9
 
 
 class Sums(NamedTuple):
@@ -134,16 +135,19 @@ def gamma_exponential_bound(v: float, alpha: float, rho: float, c: float) -> flo
         Howard et al. 2021, Theorem 1 applied to Proposition 9.
     """
     log_limit = log(1.0 / alpha)
-    offset = _log_integral(rho / (c * c), 0.0) + log_limit
+    target = _log_integral(rho / (c * c), 0.0) + log_limit
     u = (v + rho) / (c * c)
-
-    def missing(s: float) -> float:
-        return _log_integral(u, s / c) - offset
-
-    high = sqrt(2.0 * (v + rho) * log_limit) + c * log_limit
-    while missing(high) < 0.0:
-        high *= 2.0
-    return float(brentq(missing, 0.0, high, rtol=1e-12))
+    d = sqrt(2.0 * u * log_limit) + log_limit
+    while _log_integral(u, d) < target:
+        d *= 2.0
+    # g is a log moment generating function in d, so convex: Newton from above falls to the root and
+    # cannot pass it. Its slope follows from the incomplete gamma's, DLMF 8.8.13.
+    step = d
+    while step > _CONVERGED * d:
+        g = _log_integral(u, d)
+        step = (g - target) * (u + d) / (exp(-g) + d)
+        d -= step
+    return c * d
 
 
 def _log_integral(u: float, d: float) -> float:

@@ -11,9 +11,7 @@ from typing import Final
 
 import orjson
 
-from app.errors import UnknownModel
-
-TYPE_BASE: Final = "https://turnback.dev/problems#"
+from app.errors import PROBLEM_TYPE, UnknownModel
 
 
 class Fault(StrEnum):
@@ -26,7 +24,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One way in which the gateway itself answers; `code` is the fragment of its type."""
+    """One way in which the gateway itself answers; `code` is the name its type ends in."""
 
     code: str
     title: str
@@ -96,7 +94,7 @@ def response(problem: Problem, detail: str, request_id: bytes, *, close: bool, w
         with_body: False for an answer to HEAD.
     """
     members: dict[str, object] = {
-        "type": TYPE_BASE + problem.code,
+        "type": PROBLEM_TYPE + problem.code,
         "title": problem.title,
         "status": problem.status,
         "detail": detail,

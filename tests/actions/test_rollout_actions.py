@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.policy import Policy
 from app.domain.rollout import (
     Aborted,
+    Action,
     Assessed,
     BrakeOpened,
     Event,
@@ -260,6 +262,24 @@ async def test_a_rollback_that_races_a_promotion_and_a_pause_always_happens(frau
     assert history == made == list(range(1, route.generation + 1))
     # A promotion may come after the rollback was read, never after it was written.
     assert (route.weights_bp, ended.phase) == ({V1: FULL_BP}, Phase.ROLLED_BACK)
+
+
+@pytest.mark.parametrize("round_", range(4))
+async def test_a_persons_pause_happens_though_the_engine_decides_at_the_same_moment(fraud: Means, round_: int) -> None:
+    rollout = await started(fraud)
+    await ticked(fraud, rollout)
+
+    async def engine() -> None:
+        with suppress(StaleGeneration):
+            async with fraud.database.transaction() as tx:
+                seen = await rollouts.rollout(tx, rollout.id)
+                if seen.rollout.phase is not Phase.PAUSED:
+                    await record_assessment(fraud, tx, seen, advance(seen.rollout, BrakeOpened(), seen.at))
+
+    _, paused = await asyncio.gather(engine(), ordered(fraud, rollout, Paused()))
+    assert paused.action == Action.PAUSE
+    async with fraud.database.transaction() as tx:
+        assert (await rollouts.rollout(tx, rollout.id)).rollout.phase is Phase.PAUSED
 
 
 async def test_a_tick_that_read_before_a_person_acted_is_dropped(fraud: Means) -> None:

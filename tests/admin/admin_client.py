@@ -12,6 +12,7 @@ from app.admin.api import admin_app
 from app.admin.needs import Services
 from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog import Timeouts, Version
+from app.errors import PROBLEM_TYPE
 from app.store.database import Database
 from app.telemetry import DecisionCount
 
@@ -60,7 +61,7 @@ def problem_of(answer: httpx.Response) -> Any:  # noqa: ANN401 -- a document
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["status"] == answer.status_code
-    assert problem["type"].endswith(f"#{problem['code']}")
+    assert problem["type"] == f"{PROBLEM_TYPE}{problem['code']}"
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert problem["title"]
     assert "Traceback" not in answer.text

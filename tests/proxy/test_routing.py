@@ -138,10 +138,10 @@ async def test_an_unknown_model_is_a_404_that_names_it_and_keeps_the_connection(
             answer = await talk.ask(get("/v2/models/nobody/infer"))
             problem = answer.problem()
             assert (answer.status, problem["fault"]) == (404, "client")
-            assert problem["type"].endswith("#UnknownModel")
+            assert problem["type"].endswith(":UnknownModel")
             assert "nobody" in problem["detail"]
             answer = await talk.ask(get("/nothing/here"))
-            assert answer.problem()["type"].endswith("#UnknownPath")
+            assert answer.problem()["type"].endswith(":UnknownPath")
             assert (await talk.ask(get())).status == 200
 
 

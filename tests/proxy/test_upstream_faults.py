@@ -52,7 +52,7 @@ async def test_a_refusing_upstream_is_a_502_at_the_upstreams_fault() -> None:
                 answer = await talk.ask(post())
                 assert answer.status == 502
                 problem = answer.problem()
-                assert (problem["fault"], problem["type"].rpartition("#")[2]) == ("upstream", "UpstreamRefused")
+                assert (problem["fault"], problem["type"].rpartition(":")[2]) == ("upstream", "UpstreamRefused")
                 assert url[7:] not in answer.body.decode()
         assert outcomes(gateway) == {"v1": {Outcome.CONNECT_ERROR: 2}}
 
@@ -271,7 +271,7 @@ async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
         gateway = gateway_with(table_of(routed({"v1": server.url})))
         async with serving(gateway) as port, talking(port) as talk:
             answer = await talk.ask(post())
-            assert (answer.status, answer.problem()["type"].rpartition("#")[2]) == (502, "UpstreamBroke")
+            assert (answer.status, answer.problem()["type"].rpartition(":")[2]) == (502, "UpstreamBroke")
         assert server.connections == 1
 
 
