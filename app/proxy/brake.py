@@ -21,6 +21,15 @@ class OpenBrake:
     since_s: float
 
 
+class OpenCount:
+    """How many brakes are open in this process: mostly none, and then no exchange looks further."""
+
+    __slots__ = ("brakes",)
+
+    def __init__(self) -> None:
+        self.brakes = 0
+
+
 class Brake:
     """Counts one version's consecutive transport failures.
 
@@ -32,9 +41,10 @@ class Brake:
         probing: Whether a probe is under way.
     """
 
-    __slots__ = ("failures", "is_armed", "is_open", "opened_at", "probing")
+    __slots__ = ("_open_count", "failures", "is_armed", "is_open", "opened_at", "probing")
 
-    def __init__(self) -> None:
+    def __init__(self, open_count: OpenCount) -> None:
+        self._open_count = open_count
         self.failures = 0
         self.is_armed = False
         self.is_open = False
@@ -52,7 +62,10 @@ class Brake:
         if self.is_armed and not self.is_open and self.failures >= FAILURES_TO_OPEN:
             self.is_open = True
             self.opened_at = now
+            self._open_count.brakes += 1
 
     def release(self) -> None:
         self.failures = 0
-        self.is_open = False
+        if self.is_open:
+            self.is_open = False
+            self._open_count.brakes -= 1

@@ -14,7 +14,7 @@ from app.proxy.framing import CRLF
 from app.proxy.problems import STATUS_LINES, Problem
 from app.proxy.request_head import RequestHead
 from app.proxy.response_head import ResponseHead
-from app.proxy.routes import Target
+from app.proxy.routes import Arm, Target
 from app.proxy.upstreams import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -114,12 +114,13 @@ class Exchange(Counted):
         self._held = [tail]
         self._held_bytes = len(tail)
         route = self._route
-        if not route.others:
-            self.count_draw(route.stable)
-        elif route.is_braked():
+        arm: Arm | None = route.stable
+        if route.others:
+            arm = route.draw(self._gateway.coin, self._request.lines)
+        if arm is None:
             self.count_excluded(route.stable, self._since)
         else:
-            self.count_draw(route.draw(route.point(self._request.lines, self._gateway.coin)))
+            self.count_draw(arm)
         self._forward()
 
     def more_body(self, data: bytes, *, ended: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
-from app.proxy.brake import OpenBrake
+from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
 from app.proxy.own_paths import Uvicorn
@@ -34,6 +34,7 @@ class Gateway:
     """
 
     __slots__ = (
+        "_open_count",
         "_pools",
         "_prefix",
         "_requests",
@@ -70,6 +71,7 @@ class Gateway:
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.clients: set[ClientConnection] = set()
         self.draining = False
+        self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._prefix = secrets.token_hex(6).encode() + b"-"
@@ -99,12 +101,12 @@ class Gateway:
             key = (version.model, version.name)
             pool = before.get(key)
             if pool is None or pool.version != version:
-                pool = Pool(version, self.limits)
+                pool = Pool(version, self.limits, self._open_count)
             pool.brake.arm(armed=version.name != route.stable)
             self._pools[key] = pool
             totals = self.recorder.totals(version.model, version.name)
             arms[version.name] = Arm(version.model, route.generation, version.name, pool, totals)
-        return CompiledRoute(routed, arms)
+        return CompiledRoute(routed, arms, self._open_count)
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from app.domain.catalog import Version
-from app.proxy.brake import Brake
+from app.proxy.brake import Brake, OpenCount
 from app.proxy.limits import Limits
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Pool:
         "version_line",
     )
 
-    def __init__(self, version: Version, limits: Limits) -> None:
+    def __init__(self, version: Version, limits: Limits, open_brakes: OpenCount) -> None:
         address = urlsplit(version.url)
         if address.scheme != "http" or not address.hostname:
             raise ValueError(f"not an http upstream: {version.url}")
@@ -53,7 +53,7 @@ class Pool:
         self.base = address.path.rstrip("/").encode()
         self.host_line = b"host: " + address.netloc.rpartition("@")[2].encode()
         self.version_line = b"x-turnback-version: " + version.name.encode()
-        self.brake = Brake()
+        self.brake = Brake(open_brakes)
         self.idle: list[UpstreamConnection] = []
         self.tasks: set[asyncio.Task[object]] = set()
         self.retired = False
@@ -66,6 +66,7 @@ class Pool:
     def retire(self) -> None:
         """The version left the table: close what is idle, let exchanges finish."""
         self.retired = True
+        self.brake.release()
         for connection in list(self.idle):
             connection.close()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import FULL_BP, RoutedModel, RoutingTable, sticky_point
 from app.proxy import framing
+from app.proxy.brake import OpenCount
 
 if TYPE_CHECKING:
     from app.proxy.pools import Pool
@@ -44,52 +45,64 @@ class CompiledRoute:
     """One model's route, ready to be drawn from.
 
     Attributes:
-        thresholds: Upper end of each arm's share of [0, 1), stable first, then by name.
-        others: Arms with weight that are not stable.
+        others: Arms with weight that are not stable, by name.
+        stable_share: Stable owns [0, stable_share), the others what is above, in their order.
         sticky_line: Lower-case start of the field line that holds the caller's key, or None.
     """
 
-    __slots__ = ("latency_horizon_s", "others", "stable", "sticky_line", "sticky_salt", "thresholds")
+    __slots__ = (
+        "_open_brakes",
+        "_thresholds",
+        "latency_horizon_s",
+        "others",
+        "stable",
+        "stable_share",
+        "sticky_line",
+        "sticky_salt",
+    )
 
-    def __init__(self, routed: RoutedModel, arms: Mapping[VersionName, Arm]) -> None:
+    def __init__(self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount) -> None:
         route = routed.route
+        self._open_brakes = open_brakes
         self.stable = arms[route.stable]
         self.others = tuple(
             arms[name] for name in sorted(arms) if name != route.stable and route.weights_bp.get(name, 0)
         )
-        cumulative = 0
-        self.thresholds: list[tuple[float, Arm]] = []
-        for arm in (self.stable, *self.others):
+        cumulative = route.weights_bp.get(route.stable, 0)
+        self.stable_share = cumulative / FULL_BP
+        self._thresholds: list[tuple[float, Arm]] = []
+        for arm in self.others:
             cumulative += route.weights_bp.get(arm.version, 0)
-            self.thresholds.append((cumulative / FULL_BP, arm))
+            self._thresholds.append((cumulative / FULL_BP, arm))
         self.latency_horizon_s = route.latency_horizon_ms / 1000
         header = routed.model.sticky_header
         self.sticky_line = None if header is None else header.lower().encode() + b":"
         # Until rollouts carry a secret, the salt only has to be the same in every process.
         self.sticky_salt = blake2b(routed.model.name.encode(), digest_size=16).digest()
 
-    def draw(self, point: float) -> Arm:
-        """The arm a uniform point in [0, 1) falls on; as app.domain.routing.draw."""
-        for threshold, arm in self.thresholds:
+    def draw(self, coin: Callable[[], float], lines: list[bytes]) -> Arm | None:
+        """The arm an exchange falls on, as app.domain.routing.draw; None without a coin: a brake is open.
+
+        Args:
+            coin: Uniform in [0, 1).
+            lines: The request's fields, one of which may hold its caller's key.
+        """
+        if self._open_brakes.brakes and any(arm.pool.brake.is_open for arm in self.others):
+            return None
+        point = coin() if self.sticky_line is None else self._sticky_point(self.sticky_line, coin, lines)
+        if point < self.stable_share:
+            return self.stable
+        for threshold, arm in self._thresholds:
             if point < threshold:
                 return arm
         return self.stable
 
-    def point(self, lines: list[bytes], coin: Callable[[], float]) -> float:
-        """Where this exchange falls: by its caller's key when the model is sticky and one is given."""
-        start = self.sticky_line
-        if start is not None:
-            for line in lines:
-                if line[: len(start)].lower() == start:
-                    return sticky_point(line[len(start) :].strip(framing.BLANKS), self.sticky_salt)
+    def _sticky_point(self, start: bytes, coin: Callable[[], float], lines: list[bytes]) -> float:
+        """Where a caller's key falls; a caller without one gets a coin."""
+        for line in lines:
+            if line[: len(start)].lower() == start:
+                return sticky_point(line[len(start) :].strip(framing.BLANKS), self.sticky_salt)
         return coin()
-
-    def is_braked(self) -> bool:
-        """Whether this process keeps exchanges from one of the arms."""
-        for arm in self.others:  # noqa: SIM110 -- any() with a generator costs every exchange half a microsecond
-            if arm.pool.brake.is_open:
-                return True
-        return False
 
 
 class Target:

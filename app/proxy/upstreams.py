@@ -98,7 +98,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Serve the next exchange over this idle connection."""
         self._exchange = exchange
         self.idle_since = 0.0
-        self.write(payload)
+        if self._transport is not None:
+            self._transport.write(payload)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
