@@ -55,6 +55,7 @@ class Exchange(Counted):
     __slots__ = (
         "_chunked",
         "_client",
+        "_forwarded",
         "_gateway",
         "_held",
         "_held_bytes",
@@ -64,6 +65,7 @@ class Exchange(Counted):
         "_reached",
         "_request",
         "_request_id",
+        "_request_id_line",
         "_route",
         "_since",
         "_status",
@@ -74,13 +76,22 @@ class Exchange(Counted):
     )
 
     def __init__(
-        self, gateway: "Gateway", client: Client, request: RequestHead, target: Target, request_id: bytes, now: float
+        self,
+        gateway: "Gateway",
+        client: Client,
+        request: RequestHead,
+        target: Target,
+        request_id: bytes,
+        forwarded: bytes,
+        now: float,
     ) -> None:
         super().__init__(gateway.recorder, target.route.stable, now)
         self._gateway = gateway
         self._client = client
         self._request = request
         self._request_id = request_id
+        self._request_id_line = b"x-request-id: " + request_id
+        self._forwarded = forwarded
         self._route = target.route
         self._path = request.url if not target.cut else _stripped(request.url, target.cut)
         self._since = now
@@ -163,12 +174,17 @@ class Exchange(Counted):
         """Head and all held body bytes for the arm's upstream."""
         pool = self.arm.pool
         request = self._request
-        lines = request.lines
-        lines[0] = request.method + b" " + pool.base + self._path + b" HTTP/1.1"
-        lines[1] = pool.host_line
         held = self._held or [CRLF]
-        lines[-1] = held[0] if len(held) == 1 else b"".join(held)
-        return CRLF.join(lines)
+        return CRLF.join(
+            (
+                request.method + b" " + pool.base + self._path + b" HTTP/1.1",
+                pool.host_line,
+                *request.lines,
+                self._request_id_line,
+                self._forwarded,
+                held[0] if len(held) == 1 else b"".join(held),
+            )
+        )
 
     def _sent(self) -> None:
         self._reached = True
@@ -199,7 +215,7 @@ class Exchange(Counted):
         """The response's head has come, perhaps with all of its body.
 
         Args:
-            head: What it says; its lines are taken over.
+            head: What it says.
             framing: How the body ends, see app.proxy.response_head.
             tail: The line end before the body, and body bytes; those of chunks decoded.
             ended: Whether these are all; then the upstream connection is somebody else's already.
@@ -215,9 +231,7 @@ class Exchange(Counted):
         pool = self.arm.pool
         if pool.brake.failures:
             pool.brake.release()
-        lines = head.lines
-        lines[0] = STATUS_LINES[head.status]
-        lines += (pool.version_line, b"x-request-id: " + self._request_id)
+        lines = [STATUS_LINES[head.status], *head.lines, pool.version_line, self._request_id_line]
         if framing > framed.BY_LENGTH:
             tail = self._frame_anew(lines, tail, ended=ended)
         if self.close_after or not self.body_ended:

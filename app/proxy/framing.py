@@ -22,6 +22,8 @@ MAX_LENGTH_DIGITS: Final = 18
 MAX_REQUEST_ID: Final = 128
 MAX_LEARNED: Final = 4096
 MAX_LEARNED_NAME: Final = 64
+MAX_REMEMBERED: Final = 512
+MAX_REMEMBERED_HEAD: Final = 1024
 _ZERO: Final = ord("0")
 
 _HOP_BY_HOP: Final = (
@@ -48,6 +50,16 @@ _NOT_LETTERS: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz")
 
 _Head = TypeVar("_Head")
 Meaning = Callable[[_Head, bytes], None]
+# Heads that llhttp has accepted, and what they say: most callers and servers repeat themselves.
+Remembered = dict[bytes, _Head]
+
+
+def remember(heads: Remembered[_Head], head: bytes, says: _Head) -> None:
+    """Keep an accepted head; when there are too many, start again."""
+    if len(head) <= MAX_REMEMBERED_HEAD:
+        if len(heads) >= MAX_REMEMBERED:
+            heads.clear()
+        heads[head] = says
 
 
 class Names(Generic[_Head]):

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.brake import OpenBrake, OpenCount
+from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
+from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Gateway:
     Attributes:
         compiled: The routing table in force, ready for look-ups.
         clients: Open client connections.
+        heads: Request heads seen before.
         draining: Whether connections end with their present exchange.
     """
 
@@ -43,6 +46,7 @@ class Gateway:
         "coin",
         "compiled",
         "draining",
+        "heads",
         "limits",
         "monotonic",
         "recorder",
@@ -69,6 +73,7 @@ class Gateway:
         self.limits = limits
         self.recorder = Recorder(clock, monotonic)
         self.compiled = CompiledTable(EMPTY_TABLE, {})
+        self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
         self.draining = False
         self._open_count = OpenCount()

@@ -13,7 +13,7 @@ import httptools
 
 from app.proxy import problems
 from app.proxy.exchange import Exchange
-from app.proxy.framing import CRLF, HEAD_END
+from app.proxy.framing import CRLF, HEAD_END, remember
 from app.proxy.own_paths import OWN_PREFIX, OwnRequest, Uvicorn
 from app.proxy.problems import Problem
 from app.proxy.request_body import RequestBody
@@ -73,8 +73,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._own: OwnRequest | None = None
         self._forwarded = b""
-        self.is_read_paused = False
-        self.is_write_paused = False
+        self.is_read_paused = self.is_write_paused = False
 
     # ------------------------------------------------------------------ called by the event loop
 
@@ -175,8 +174,7 @@ class ClientConnection(asyncio.Protocol):
             self._close()
             return
         self._state = READING_HEAD
-        if self.is_read_paused:
-            self.resume_reading()
+        self.resume_reading()
         if self._body.rest:
             self._uvicorn.loop.call_soon(self._go_on)
 
@@ -211,15 +209,20 @@ class ClientConnection(asyncio.Protocol):
                 return
             if end > self._max_head:
                 raise self._too_large(buffer)
-            request = RequestHead(buffer[:end], self._gateway.limits)
+            head = buffer[:end]
+            known = self._gateway.heads.get(head)
+            request = known or RequestHead(head, self._gateway.limits)
             left = request.length - (len(buffer) - end - 4)
-            if request.length >= 0 and left >= 0:
+            if request.length < 0 or left < 0:
+                self._read_odd_body(request, buffer, data, end + 4, started)
+                return
+            # A known head with its whole body need not be shown to llhttp at all.
+            if known is None or left or self._held:
                 self._judge(data)
                 self._held = b""
-                self._body.left = left
-                self._serve(request, buffer[end + 2 :], started)
-            else:
-                self._read_odd_body(request, buffer, data, end + 4, started)
+                remember(self._gateway.heads, head, request)
+            self._body.left = left
+            self._serve(request, buffer[end + 2 :], started)
         except Refused as refused:
             self._refuse(refused.problem, refused.detail)
 
@@ -248,9 +251,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _too_large(self, buffer: bytes) -> Refused:
         limits = self._gateway.limits
-        if buffer.find(CRLF, 0, limits.url_bytes) < 0:
-            return Refused(problems.URL_TOO_LONG, f"at most {limits.url_bytes} bytes are taken")
-        return Refused(problems.HEAD_TOO_LARGE, f"at most {limits.head_bytes} bytes are taken")
+        long_url = buffer.find(CRLF, 0, limits.url_bytes) < 0
+        limit = limits.url_bytes if long_url else limits.head_bytes
+        return Refused(
+            problems.URL_TOO_LONG if long_url else problems.HEAD_TOO_LARGE, f"at most {limit} bytes are taken"
+        )
 
     def _serve(self, request: RequestHead, tail: bytes, started: float) -> None:
         """Begin the exchange that a complete head asks for. Raises: Refused."""
@@ -262,13 +267,13 @@ class ClientConnection(asyncio.Protocol):
             if target is None:
                 return
         request_id = request.request_id or gateway.new_request_id()
-        request.lines += (b"x-request-id: " + request_id, self._forwarded + request.authority, b"")
+        forwarded = self._forwarded + request.authority
         if request.expect_continue and self._body.left:
             self.write(_CONTINUE)
         if request.length < 0:
             tail = CRLF + self._body.as_chunks(tail[2:])
         self._state = EXCHANGING
-        self._exchange = exchange = Exchange(gateway, self, request, target, request_id, started)
+        self._exchange = exchange = Exchange(gateway, self, request, target, request_id, forwarded, started)
         exchange.start(tail, ended=not self._body.left)
         gateway.tell_overhead(started)
 
@@ -363,8 +368,7 @@ class ClientConnection(asyncio.Protocol):
     def _close(self) -> None:
         """Close after what is written; a client that still sends gets time to read the answer."""
         self._since = 0.0
-        self._body.rest = b""
-        self._held = b""
+        self._body.rest = self._held = b""
         if self._body.left and not self._transport.is_closing():
             self._state = LINGERING
             self.resume_reading()

@@ -31,7 +31,7 @@ class OwnRequest:
         self._limits = limits
         self._body: list[bytes] = []
         self._size = 0
-        fields = [line for line in head.lines[2:] if not line.startswith(_FRAMING)]
+        fields = [line for line in head.lines if not line.startswith(_FRAMING)]
         self._head = CRLF.join(
             (
                 b"%b %b HTTP/1.1" % (head.method, head.url),

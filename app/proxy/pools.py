@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 from app.domain.catalog import Version
 from app.proxy.brake import Brake, OpenCount
+from app.proxy.framing import Remembered
 from app.proxy.limits import Limits
+from app.proxy.response_head import ResponseHead
 
 if TYPE_CHECKING:
     from app.proxy.upstreams import UpstreamConnection
@@ -22,6 +24,7 @@ class Pool:
         base: The upstream URL's path, put before every forwarded path.
         host_line: The Host field for this upstream.
         version_line: The response field that names the version.
+        heads: Response heads seen before.
         idle: Open connections without an exchange, the last used at the end.
         retired: Whether the version left the routing table: nothing idle is kept.
     """
@@ -29,6 +32,7 @@ class Pool:
     __slots__ = (
         "base",
         "brake",
+        "heads",
         "host",
         "host_line",
         "idle",
@@ -54,6 +58,7 @@ class Pool:
         self.host_line = b"host: " + address.netloc.rpartition("@")[2].encode()
         self.version_line = b"x-turnback-version: " + version.name.encode()
         self.brake = Brake(open_brakes)
+        self.heads: Remembered[ResponseHead] = {}
         self.idle: list[UpstreamConnection] = []
         self.tasks: set[asyncio.Task[object]] = set()
         self.retired = False

@@ -37,11 +37,10 @@ def malformed(detail: str) -> Refused:
 
 
 class RequestHead:
-    """One request's head.
+    """What one head says; not changed once it has been read, so that requests alike share it.
 
     Attributes:
-        lines: Every field line that crosses, as it came; the first two places are for the
-            request line and the upstream's host.
+        lines: Every field line that crosses, as it came, and how the body is framed.
         length: Declared body length, 0 without a body, CHUNKED when chunked.
         authority: The client's Host, as sent; empty on HTTP/1.0 without one.
         host: The same in lower case without its port.
@@ -69,7 +68,7 @@ class RequestHead:
 
     def __init__(self, head: bytes, limits: Limits) -> None:
         """Read a head without its final blank line. Raises: Refused."""
-        self.lines = [b"", b""]
+        self.lines: list[bytes] = []
         self.length = 0
         self.authority = b""
         self.request_id = b""
@@ -237,7 +236,7 @@ class RequestHead:
         if b"close" in options:
             self.keep_alive = False
         if not options <= framing.PLAIN_OPTIONS:
-            self.lines = self.lines[:2] + framing.without_nominated(self.lines[2:], options - _FRAMING)
+            self.lines = framing.without_nominated(self.lines, options - _FRAMING)
 
 
 def _singleton(name: bytes, bit: int) -> framing.Meaning[RequestHead]:

@@ -25,12 +25,11 @@ class Broken(Exception):
 
 
 class ResponseHead:
-    """One final response's head.
+    """What one final response's head says; not changed once it has been read, so that responses alike share it.
 
     Attributes:
         status: 200 to 599.
-        lines: Every field line that crosses, as it came, and the length; the first place is for
-            the status line.
+        lines: Every field line that crosses, as it came, and the length.
         length: The declared body length, -1 when none is declared.
         keep_alive: Whether the upstream lets the connection stay.
     """
@@ -39,7 +38,7 @@ class ResponseHead:
 
     def __init__(self, head: bytes, limits: Limits) -> None:
         """Read a head without its final blank line. Raises: Broken."""
-        self.lines = [b""]
+        self.lines: list[bytes] = []
         self.length = -1
         self.keep_alive = True
         self._transfer_encoding: bytes | None = None
@@ -55,6 +54,9 @@ class ResponseHead:
             raise Broken
         if self._nominated is not None:
             self._apply_options(self._nominated)
+        if self.status == 204:
+            # It has no content, so it must not have a length either (RFC 9110 §8.6).
+            self.lines = [line for line in self.lines if not line.startswith(_LENGTH_START)]
 
     def _read_fields(self, fields: list[bytes]) -> None:
         lines = self.lines
@@ -81,10 +83,6 @@ class ResponseHead:
         if self.length >= 0:
             return BY_LENGTH
         return BY_CLOSE if self._transfer_encoding is None else BY_CHUNKS
-
-    def without_length(self) -> None:
-        """Forget the declared length: a 204 must not have one (RFC 9110 §8.6)."""
-        self.lines = [line for line in self.lines if not line.startswith(_LENGTH_START)]
 
     # ------------------------------------------------------------------ fields
 
@@ -115,7 +113,7 @@ class ResponseHead:
         if b"close" in options:
             self.keep_alive = False
         if not options <= framing.PLAIN_OPTIONS:
-            self.lines = [b"", *framing.without_nominated(self.lines[1:], options - _FRAMING)]
+            self.lines = framing.without_nominated(self.lines, options - _FRAMING)
 
 
 STATUSES: Final = {b"%d" % status: status for status in range(200, 600)}

@@ -12,7 +12,7 @@ import httptools
 
 from app.proxy import response_head as framed
 from app.proxy.chunks import ChunkDecoder, MalformedChunk
-from app.proxy.framing import CRLF, HEAD_END
+from app.proxy.framing import CRLF, HEAD_END, remember
 from app.proxy.pools import Pool
 from app.proxy.response_head import Broken, ResponseHead
 
@@ -187,6 +187,16 @@ class UpstreamConnection(asyncio.Protocol):
         held = self._held
         buffer = held + data if held else data
         end = buffer.find(HEAD_END)
+        head = None if held or end < 0 else self._pool.heads.get(buffer[:end])
+        if head is None or head.length != len(buffer) - end - 4 or exchange.to_head:
+            self._read_unknown_head(exchange, data, buffer, end)
+        else:
+            # The same bytes were accepted before, so llhttp need not see this message at all.
+            self._release(exchange, reusable=head.keep_alive)
+            exchange.head_received(head, framed.BY_LENGTH, buffer[end + 2 :], ended=True)
+
+    def _read_unknown_head(self, exchange: Answered, data: bytes, buffer: bytes, end: int) -> None:
+        """Let llhttp look at every byte, and read the head once it is whole."""
         if not buffer.startswith(_PLAIN_START) and not self._starts_oddly(exchange, data, buffer, end):
             return
         try:
@@ -201,6 +211,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._held = b""
         tail = buffer[end + 2 :]
         if head.length == len(tail) - 2 and not exchange.to_head and head.status not in framed.BODILESS:
+            remember(self._pool.heads, buffer[:end], head)
             self._release(exchange, reusable=head.keep_alive)
             exchange.head_received(head, framed.BY_LENGTH, tail, ended=True)
         else:
@@ -256,8 +267,6 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange.to_head:
             # llhttp waits for the body that an answer to HEAD only announces.
             self._parser = httptools.HttpResponseParser(_NOBODY)
-        if head.status == 204:
-            head.without_length()
         self._release(exchange, reusable=head.keep_alive and tail == CRLF)
         exchange.head_received(head, framed.NO_BODY, CRLF, ended=True)
 

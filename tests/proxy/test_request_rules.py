@@ -86,12 +86,14 @@ async def test_what_is_not_understood_is_refused_and_never_forwarded_whole(raw: 
     async with upstream() as server:
         model = routed({"v1": server.url}, match=Match(path_prefix="/"))
         gateway = gateway_with(table_of(model), limits=Limits(sweep_s=0.02, body_bytes=65_536))
-        async with serving(gateway) as port, talking(port) as talk:
-            answer = await talk.ask(raw)
-            assert answer.status == status
-            assert answer.problem()["fault"] == "client"
-            assert answer.field("connection") == "close"
-            assert await talk.is_closed()
+        async with serving(gateway) as port:
+            for _ in range(2):
+                async with talking(port) as talk:
+                    answer = await talk.ask(raw)
+                    assert answer.status == status
+                    assert answer.problem()["fault"] == "client"
+                    assert answer.field("connection") == "close"
+                    assert await talk.is_closed()
         assert server.received == []
 
 
@@ -273,3 +275,29 @@ async def test_a_chunked_body_that_breaks_off_under_an_answer_cuts_both() -> Non
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await talk.reader.readexactly(100)
             await server.quiet()
+
+
+async def test_requests_alike_share_what_was_read_of_their_heads_and_nothing_else() -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as one, talking(port) as two:
+            for body in (b"1", b"2", b"3"):
+                assert (await one.ask(post(body))).status == 200
+                assert (await two.ask(post(body))).status == 200
+            await one.send(post(b"4")[:-1])
+            assert (await two.ask(post(b"5"))).status == 200
+            assert (await one.ask(b"4")).status == 200
+        assert sorted(received.body for received in server.received) == [b"1", b"1", b"2", b"2", b"3", b"3", b"4", b"5"]
+        assert len({received.field("x-request-id") for received in server.received}) == 8
+        assert len(gateway.heads) == 1
+
+
+async def test_remembered_heads_are_bounded_in_number_and_length() -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            for number in range(600):
+                assert (await talk.ask(get("/m/fraud", f"x-trace: {number}"))).status == 200
+            assert len(gateway.heads) <= 512
+            await talk.ask(get("/m/fraud", "x-long: " + "y" * 2_000))
+        assert max(map(len, gateway.heads)) <= 1024
