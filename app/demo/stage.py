@@ -50,12 +50,16 @@ async def stage() -> AsyncIterator[Stage]:
     async with AsyncExitStack() as ends:
         folder = Path(tempfile.mkdtemp(prefix="turnback-demo-"))
         ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        problem: Exception | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 gateway = tasks.create_task(_gateway(ends, folder))
                 servers = [tasks.create_task(_server(ends, version, folder)) for version in BUILDS]
         except* CannotPlay as problems:
-            raise problems.exceptions[0] from None
+            # What is raised in here would come out in a group again.
+            problem = problems.exceptions[0]
+        if problem is not None:
+            raise problem
         postgres, child = gateway.result()
         yield Stage(postgres, child, {version: task.result() for version, task in zip(BUILDS, servers, strict=True)})
 
