@@ -44,7 +44,7 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._request = request(port)
+        self._port = port
         self._parser = httptools.HttpResponseParser(self)
         self._answered = False
         self.status = 0
@@ -53,10 +53,10 @@ class Connection:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def send(self, due: float) -> None:
+    def send(self, due: float, number: int) -> None:
         self.due = due
         self._answered = False
-        self._socket.sendall(self._request)
+        self._socket.sendall(request(self._port, number))
 
     def receive(self) -> bool:
         """Read once; whether the answer is complete. Raises: ConnectionError when the server left."""
@@ -84,11 +84,13 @@ class Load:
         for connection in self.idle:
             self._selector.register(connection, selectors.EVENT_READ, connection)
         self.open = connections
+        self.sent = 0
         self.failed = 0
         self.latencies_s: list[float] = []
 
     def send(self, due: float) -> None:
-        self.idle.pop().send(due)
+        self.sent += 1
+        self.idle.pop().send(due, self.sent)
 
     def collect(self, timeout_s: float) -> int:
         """Wait for answers and return to `idle` the connections that have theirs; how many they are."""

@@ -78,7 +78,7 @@ class Loader:
 
     def _wrk(self, server: Server, connections: int, seconds: float) -> Burst:
         script = self.folder / "post.lua"
-        script.write_text(wrk_script())
+        script.write_text(wrk_script(server.port))
         whole_s = max(1, round(seconds + 0.499))
         url = f"http://127.0.0.1:{server.port}{PATH}"
         return parse_wrk(

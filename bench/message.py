@@ -1,6 +1,7 @@
 """The one exchange that every load sends and the upstream answers: 1 KiB of JSON each way.
 
-Rule: every peer gets byte for byte the same message, with the eight headers that a usual client sends.
+Rule: every peer gets the same message, with the eight headers that a usual client sends. A ninth, the
+request's own id, differs in every request: no peer may look cheap for knowing a head again.
 """
 
 SIZE = 1024
@@ -29,12 +30,16 @@ HEADERS = {
 }
 
 
-def request(port: int) -> bytes:
+def request(port: int, number: int) -> bytes:
     """The whole request as it goes over the wire to a server on loopback."""
+    return _head(port).encode() + b"X-Request-Id: %012d\r\n\r\n" % number + REQUEST_BODY
+
+
+def _head(port: int) -> str:
+    """All of the head that is the same in every request."""
     lines = [f"POST {PATH} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
     lines += [f"{name}: {text}" for name, text in HEADERS.items()]
-    lines += [f"Content-Length: {SIZE}", "", ""]
-    return "\r\n".join(lines).encode() + REQUEST_BODY
+    return "\r\n".join([*lines, f"Content-Length: {SIZE}", ""])
 
 
 def answer() -> bytes:
@@ -43,8 +48,14 @@ def answer() -> bytes:
     return head.encode() + ANSWER_BODY
 
 
-def wrk_script() -> str:
-    """The same request for wrk, which adds Host and Content-Length itself."""
-    lines = ['wrk.method = "POST"', f"wrk.body = '{REQUEST_BODY.decode()}'"]
-    lines += [f'wrk.headers["{name}"] = "{text}"' for name, text in HEADERS.items()]
-    return "\n".join(lines) + "\n"
+def wrk_script(port: int) -> str:
+    """The same requests for wrk, in Lua."""
+    head = _head(port).replace("\r\n", "\\r\\n")
+    return f"""local number = 0
+local head = "{head}X-Request-Id: "
+local body = '\\r\\n\\r\\n{REQUEST_BODY.decode()}'
+request = function()
+  number = number + 1
+  return head .. string.format("%012d", number) .. body
+end
+"""

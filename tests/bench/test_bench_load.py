@@ -96,11 +96,11 @@ def test_a_report_without_requests_is_a_failure_not_zero() -> None:
         parse_wrk("unable to connect to 127.0.0.1:9 Connection refused\n")
 
 
-def test_the_message_is_one_kibibyte_each_way_with_eight_headers() -> None:
+def test_the_message_is_one_kibibyte_each_way_with_eight_headers_and_an_id() -> None:
     assert len(REQUEST_BODY) == len(ANSWER_BODY) == SIZE == 1024
-    head, _, body = request(80).partition(b"\r\n\r\n")
+    head, _, body = request(80, 7).partition(b"\r\n\r\n")
     assert body == REQUEST_BODY
-    assert len(head.split(b"\r\n")) == 1 + 8
+    assert len(head.split(b"\r\n")) == 1 + 9
 
 
 @needs_wrk
@@ -108,9 +108,20 @@ def test_wrk_sends_the_headers_that_our_client_sends(tmp_path: Path) -> None:
     with scripted(answer()) as server:
         loader("wrk", tmp_path).burst(Server("scripted", server.server_address[1], 0), 1, 1)
         wrk_lines = server.heads[0].split(b"\r\n")
-    own_lines = request(server.server_address[1]).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    # wrk asks its script for one request that it never sends.
+    own_lines = request(server.server_address[1], 2).partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert wrk_lines[0] == own_lines[0]
     assert sorted(wrk_lines[1:]) == sorted(own_lines[1:])
+
+
+@needs_wrk
+def test_no_two_requests_of_a_burst_have_the_same_head(tmp_path: Path) -> None:
+    with scripted(answer()) as server:
+        loader("wrk", tmp_path).burst(Server("scripted", server.server_address[1], 0), 1, 1)
+    with scripted(answer()) as other:
+        closed_loop(other.server_address[1], connections=2, seconds=0.1)
+    for heads in (server.heads, other.heads):
+        assert len(heads) == len(set(heads)) > 1
 
 
 @pytest.mark.parametrize("tool", ["own", pytest.param("wrk", marks=needs_wrk)])
@@ -174,6 +185,6 @@ async def _exchange(pieces: list[bytes], answers: int) -> tuple[bytes, int]:
 
 @pytest.mark.parametrize("size", [1, 97, 1024, 5000])
 async def test_the_upstream_answers_every_request_however_it_is_cut(size: int) -> None:
-    stream = request(80) * 3
+    stream = b"".join(request(80, number) for number in range(3))
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
     assert await _exchange(pieces, 3) == (answer() * 3, 3)
