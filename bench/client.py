@@ -53,7 +53,7 @@ class Connection:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def send(self, due: float, number: int) -> None:
+    def send(self, due: float, number: int | None) -> None:
         self.due = due
         self._answered = False
         self._socket.sendall(request(self._port, number))
@@ -77,20 +77,21 @@ class Connection:
 class Load:
     """Connections to one server and what came back on them."""
 
-    def __init__(self, port: int, connections: int) -> None:
+    def __init__(self, port: int, connections: int, *, numbered: bool = False) -> None:
         # SelectSelector, because epoll's timeout is whole milliseconds and the open loop needs less.
         self._selector = selectors.SelectSelector()
         self.idle = [Connection(port) for _ in range(connections)]
         for connection in self.idle:
             self._selector.register(connection, selectors.EVENT_READ, connection)
         self.open = connections
-        self.sent = 0
+        self._number = 0 if numbered else None
         self.failed = 0
         self.latencies_s: list[float] = []
 
     def send(self, due: float) -> None:
-        self.sent += 1
-        self.idle.pop().send(due, self.sent)
+        if self._number is not None:
+            self._number += 1
+        self.idle.pop().send(due, self._number)
 
     def collect(self, timeout_s: float) -> int:
         """Wait for answers and return to `idle` the connections that have theirs; how many they are."""
@@ -126,9 +127,9 @@ class Load:
         self._selector.close()
 
 
-def closed_loop(port: int, connections: int, seconds: float) -> Outcome:
+def closed_loop(port: int, connections: int, seconds: float, *, numbered: bool = False) -> Outcome:
     """Every connection sends again as soon as it has its answer; what is in flight at the end is dropped."""
-    load = Load(port, connections)
+    load = Load(port, connections, numbered=numbered)
     start = now = perf_counter()
     while now < start + seconds and load.open:
         while load.idle:
@@ -163,6 +164,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("port", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--numbered", action="store_true", help="an id of its own in every request")
     parser.add_argument("--rate", type=float, default=500.0)
     return parser.parse_args()
 
@@ -170,7 +172,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     asked = _arguments()
     if asked.loop == "closed":
-        outcome = closed_loop(asked.port, asked.connections, asked.seconds)
+        outcome = closed_loop(asked.port, asked.connections, asked.seconds, numbered=asked.numbered)
     else:
         outcome = open_loop(asked.port, asked.rate, asked.seconds)
     print(json.dumps(asdict(outcome)))

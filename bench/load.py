@@ -65,28 +65,28 @@ class Loader:
 
     def warm_up(self, server: Server, connections: int) -> None:
         """Fill the server's connection pool; short, so not by wrk."""
-        self._own(server, connections, _WARM_UP_S)
+        self._own(server, connections, _WARM_UP_S, numbered=False)
 
-    def burst(self, server: Server, connections: int, seconds: float) -> Burst:
+    def burst(self, server: Server, connections: int, seconds: float, *, numbered: bool = False) -> Burst:
         """Saturate a server; wrk rounds the duration up to whole seconds. Raises: BenchFailed."""
-        burst = (
-            self._wrk(server, connections, seconds) if self.tool == "wrk" else self._own(server, connections, seconds)
-        )
+        saturate = self._wrk if self.tool == "wrk" else self._own
+        burst = saturate(server, connections, seconds, numbered=numbered)
         if burst.failed or not burst.completed:
             raise BenchFailed(f"{server.name}: {burst.failed} exchanges failed, {burst.completed} went well")
         return burst
 
-    def _wrk(self, server: Server, connections: int, seconds: float) -> Burst:
+    def _wrk(self, server: Server, connections: int, seconds: float, *, numbered: bool) -> Burst:
         script = self.folder / "post.lua"
-        script.write_text(wrk_script(server.port))
+        script.write_text(wrk_script(server.port, numbered=numbered))
         whole_s = max(1, round(seconds + 0.499))
         url = f"http://127.0.0.1:{server.port}{PATH}"
         return parse_wrk(
             self._run(["wrk", "-t1", f"-c{connections}", f"-d{whole_s}s", "-s", str(script), url], whole_s)
         )
 
-    def _own(self, server: Server, connections: int, seconds: float) -> Burst:
-        outcome = self._client("closed", server.port, seconds, "--connections", connections)
+    def _own(self, server: Server, connections: int, seconds: float, *, numbered: bool) -> Burst:
+        options = ["--connections", connections, *(["--numbered"] if numbered else [])]
+        outcome = self._client("closed", server.port, seconds, *options)
         return Burst(outcome["completed"], outcome["failed"], outcome["seconds"])
 
     def latency_p50_us(self, server: Server, rate: int, seconds: float) -> float:

@@ -1,7 +1,7 @@
 """The one exchange that every load sends and the upstream answers: 1 KiB of JSON each way.
 
-Rule: every peer gets the same message, with the eight headers that a usual client sends. A ninth, the
-request's own id, differs in every request: no peer may look cheap for knowing a head again.
+Rule: every peer gets the same message, with the eight headers that a usual client sends. A numbered
+request has a ninth, an id of its own, so that no peer looks cheap for knowing a head again.
 """
 
 SIZE = 1024
@@ -30,9 +30,10 @@ HEADERS = {
 }
 
 
-def request(port: int, number: int) -> bytes:
+def request(port: int, number: int | None = None) -> bytes:
     """The whole request as it goes over the wire to a server on loopback."""
-    return _head(port).encode() + b"X-Request-Id: %012d\r\n\r\n" % number + REQUEST_BODY
+    own_id = b"" if number is None else b"X-Request-Id: %012d\r\n" % number
+    return _head(port).encode() + own_id + b"\r\n" + REQUEST_BODY
 
 
 def _head(port: int) -> str:
@@ -48,9 +49,13 @@ def answer() -> bytes:
     return head.encode() + ANSWER_BODY
 
 
-def wrk_script(port: int) -> str:
+def wrk_script(port: int, *, numbered: bool) -> str:
     """The same requests for wrk, in Lua."""
     head = _head(port).replace("\r\n", "\\r\\n")
+    if not numbered:
+        return f"""local whole = '{head}\\r\\n{REQUEST_BODY.decode()}'
+request = function() return whole end
+"""
     return f"""local number = 0
 local head = "{head}X-Request-Id: "
 local body = '\\r\\n\\r\\n{REQUEST_BODY.decode()}'

@@ -47,6 +47,7 @@ class Plan:
         cycles: Saturating bursts per peer.
         latency_cycles: Fixed-rate runs per peer, of `latency_s` each.
         latency_of: Peers whose added latency is measured.
+        numbered_cycles: Further bursts of `NUMBERED` peers, every request with an id of its own.
         tool: "wrk", "own", or None for wrk where it is installed.
     """
 
@@ -55,11 +56,13 @@ class Plan:
     latency_cycles: int
     latency_s: float
     latency_of: frozenset[str]
+    numbered_cycles: int
     tool: str | None = None
 
 
-QUICK = Plan(6, 1.0, 3, 1.0, frozenset({"turnback", "nginx"}))
-FULL = Plan(15, 1.0, 9, 2.0, frozenset({"turnback", "nginx", "fastapi_httpx"}))
+QUICK = Plan(6, 1.0, 3, 1.0, frozenset({"turnback", "nginx"}), 3)
+FULL = Plan(15, 1.0, 9, 2.0, frozenset({"turnback", "nginx", "fastapi_httpx"}), 9)
+NUMBERED = frozenset({"turnback", "nginx"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,12 @@ def measure(plan: Plan, peers: Sequence[Peer], rng: Random, say: Say) -> dict[st
     ran = [peer for peer in peers if peer.present()]
     with stopping_on_sigterm(), bench_of(plan, ran, say) as bench:
         costs = bench.costs(plan, rng)
+        numbered = bench.numbered_costs(plan, rng)
         latencies = bench.latencies(plan, rng)
     tool = bench.loader.tool
     not_run = {peer.name: peer.install for peer in peers if peer not in ran}
     return {
-        **summary(costs, latencies),
+        **summary(costs, numbered, latencies),
         "connections": {peer.name: peer.connections for peer in ran},
         "not_run": not_run | ({} if wrk_present() else {"wrk": WRK_INSTALL}),
         "load": tool,
@@ -120,26 +124,35 @@ class Bench:
         """One burst per peer and cycle, in shuffled order; each dict is one cycle."""
         for peer in self.proxies:
             self.loader.warm_up(self.proxies[peer], peer.connections)
-        return [self._costs_of_cycle(plan, number, rng) for number in range(plan.cycles)]
+        return [
+            {peer.name: self._cost(peer, plan.burst_s) for peer in self._cycle("saturation", k, plan.cycles, rng)}
+            for k in range(plan.cycles)
+        ]
+
+    def numbered_costs(self, plan: Plan, rng: Random) -> list[dict[str, Cost]]:
+        """The same with an id of its own in every request, for the peers in NUMBERED."""
+        cycles = plan.numbered_cycles
+        return [
+            {
+                peer.name: self._cost(peer, plan.burst_s, numbered=True)
+                for peer in self._cycle("saturation, numbered", k, cycles, rng)
+                if peer.name in NUMBERED
+            }
+            for k in range(cycles)
+        ]
 
     def latencies(self, plan: Plan, rng: Random) -> list[dict[str, float]]:
         """Per cycle, what each peer added to the median latency of the direct path, in µs."""
         return [self._added(plan, number, rng) for number in range(plan.latency_cycles)]
 
-    def _costs_of_cycle(self, plan: Plan, number: int, rng: Random) -> dict[str, Cost]:
-        measured = {
-            peer: self._cost(peer, plan.burst_s) for peer in self._cycle("saturation", number, plan.cycles, rng)
-        }
-        return {peer.name: measured[peer] for peer in self.proxies}
-
     def _cycle(self, what: str, number: int, cycles: int, rng: Random) -> list[Peer]:
         self.say(f"{what}: cycle {number + 1} of {cycles}")
         return rng.sample(list(self.proxies), len(self.proxies))
 
-    def _cost(self, peer: Peer, seconds: float) -> Cost:
+    def _cost(self, peer: Peer, seconds: float, *, numbered: bool = False) -> Cost:
         proxy = self.proxies[peer]
         answered, cpu_s = answered_by(self.upstream), tree_cpu_s(proxy.pid)
-        burst = self.loader.burst(proxy, peer.connections, seconds)
+        burst = self.loader.burst(proxy, peer.connections, seconds, numbered=numbered)
         # What the load had in flight when it stopped was work for the proxy too.
         most = burst.completed + peer.connections
         worked = self._settled_count(answered + most) - answered
@@ -193,11 +206,16 @@ def bench_of(plan: Plan, peers: Sequence[Peer], say: Say) -> Iterator[Bench]:
         yield Bench(upstream, proxies, Loader(tool, load_cpus, folder), say)
 
 
-def summary(costs: Sequence[Mapping[str, Cost]], latencies: Sequence[Mapping[str, float]]) -> dict[str, object]:
+def summary(
+    costs: Sequence[Mapping[str, Cost]],
+    numbered: Sequence[Mapping[str, Cost]],
+    latencies: Sequence[Mapping[str, float]],
+) -> dict[str, object]:
     """Medians, ranges and paired ratios. A ratio whose peer did not run is None."""
-    by_peer = {name: [cycle[name] for cycle in costs] for name in costs[0]}
+    by_peer = {name: [cycle[name] for cycle in costs] for name in sorted(costs[0])}
     added = {name: [cycle[name] for cycle in latencies] for name in (latencies[0] if latencies else ())}
     to_nginx = _paired(costs, "turnback", "nginx")
+    to_nginx_numbered = _paired(numbered, "turnback", "nginx")
     cheaper = _paired(costs, "fastapi_httpx", "turnback")
     return {
         "cpu_us": {name: round(median(cost.cpu_us for cost in bursts), 1) for name, bursts in by_peer.items()},
@@ -211,6 +229,8 @@ def summary(costs: Sequence[Mapping[str, Cost]], latencies: Sequence[Mapping[str
         },
         "ratio_nginx": _median(to_nginx, 2),
         "ratio_nginx_iqr": _quartiles(to_nginx, 2),
+        "ratio_nginx_numbered": _median(to_nginx_numbered, 2),
+        "ratio_nginx_numbered_iqr": _quartiles(to_nginx_numbered, 2),
         "ratio_fastapi_httpx": _median(cheaper, 1),
         "ratio_fastapi_httpx_iqr": _quartiles(cheaper, 1),
         "rps": {name: round(median(cost.rps for cost in bursts)) for name, bursts in by_peer.items()},

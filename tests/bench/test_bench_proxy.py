@@ -15,7 +15,15 @@ from bench.peers import PEERS, Peer
 from bench.proxy import Cost, Plan, measure, summary, was_built_with
 from bench.servers import CHECKOUT, BenchFailed, free_port, python_module, running
 
-SMALLEST = Plan(cycles=1, burst_s=0.3, latency_cycles=1, latency_s=0.3, latency_of=frozenset({"turnback"}), tool="own")
+SMALLEST = Plan(
+    cycles=1,
+    burst_s=0.3,
+    latency_cycles=1,
+    latency_s=0.3,
+    latency_of=frozenset({"turnback"}),
+    numbered_cycles=1,
+    tool="own",
+)
 
 
 def silent(_line: str) -> None:
@@ -59,7 +67,7 @@ def test_the_smallest_run_measures_every_peer_that_is_installed() -> None:
     assert result["cpu_us"].keys() == result["rps"].keys() == present  # type: ignore[attr-defined]  # JSON
     assert all(cost > 0 for cost in result["cpu_us"].values())  # type: ignore[attr-defined]  # JSON
     assert result["not_run"].keys() - {"wrk"} == {peer.name for peer in PEERS} - present  # type: ignore[attr-defined]  # JSON
-    assert (result["ratio_nginx"] is None) == ("nginx" not in present)
+    assert (result["ratio_nginx"] is None) == (result["ratio_nginx_numbered"] is None) == ("nginx" not in present)
     assert result["ratio_fastapi_httpx"] > 1  # type: ignore[operator]  # JSON
     assert result["added_p50_us"].keys() == {"turnback"}  # type: ignore[attr-defined]  # JSON
     assert result["load"] == "own"
@@ -130,10 +138,11 @@ def test_ratios_are_taken_inside_a_cycle_before_the_median() -> None:
         {"turnback": Cost(60, 1), "nginx": Cost(30, 1), "fastapi_httpx": Cost(3000, 1)},
         {"turnback": Cost(36, 1), "nginx": Cost(12, 1), "fastapi_httpx": Cost(720, 1)},
     ]
-    result = summary(cycles, [{"turnback": 100.0}, {"turnback": 300.0}, {"turnback": 250.0}])
+    result = summary(cycles, cycles[:2], [{"turnback": 100.0}, {"turnback": 300.0}, {"turnback": 250.0}])
     assert result["cpu_us"] == {"turnback": 36, "nginx": 20, "fastapi_httpx": 3000}
     assert result["cpu_us_range"]["nginx"] == {"min": 12, "max": 30, "bursts": 3}  # type: ignore[index]  # JSON
     assert (result["ratio_nginx"], result["ratio_nginx_iqr"]) == (2.0, [1.75, 2.5])
+    assert (result["ratio_nginx_numbered"], result["ratio_nginx_numbered_iqr"]) == (1.75, [1.62, 1.88])
     assert (result["ratio_fastapi_httpx"], result["ratio_fastapi_httpx_iqr"]) == (50.0, [35.0, 75.0])
     assert (result["added_p50_us"], result["added_p50_us_iqr"]) == ({"turnback": 250}, {"turnback": [175, 275]})
 
