@@ -12,7 +12,7 @@ from processes import Admin, Gateway, ModelServer, Stage
 from recorded import exported, tallied, until
 from steady_load import Load, request
 
-CHANGES = 100
+PAIRS = 50
 ROUNDS = 10
 RATE = 600.0
 
@@ -71,7 +71,7 @@ class Watcher:
         return time.perf_counter()
 
 
-async def test_a_hundred_changes_reach_both_proxies_in_a_blink(
+async def test_fifty_promotions_and_fifty_rollbacks_reach_both_proxies_in_a_blink(
     database_url: str, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Stage() as stage:
@@ -80,9 +80,11 @@ async def test_a_hundred_changes_reach_both_proxies_in_a_blink(
         tasks = [asyncio.create_task(watcher.watch()) for watcher in watchers]
         async with asyncio.timeout(20):
             await asyncio.gather(*(watcher.sees("v1") for watcher in watchers))
-        took_ms = [
-            await _change(running.admin, watchers, "v2" if number % 2 == 0 else "v1") for number in range(CHANGES)
-        ]
+        took_ms = []
+        for _ in range(PAIRS):
+            rollout = await running.admin("POST", "/models/fraud/rollouts", canary="v2", reason="measure")
+            for verb, version in (("promote", "v2"), ("rollback", "v1")):
+                took_ms.append(await _order(running.admin, f"/rollouts/{rollout['id']}:{verb}", watchers, version))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -90,18 +92,17 @@ async def test_a_hundred_changes_reach_both_proxies_in_a_blink(
     record_property("propagation_ms", {"p50": p50, "p99": p99, "max": max(took_ms)})
     figures = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {max(took_ms):.1f} ms"
     with capsys.disabled():
-        sys.stdout.write(f"\n{CHANGES} changes, from the call to both proxies: {figures}\n")
+        sys.stdout.write(f"\n{len(took_ms)} promotions and rollbacks, from the call to both proxies: {figures}\n")
     # The order of magnitude only: the poll alone would take 250 ms in the median.
     assert p50 < 200
 
 
-async def _change(admin: Admin, watchers: list[Watcher], version: str) -> float:
+async def _order(admin: Admin, path: str, watchers: list[Watcher], version: str) -> float:
     """Milliseconds from the call to the first answers of that version by both proxies."""
-    other = "v1" if version == "v2" else "v2"
     started = time.perf_counter()
     async with asyncio.timeout(10):
         seen = [asyncio.create_task(watcher.sees(version)) for watcher in watchers]
-        await admin("PUT", "/models/fraud/route", weights_bp={version: 10_000, other: 0}, reason="measure")
+        await admin("POST", path, reason="measure")
         return 1_000 * (max(await asyncio.gather(*seen)) - started)
 
 
