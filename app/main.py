@@ -210,6 +210,7 @@ class _Process:
                 means,
                 decided=self._decided,
                 tick_interval_s=settings.tick_interval_s,
+                tally_keep_days=settings.tally_keep_days,
                 monotonic=time.monotonic,
                 wall=time.time,
             )

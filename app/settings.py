@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     canary_max_stale_s: Annotated[
         Seconds, Field(description="Seconds without Postgres after which a canary gets no more traffic.")
     ] = 120.0
+    tally_keep_days: Annotated[
+        int,
+        Field(ge=8, le=3_650, description="Days the tallies are kept; older days are dropped whole."),
+    ] = 30
     observed_window_s: Annotated[
         int, Field(ge=1, le=3_600, description="Seconds the observed shares of a route are counted over.")
     ] = 60

@@ -15,11 +15,12 @@ from app.controller.look import Look, Looker
 from app.domain.catalog import ModelName
 from app.domain.rollout import Phase, Rollout, RolloutId
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
-from app.store import catalog, partitions, rollouts
+from app.store import catalog, partitions, replicas, rollouts
 from app.store.database import Transaction
 from app.telemetry import DecisionCount
 
 PARTITIONS_EVERY_S = 3_600.0
+PARTITIONS_RETRY_S = 60.0
 
 log = structlog.get_logger()
 
@@ -52,6 +53,7 @@ class Controller:
         *,
         decided: DecisionCount,
         tick_interval_s: float,
+        tally_keep_days: int,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
@@ -59,6 +61,7 @@ class Controller:
         self._decided = decided
         self._looker = Looker(means, means.probe)
         self._interval_s = tick_interval_s
+        self._keep_days = tally_keep_days
         self._monotonic = monotonic
         self._wall = wall
         self._active: dict[RolloutId, Rollout] | None = None
@@ -77,9 +80,9 @@ class Controller:
         """Look at every active rollout once. Raises nothing."""
         started = self._monotonic()
         try:
-            await self._keep_partitions(started)
             for rollout in await self._list_active():
                 await self._look_safely(rollout)
+            await self._keep_partitions(started)
         except (DatabaseUnavailable, OutcomeUnknown):
             self._note_database(up=False)
         except Exception:
@@ -164,10 +167,20 @@ class Controller:
         self.standing.ticks_total_s += took_s
 
     async def _keep_partitions(self, now: float) -> None:
+        """Make the days ahead, drop the old ones; a lock it does not get must not stop the judging of rollouts."""
         if now < self._partitions_due:
             return
-        async with self._database.transaction() as tx:
-            created = await partitions.ensure_partitions(tx)
+        self._partitions_due = now + PARTITIONS_RETRY_S
+        try:
+            async with self._database.transaction() as tx:
+                if not await partitions.claim(tx):
+                    return
+                created = await partitions.ensure_partitions(tx)
+                dropped = await partitions.drop_partitions(tx, self._keep_days)
+                await replicas.forget(tx, self._keep_days)
+        except (DatabaseUnavailable, OutcomeUnknown):
+            log.warning("partitions.upkeep_failed", retry_s=PARTITIONS_RETRY_S)
+            return
         self._partitions_due = now + PARTITIONS_EVERY_S
-        if created:
-            log.info("partitions.created", names=list(created))
+        if created or dropped:
+            log.info("partitions.kept", created=list(created), dropped=list(dropped))

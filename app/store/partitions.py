@@ -10,12 +10,18 @@ from app.store.database import Transaction
 DAY_S = 86_400
 STRAYS_MAX = 31
 
+_CLAIM = text("SELECT pg_try_advisory_xact_lock(hashtextextended('tallies partitions', 0))")
 _TODAY = text("SELECT floor(extract(epoch FROM clock_timestamp()) / :day)::bigint")
 _STRAY_DAYS = text("SELECT DISTINCT second / :day AS day FROM tallies_default ORDER BY day DESC LIMIT :most")
 _NAMES = text(
     "SELECT relid::regclass::text FROM pg_partition_tree('tallies')"
     " WHERE isleaf AND relid <> 'tallies_default'::regclass"
 )
+
+
+async def claim(tx: Transaction) -> bool:
+    """Whether this transaction may change partitions; two at once would make the same tables."""
+    return bool(await tx.scalar(_CLAIM))
 
 
 async def ensure_partitions(tx: Transaction, days_ahead: int = 3) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.catalog import ModelName, VersionName
@@ -57,6 +57,12 @@ async def beat(
         "open_brakes": new.excluded.open_brakes,
     }
     await tx.execute(new.on_conflict_do_update(index_elements=["boot"], set_=changed))
+
+
+async def forget(tx: Transaction, keep_days: int) -> None:
+    """Delete boots that ended before the oldest tally that is kept: nothing refers to them any more."""
+    oldest = func.clock_timestamp() - timedelta(days=keep_days + 1)
+    await tx.execute(delete(_TABLE).where(_TABLE.c.heartbeat < oldest))
 
 
 async def live(tx: Transaction) -> tuple[Replica, ...]:

@@ -17,8 +17,9 @@ from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.policy import Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.store import decisions, replicas, rollouts, routes, tallies
+from app.store import decisions, partitions, replicas, rollouts, routes, tallies
 from app.store.database import Database
+from app.store.partitions import DAY_S
 from app.telemetry import DecisionCount
 
 V1, V2 = VersionName("v1"), VersionName("v2")
@@ -39,7 +40,12 @@ class World:
         self.means = Means(database, probe or self.probes, accept, secrets.token_bytes)
         self.decided = DecisionCount()
         self.controller = Controller(
-            self.means, decided=self.decided, tick_interval_s=1.0, monotonic=time.monotonic, wall=time.time
+            self.means,
+            decided=self.decided,
+            tick_interval_s=1.0,
+            tally_keep_days=30,
+            monotonic=time.monotonic,
+            wall=time.time,
         )
 
     async def rollout(self, name: str, policy: Policy = QUICK) -> RolloutId:
@@ -178,6 +184,22 @@ async def test_without_postgres_the_tick_waits_and_says_so_once() -> None:
     assert [log["event"] for log in logs] == ["controller.database_lost"]
     assert world.controller.standing.completed_at is None
     await world.database.close()
+
+
+async def test_old_days_are_dropped_and_days_ahead_made_while_rollouts_are_judged(world: World) -> None:
+    await world.rollout("fraud")
+    now = await world.now()
+    for days_ago in (0, 31):
+        await world.traffic("fraud", now - days_ago * DAY_S, stable=9, canary=1)
+    async with world.database.transaction() as tx:
+        await partitions.ensure_partitions(tx, days_ahead=0)
+    await world.controller.tick()
+    async with world.database.transaction() as tx:
+        assert (await tallies.history(tx, ModelName("fraud"), V1, 0, 2**40)).exchanges == 9
+        assert await partitions.ensure_partitions(tx, days_ahead=3) == ()
+        assert await partitions.claim(tx)
+        async with world.database.transaction() as other:
+            assert not await partitions.claim(other)
 
 
 async def test_the_figures_say_phase_evidence_and_decisions(world: World) -> None:

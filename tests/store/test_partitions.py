@@ -5,8 +5,8 @@ import uuid
 from sqlalchemy import text
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Tally, TallyKey, TallyRow
-from app.store import partitions, tallies
+from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
+from app.store import partitions, replicas, tallies
 from app.store.database import Database
 from app.store.partitions import DAY_S
 
@@ -67,3 +67,17 @@ async def test_old_days_are_dropped_whole_and_recent_ones_stay(database: Databas
     assert await total(database) == 11
     async with database.transaction() as tx:
         assert await partitions.drop_partitions(tx, keep_days=3) == ()
+
+
+async def test_boots_are_forgotten_only_after_all_they_counted(database: Database) -> None:
+    boots = {days: str(uuid.uuid4()) for days in (0, 30, 32)}
+    async with database.transaction() as tx:
+        for days, boot in boots.items():
+            await replicas.beat(tx, boot, "proxy", Watermark(0, 0), 0, frozenset())
+            await tx.execute(
+                text("UPDATE replicas SET heartbeat = heartbeat - make_interval(days => :days) WHERE boot = :boot"),
+                {"days": days, "boot": uuid.UUID(boot)},
+            )
+        await replicas.forget(tx, 30)
+        left = {str(boot) for boot in await tx.scalars(text("SELECT boot FROM replicas"))}
+    assert left == {boots[0], boots[30]}
