@@ -8,6 +8,7 @@ import httpx
 import psycopg
 from processes import Gateway
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 OUTCOMES = ("ok", "client_error", "upstream_error", "connect_error", "timeout", "cancelled")
 
@@ -27,18 +28,36 @@ def tallied(database_url: str) -> Counts:
     )
 
 
+def decided(database_url: str) -> Counter[str]:
+    """Action to decisions stored; registering is not counted by the metric, it decides nothing about a rollout."""
+    query = "SELECT action, count(*) FROM decisions WHERE action <> 'register' GROUP BY action"
+    with psycopg.connect(database_url) as connection:
+        return Counter(dict(connection.execute(query).fetchall()))
+
+
+async def exported_decisions(control: Gateway) -> Counter[str]:
+    """The same out of a control process' /metrics."""
+    total: Counter[str] = Counter()
+    for sample in await _samples(control, "turnback_decisions_total"):
+        total[sample.labels["action"]] += int(sample.value)
+    return +total
+
+
 async def exported(gateways: Iterable[Gateway]) -> Counts:
     """The same out of the gateways' /metrics, summed over them."""
     total: Counts = Counter()
-    async with httpx.AsyncClient(trust_env=False) as http:
-        for gateway in gateways:
-            text = (await http.get(f"{gateway.url('ops')}/metrics")).text
-            for family in text_string_to_metric_families(text):
-                for sample in family.samples:
-                    if sample.name == "turnback_requests_total":
-                        labels = sample.labels
-                        total[labels["model"], labels["version"], labels["outcome"]] += int(sample.value)
+    for gateway in gateways:
+        for sample in await _samples(gateway, "turnback_requests_total"):
+            labels = sample.labels
+            total[labels["model"], labels["version"], labels["outcome"]] += int(sample.value)
     return _positive(total.items())
+
+
+async def _samples(gateway: Gateway, name: str) -> list[Sample]:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        text = (await http.get(f"{gateway.url('ops')}/metrics")).text
+    families = text_string_to_metric_families(text)
+    return [sample for family in families for sample in family.samples if sample.name == name]
 
 
 async def until(holds: Callable[[], bool], within_s: float = 15.0) -> bool:

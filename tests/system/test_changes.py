@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from processes import Admin, Gateway, ModelServer, Stage
-from recorded import exported, tallied, until
+from recorded import decided, exported, exported_decisions, tallied, until
 from steady_load import Load, request
 
 PAIRS = 50
@@ -123,5 +123,6 @@ async def test_no_request_fails_during_twenty_promotions_and_rollbacks(database_
         seen: Counter[tuple[str, str, str]] = Counter({("fraud", v, "ok"): n for v, n in answers.versions.items()})
         assert await until(lambda: tallied(database_url) == seen), (tallied(database_url), seen)
         assert await exported(running.proxies) == seen
+        assert await exported_decisions(running.control) == decided(database_url)
         assert [await each.stop() for each in (*running.proxies, running.control)] == [0, 0, 0]
         assert tallied(database_url) == seen

@@ -38,7 +38,7 @@ async def _outage(postgres: EmbeddedPostgres, url: str) -> None:
         async with Load([proxy.inference_port], "fraud", rate=200, connections=8) as load:
             await asyncio.sleep(1.5)
             await asyncio.to_thread(postgres.stop_immediately)
-            await control.event("controller.database_lost")
+            await asyncio.gather(control.event("controller.database_lost"), proxy.event("database.lost"))
             await _without_database(http, f"{control.url('admin')}/v1", proxy.url("ops"), control.url("ops"))
             await asyncio.sleep(AWAY_S)
             await asyncio.to_thread(postgres.start)
