@@ -70,7 +70,8 @@ async def read_rollout(rollout_id: Id, tx: InTransaction) -> RolloutView:
 
 @router.post("/rollouts/{rollout_id}:{action}", summary="Pause, resume, promote, roll back or abort")
 async def post_order(rollout_id: Id, action: Order, body: ActionBody, given: InServices, who: Actor) -> DecisionView:
-    decision = await order(given.means, _known(rollout_id), EVENTS[action], actor=who, reason=body.reason)
+    event = EVENTS[action]
+    decision = await order(given.means, _known(rollout_id), event, actor=who, reason=body.reason, force=body.force)
     return given.told(decision)
 
 

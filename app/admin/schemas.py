@@ -127,6 +127,7 @@ class ActionBody(Body):
     """Why a person does something to a rollout."""
 
     reason: Reason
+    force: Annotated[bool, Field(description="Shift traffic even to a version that does not answer its probe.")] = False
 
 
 def known_name(text: str) -> ModelName:

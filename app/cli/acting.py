@@ -12,6 +12,7 @@ from app.cli.verbs import ExitCode
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL")]
 Reason = Annotated[str, typer.Option("-m", "--reason", help="Why, in one line; kept in the audit.")]
+Force = Annotated[bool, typer.Option("--force", help="Even if the version that gets the traffic answers no probe.")]
 
 
 def register(
@@ -76,14 +77,18 @@ def _field(word: str) -> tuple[str, Any]:
         return name, text
 
 
-def promote(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+def promote(
+    model: ModelArgument, *, reason: Reason, force: Force = False, url: Url = DEFAULT_URL, as_json: Json = False
+) -> None:
     """Make the canary stable now."""
-    _act(url, model, "promote", reason, as_json=as_json)
+    _act(url, model, "promote", reason, force=force, as_json=as_json)
 
 
-def rollback(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+def rollback(
+    model: ModelArgument, *, reason: Reason, force: Force = False, url: Url = DEFAULT_URL, as_json: Json = False
+) -> None:
     """Give all traffic back to stable now."""
-    _act(url, model, "rollback", reason, as_json=as_json)
+    _act(url, model, "rollback", reason, force=force, as_json=as_json)
 
 
 def pause(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
@@ -96,15 +101,18 @@ def resume(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_j
     _act(url, model, "resume", reason, as_json=as_json)
 
 
-def abort(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+def abort(
+    model: ModelArgument, *, reason: Reason, force: Force = False, url: Url = DEFAULT_URL, as_json: Json = False
+) -> None:
     """End the rollout, all traffic to stable, no verdict."""
-    _act(url, model, "abort", reason, as_json=as_json)
+    _act(url, model, "abort", reason, force=force, as_json=as_json)
 
 
-def _act(url: str, model: str, action: str, reason: str, *, as_json: bool) -> None:
+def _act(url: str, model: str, action: str, reason: str, *, force: bool = False, as_json: bool) -> None:
     with Gateway(url) as gateway:
         rollout = _rollout_of(gateway, model)
-        decision = gateway.post("rollouts", f"{rollout['id']}:{action}", body={"reason": reason})
+        body = {"reason": reason} | ({"force": True} if force else {})
+        decision = gateway.post("rollouts", f"{rollout['id']}:{action}", body=body)
     if as_json:
         write_document(decision)
     else:

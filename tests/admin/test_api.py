@@ -94,6 +94,17 @@ async def test_a_dead_version_is_not_promoted(admin: AdminClient) -> None:
     assert (await admin.ok("GET", "/v1/models/fraud"))["stable"] == "v1"
 
 
+async def test_a_person_may_turn_back_to_a_version_that_does_not_answer_by_insisting(admin: AdminClient) -> None:
+    await admin.model("fraud", "v1", "v2")
+    order = f"/v1/rollouts/{(await admin.rollout())['id']}"
+    await admin.ok("POST", f"{order}:promote", REASON)
+    admin.probe.unready["v1"] = "connection refused"
+    problem = await admin.problem(409, "POST", f"{order}:rollback", json=REASON)
+    assert problem["code"] == "TargetUnhealthy"
+    await admin.ok("POST", f"{order}:rollback", REASON | {"force": True})
+    assert (await admin.ok("GET", "/v1/models/fraud"))["stable"] == "v1"
+
+
 async def test_who_asks_is_in_the_audit_and_cannot_be_the_engine(admin: AdminClient) -> None:
     headers = {"x-turnback-actor": "jane@example.org"}
     answer = await admin.http.post("/v1/models", json={"name": "fraud"}, headers=headers)
