@@ -80,16 +80,6 @@ class NameTaken(TurnbackError):
     title = "The name is taken"
 
 
-class VersionInUse(TurnbackError):
-    """The version carries traffic or is part of a rollout."""
-
-    kind = ErrorKind.CONFLICT
-    title = "The version is in use"
-
-    def __init__(self, model: str, version: str) -> None:
-        super().__init__(f"version {version!r} of model {model!r} is in use", model=model, version=version)
-
-
 class RolloutActive(TurnbackError):
     """One rollout per model at a time."""
 

@@ -7,7 +7,7 @@ made anew (RFC 9110 §7.6.1, RFC 9112 §6). The name tables grow with use, withi
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TARGET: Final = re.compile(rb"/[!\"$-\[\]-~]*")  # printable ASCII but for "#" and "\"
@@ -48,7 +48,14 @@ DROPPED_FROM_RESPONSES: Final = (*_HOP_BY_HOP, b"upgrade", b"x-request-id")
 _FRAMING_LETTERS: Final = (b"contentlength", b"transferencoding")
 _NOT_LETTERS: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))
 
-_Head = TypeVar("_Head")
+
+class _Fields(Protocol):
+    """What a head needs for its fields to be read: where the lines that cross go."""
+
+    lines: list[bytes]
+
+
+_Head = TypeVar("_Head", bound=_Fields)
 Meaning = Callable[[_Head, bytes], None]
 # Heads that llhttp has accepted, and what they say: most callers and servers repeat themselves.
 Remembered = dict[bytes, _Head]
@@ -93,7 +100,22 @@ class Names(Generic[_Head]):
         self._strict = strict
         self.known: dict[bytes, Meaning[_Head] | None] = {}
 
-    def learn(self, name: bytes) -> Meaning[_Head] | None:
+    def read(self, head: _Head, fields: list[bytes]) -> None:
+        """Let the head hear of each field, the first entry being its start line."""
+        lines = head.lines
+        known = self.known
+        for line in fields[1:]:
+            name, _, value = line.partition(b":")
+            try:
+                meaning = known[name]
+            except KeyError:
+                meaning = self._learn(name)
+            if meaning is None:
+                lines.append(line)
+            else:
+                meaning(head, value.strip(BLANKS))
+
+    def _learn(self, name: bytes) -> Meaning[_Head] | None:
         """The meaning of a spelling not seen before."""
         meaning = self._judge(name.lower())
         if len(name) <= MAX_LEARNED_NAME and len(self.known) < MAX_LEARNED:

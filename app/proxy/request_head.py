@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from app.proxy import framing, problems
-from app.proxy.framing import BLANKS, CRLF
+from app.proxy.framing import CRLF
 from app.proxy.limits import Limits
 from app.proxy.problems import Problem
 
@@ -85,7 +85,7 @@ class RequestHead:
         if len(request_line) != 3:
             raise malformed("the request line is not three words")
         self.method, self.url, version = request_line
-        self._read_fields(fields)
+        _NAMES.read(self, fields)
         if version != b"HTTP/1.1":
             self._older_version(version)
         if (
@@ -102,20 +102,6 @@ class RequestHead:
             self._settle_oddities()
         if not self._seen & _BODY_SEEN and self.method in METHODS_WITH_BODY:
             self.lines.append(b"content-length: 0")
-
-    def _read_fields(self, fields: list[bytes]) -> None:
-        lines = self.lines
-        known = _NAMES.known
-        for line in fields[1:]:
-            name, _, value = line.partition(b":")
-            try:
-                meaning = known[name]
-            except KeyError:
-                meaning = _NAMES.learn(name)
-            if meaning is None:
-                lines.append(line)
-            else:
-                meaning(self, value.strip(BLANKS))
 
     # ------------------------------------------------------------------ fields
 

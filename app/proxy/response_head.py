@@ -7,7 +7,7 @@ and of a broken head nothing is forwarded.
 from typing import Final
 
 from app.proxy import framing
-from app.proxy.framing import BLANKS, CRLF
+from app.proxy.framing import CRLF
 from app.proxy.limits import Limits
 
 # How the response's body ends (RFC 9112 §6.3).
@@ -47,7 +47,7 @@ class ResponseHead:
         self.status = STATUSES.get(fields[0][_STATUS], 0)
         if not self.status or len(fields) > limits.response_fields or len(head) > limits.response_head_bytes:
             raise Broken
-        self._read_fields(fields)
+        _NAMES.read(self, fields)
         if not head.startswith(b"HTTP/1.1"):
             self.keep_alive = False
         if self._transfer_encoding is not None and (self._transfer_encoding != b"chunked" or self.length >= 0):
@@ -57,20 +57,6 @@ class ResponseHead:
         if self.status == 204:
             # It has no content, so it must not have a length either (RFC 9110 §8.6).
             self.lines = [line for line in self.lines if not line.startswith(_LENGTH_START)]
-
-    def _read_fields(self, fields: list[bytes]) -> None:
-        lines = self.lines
-        known = _NAMES.known
-        for line in fields[1:]:
-            name, _, value = line.partition(b":")
-            try:
-                meaning = known[name]
-            except KeyError:
-                meaning = _NAMES.learn(name)
-            if meaning is None:
-                lines.append(line)
-            else:
-                meaning(self, value.strip(BLANKS))
 
     def framing(self, *, to_head: bool) -> int:
         """How the body ends.
