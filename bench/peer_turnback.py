@@ -24,7 +24,7 @@ CANARY_BP = 1_000
 def table_of(upstream: str) -> RoutingTable:
     """One model whose stable and canary are the same upstream; the canary's weight is 10 %."""
     name, stable, canary = ModelName("bench"), VersionName("v1"), VersionName("v2")
-    versions = (Version(name, stable, upstream), Version(name, canary, upstream))
+    versions = (Version(name, stable, (upstream,)), Version(name, canary, (upstream,)))
     route = Route(name, generation=1, stable=stable, weights_bp={stable: 10_000 - CANARY_BP, canary: CANARY_BP})
     return RoutingTable(1, (RoutedModel(Model(name), route, versions),))
 

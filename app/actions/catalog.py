@@ -32,7 +32,7 @@ async def register_version(means: Means, version: Version, *, actor: str) -> boo
 
     Raises: UnknownModel, NameTaken (it differs), UpstreamNotAllowed.
     """
-    allowed = replace(version, url=await means.check_upstream(version.url))
+    allowed = replace(version, urls=tuple([await means.check_upstream(url) for url in version.urls]))
     attempts = iter(range(1, ATTEMPTS_MAX + 1))
     while True:
         try:

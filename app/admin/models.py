@@ -69,7 +69,7 @@ async def put_version(
         model=model,
         name=version_name(version, "/path/version"),
         # What is stored is the spelling that was checked, so that it is the one connected to.
-        url=await given.means.check_upstream(body.url),
+        urls=(await given.means.check_upstream(body.url),),
         timeouts=(body.timeouts or TimeoutsBody()).over(given.default_timeouts),
         health_path=body.health_path,
     )

@@ -65,7 +65,7 @@ class VersionView(BaseModel):
         return cls(
             model=version.model,
             version=version.name,
-            url=version.url,
+            url=version.urls[0],
             health_path=version.health_path,
             timeouts=TimeoutsView.of(version.timeouts),
         )

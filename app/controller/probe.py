@@ -38,8 +38,8 @@ class Prober:
         try:
             async with asyncio.timeout(self._timeout_s):
                 if version.health_path is None:
-                    return await _connects(version.url)
-                return await self._answers(version.url + version.health_path)
+                    return await _connects(version.urls[0])
+                return await self._answers(version.urls[0] + version.health_path)
         except (TimeoutError, httpx.TimeoutException):
             return f"no answer in {self._timeout_s:g} s"
         except httpx.HTTPError:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NewType
 
 from app.errors import InvalidInput
@@ -23,6 +24,34 @@ class Timeouts:
     total_s: float = 300.0
 
 
+class Protocol(StrEnum):
+    """What a model's servers speak: decides how they are probed and how their answers are read."""
+
+    AUTO = "auto"  # told from the path of each request; probed by a connection
+    KSERVE_V1 = "kserve_v1"
+    OIP_V2 = "oip_v2"  # Open Inference Protocol: Triton, MLServer, KServe
+    TF_SERVING = "tf_serving"
+    TORCHSERVE = "torchserve"
+    MLFLOW = "mlflow"  # SageMaker containers too
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    BENTOML = "bentoml"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Bulkhead:
+    """How much of a gateway process one version may hold.
+
+    Attributes:
+        concurrency: Exchanges under way at once.
+        queue: Exchanges that may wait for one of those to end; beyond, a client is sent away.
+    """
+
+    concurrency: int = 1024
+    queue: int = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """Where a model is found beside the paths recognised without configuration.
@@ -37,17 +66,43 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """What is read from a copy of a model's answers, after they were sent.
+
+    Attributes:
+        prediction, score: JSON pointers (RFC 6901) into the answer; None leaves it to the protocol.
+        sample_bp: Share of the answers that are read, in basis points.
+    """
+
+    prediction: str | None = None
+    score: str | None = None
+    sample_bp: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What a client asks for by name.
 
     Attributes:
         match: Extra ways to find it, or None.
-        sticky_header: Request header whose value keeps a caller on one arm, lower case, or None.
+        sticky_header, sticky_cookie: Request header (lower case) or cookie whose value keeps a caller
+            on one arm; at most one of the two, or None.
+        observation: What is read from its answers; None reads nothing.
+        takes_invocations: Whether `/invocations` without a model's name is meant for it; one model at most.
     """
 
     name: ModelName
     match: Match | None = None
     sticky_header: str | None = None
+    sticky_cookie: str | None = None
+    protocol: Protocol = Protocol.AUTO
+    observation: Observation | None = None
+    takes_invocations: bool = False
+
+    @property
+    def is_sticky(self) -> bool:
+        """Whether callers keep their arm."""
+        return self.sticky_header is not None or self.sticky_cookie is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +110,43 @@ class Version:
     """One immutable build of a model.
 
     Attributes:
-        url: Base address of its model server, `http://host:port[/base]`, no trailing slash.
-        health_path: Path under `url` that answers 2xx when the server is ready, or None: then a
-            probe only connects.
+        urls: Base addresses of its model servers, `http[s]://host:port[/base]`, no trailing slash; at least one.
+        health_path: Path under each url that answers 2xx when the server is ready; None leaves it to the
+            model's protocol, see `probe_path`.
+        path: What stands for the part of a request's path that named the model, such as
+            `/v2/models/fraud/versions/7`; None forwards the path as it came.
+        served_model: The `model` this version's servers know in an OpenAI-style body; None leaves the body alone.
+        server_name: The name an https upstream's certificate must have; None takes the url's host.
     """
 
     model: ModelName
     name: VersionName
-    url: str
+    urls: tuple[str, ...]
     timeouts: Timeouts = Timeouts()
     health_path: str | None = None
+    bulkhead: Bulkhead = Bulkhead()
+    path: str | None = None
+    served_model: str | None = None
+    server_name: str | None = None
+
+
+_PROBED = {
+    Protocol.KSERVE_V1: "/v1/models/{model}",
+    Protocol.OIP_V2: "/v2/health/ready",
+    Protocol.TF_SERVING: "/v1/models/{model}",
+    Protocol.TORCHSERVE: "/ping",
+    Protocol.MLFLOW: "/ping",
+    Protocol.OPENAI: "/health",
+    Protocol.BENTOML: "/readyz",
+}
+
+
+def probe_path(protocol: Protocol, version: Version) -> str | None:
+    """The path that says whether a version's server is ready; None when a connection has to do."""
+    if version.health_path is not None:
+        return version.health_path
+    path = _PROBED.get(protocol)
+    return None if path is None else path.format(model=version.model)
 
 
 def model_name(text: str, field: str = "/name") -> ModelName:

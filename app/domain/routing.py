@@ -17,6 +17,18 @@ Weights = Mapping[VersionName, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """A version that gets copies of requests, and whose answers nobody sees.
+
+    Attributes:
+        share_bp: Chance that a request is copied, in basis points, 1 to 10,000.
+    """
+
+    version: VersionName
+    share_bp: int
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One model's weights at one generation.
 
@@ -24,6 +36,9 @@ class Route:
         weights_bp: Version to weight; each 0 to 10,000, the sum 10,000. Never mutated.
         latency_horizon_ms: An exchange in flight for longer already counts as this slow
             (the largest latency threshold of the running rollout, or the first-byte timeout).
+        mirror: Who gets copies, or None.
+        salt: Secret of the running rollout, 16 bytes: where a sticky caller's key falls; empty before
+            the first rollout.
     """
 
     model: ModelName
@@ -31,6 +46,8 @@ class Route:
     stable: VersionName
     weights_bp: Weights
     latency_horizon_ms: int = 30_000
+    mirror: Mirror | None = None
+    salt: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

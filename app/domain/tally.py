@@ -22,7 +22,33 @@ class Outcome(StrEnum):
     UPSTREAM_ERROR = "upstream_error"  # 5xx, garbage, reset or a truncated answer
     CONNECT_ERROR = "connect_error"  # refused or unreachable: nothing was sent
     TIMEOUT = "timeout"  # no connection, first byte, next byte or end in time
+    OVERLOADED = "overloaded"  # its bulkhead was full: nothing was sent
     CANCELLED = "cancelled"  # the client left; never held against the version
+
+
+class Counter(StrEnum):
+    """Further things counted per version."""
+
+    FORCED = "forced"  # of the excluded: an operator chose the version by header
+    READ = "read"  # answers that something was read from
+    SKIPPED = "skipped"  # answers that should have been read and were too large or not readable
+    INVALID = "invalid"  # answers read that were not what the protocol or the pointer says
+    NONFINITE = "nonfinite"  # answers read with a NaN or an infinity where a number belongs
+    PROMPT_TOKENS = "prompt_tokens"
+    COMPLETION_TOKENS = "completion_tokens"
+    USAGE_ESTIMATED = "usage_estimated"  # answers whose completion tokens were counted by their events
+    MIRROR_DROPPED = "mirror_dropped"  # copies not sent: too large, or the mirror had no room
+    MIRROR_PAIRS = "mirror_pairs"  # copies that ended, beside an answer that had ended
+    MIRROR_AGREED = "mirror_agreed"  # of the pairs: both succeeded with the same prediction or bytes
+    MIRROR_DIFFERED = "mirror_differed"  # of the pairs: both succeeded and said something else
+    MIRROR_ONLY_PRIMARY_OK = "mirror_only_primary_ok"
+    MIRROR_ONLY_MIRROR_OK = "mirror_only_mirror_ok"
+    MIRROR_NEITHER_OK = "mirror_neither_ok"
+    MIRROR_SLOWER = "mirror_slower"  # of the pairs in which both succeeded: the mirror's head came later
+    MIRROR_LATENCY_DIFFERENCE_US = "mirror_latency_difference_us"  # sum of mirror minus primary over those
+
+
+_ERRORS = (Outcome.UPSTREAM_ERROR, Outcome.CONNECT_ERROR, Outcome.OVERLOADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +77,14 @@ class Tally:
         latency_bins: Histogram bin to count, see app.domain.histogram: draw to response head.
             Exchanges that ended without a head (timeout, reset, client gone) are counted in the
             bin of the time waited: so long they had taken at least.
+        counters: What else was counted; not all of exchanges that a coin assigned.
     """
 
     exchanges: int = 0
     outcomes: Mapping[Outcome, int] = field(default_factory=dict)
     excluded: int = 0
     latency_bins: Mapping[int, int] = field(default_factory=dict)
+    counters: Mapping[Counter, int] = field(default_factory=dict)
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -64,12 +92,13 @@ class Tally:
             add_counts(self.outcomes, other.outcomes),
             self.excluded + other.excluded,
             add_counts(self.latency_bins, other.latency_bins),
+            add_counts(self.counters, other.counters),
         )
 
     @property
     def errors(self) -> int:
         """Wrong or missing answers that are not timeouts."""
-        return self.outcomes.get(Outcome.UPSTREAM_ERROR, 0) + self.outcomes.get(Outcome.CONNECT_ERROR, 0)
+        return sum(self.outcomes.get(outcome, 0) for outcome in _ERRORS)
 
     @property
     def timeouts(self) -> int:

@@ -46,9 +46,9 @@ class Pool:
     )
 
     def __init__(self, version: Version, limits: Limits, open_brakes: OpenCount) -> None:
-        address = urlsplit(version.url)
+        address = urlsplit(version.urls[0])
         if address.scheme != "http" or not address.hostname:
-            raise ValueError(f"not an http upstream: {version.url}")
+            raise ValueError(f"not an http upstream: {version.urls[0]}")
         self.version = version
         self.timeouts = version.timeouts
         self.limits = limits

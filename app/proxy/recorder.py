@@ -12,7 +12,7 @@ from app.domain.catalog import ModelName, VersionName
 from app.domain.tally import Flush, Outcome, Tally, TallyKey, TallyRow, Watermark
 
 OUTCOMES: Final = tuple(Outcome)
-OK, CLIENT_ERROR, UPSTREAM_ERROR, CONNECT_ERROR, TIMEOUT, CANCELLED = range(len(OUTCOMES))
+OK, CLIENT_ERROR, UPSTREAM_ERROR, CONNECT_ERROR, TIMEOUT, OVERLOADED, CANCELLED = range(len(OUTCOMES))
 MAX_ROWS: Final = 5_000
 OVERHEAD_EDGES_US: Final = tuple(1 << power for power in range(3, 21))
 

@@ -6,10 +6,27 @@ from sqlalchemy import Row, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
+from app.domain.catalog import (
+    Bulkhead,
+    Match,
+    Model,
+    ModelName,
+    Observation,
+    Protocol,
+    Timeouts,
+    Version,
+    VersionName,
+)
 from app.errors import NameTaken, UnknownModel, UnknownVersion
 from app.store import tables
+from app.store.codec import as_json
 from app.store.database import Transaction, violated
+
+# Unique indexes of `models`, what their violation means, and where in the request it was said.
+_TAKEN = {
+    "uq_models_match": ("another model is found at the same host and path", "/match"),
+    "uq_models_takes_invocations": ("another model takes /invocations already", "/takes_invocations"),
+}
 
 
 async def models(tx: Transaction) -> tuple[Model, ...]:
@@ -53,6 +70,10 @@ async def add_model(tx: Transaction, new: Model) -> bool:
             match_host=match.host,
             match_path_prefix=match.path_prefix,
             sticky_header=new.sticky_header,
+            sticky_cookie=new.sticky_cookie,
+            protocol=new.protocol,
+            observation=None if new.observation is None else as_json(new.observation),
+            takes_invocations=new.takes_invocations,
         )
         .on_conflict_do_nothing(index_elements=["name"])
         .returning(tables.models.c.name)
@@ -60,9 +81,11 @@ async def add_model(tx: Transaction, new: Model) -> bool:
     try:
         added = (await tx.execute(statement)).first() is not None
     except IntegrityError as refused:
-        if violated(refused) != "uq_models_match":
+        taken = _TAKEN.get(violated(refused) or "")
+        if taken is None:
             raise
-        raise NameTaken("another model is found at the same host and path", field="/match") from refused
+        why, field = taken
+        raise NameTaken(why, field=field) from refused
     if not added and await model(tx, new.name) != new:
         raise NameTaken(f"a different model is called {new.name!r}", field="/name", model=new.name)
     return added
@@ -76,12 +99,17 @@ async def add_version(tx: Transaction, new: Version) -> bool:
         .values(
             model=new.model,
             name=new.name,
-            url=new.url,
+            urls=list(new.urls),
             health_path=new.health_path,
             connect_s=new.timeouts.connect_s,
             first_byte_s=new.timeouts.first_byte_s,
             idle_s=new.timeouts.idle_s,
             total_s=new.timeouts.total_s,
+            concurrency=new.bulkhead.concurrency,
+            queue=new.bulkhead.queue,
+            path=new.path,
+            served_model=new.served_model,
+            server_name=new.server_name,
         )
         .on_conflict_do_nothing(index_elements=["model", "name"])
         .returning(tables.versions.c.name)
@@ -100,10 +128,28 @@ def model_from_row(row: Row[Any]) -> Model:
     """A model out of the columns of `models`."""
     matched = row.match_host is not None or row.match_path_prefix is not None
     match = Match(row.match_host, row.match_path_prefix) if matched else None
-    return Model(ModelName(row.name), match, row.sticky_header)
+    return Model(
+        ModelName(row.name),
+        match,
+        row.sticky_header,
+        row.sticky_cookie,
+        Protocol(row.protocol),
+        None if row.observation is None else Observation(**row.observation),
+        row.takes_invocations,
+    )
 
 
 def version_from_row(row: Row[Any]) -> Version:
     """A version out of the columns of `versions`."""
     timeouts = Timeouts(row.connect_s, row.first_byte_s, row.idle_s, row.total_s)
-    return Version(ModelName(row.model), VersionName(row.name), row.url, timeouts, row.health_path)
+    return Version(
+        ModelName(row.model),
+        VersionName(row.name),
+        tuple(row.urls),
+        timeouts,
+        row.health_path,
+        Bulkhead(row.concurrency, row.queue),
+        row.path,
+        row.served_model,
+        row.server_name,
+    )

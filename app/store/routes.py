@@ -12,10 +12,10 @@ from sqlalchemy import Insert, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.catalog import ModelName, Version, VersionName
-from app.domain.routing import Route, RoutedModel, RoutingTable, Weights
+from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable, Weights
 from app.errors import StaleGeneration
 from app.store import catalog, tables
-from app.store.codec import weights_from_json
+from app.store.codec import as_json, weights_from_json
 from app.store.database import Transaction, violated
 
 CHANNEL = "turnback_routing"
@@ -140,13 +140,16 @@ def _columns(route: Route) -> dict[str, Any]:
         "stable": route.stable,
         "weights_bp": dict(route.weights_bp),
         "latency_horizon_ms": route.latency_horizon_ms,
+        "mirror": None if route.mirror is None else as_json(route.mirror),
+        "salt": route.salt,
     }
 
 
 def _history(route: Route, at: datetime) -> Insert:
     columns = _columns(route)
-    del columns["latency_horizon_ms"]
-    return insert(tables.generations).values(at=at, **columns)
+    return insert(tables.generations).values(
+        at=at, **{name: columns[name] for name in ("model", "generation", "stable", "weights_bp")}
+    )
 
 
 def _route(row: Row[Any]) -> Route:
@@ -156,6 +159,8 @@ def _route(row: Row[Any]) -> Route:
         VersionName(row.stable),
         weights_from_json(row.weights_bp),
         row.latency_horizon_ms,
+        None if row.mirror is None else Mirror(VersionName(row.mirror["version"]), row.mirror["share_bp"]),
+        row.salt,
     )
 
 

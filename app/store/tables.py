@@ -5,12 +5,14 @@ Rule: every change of them is a migration; partitions are made by `partitions.py
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -41,6 +43,10 @@ models = Table(
     Column("match_host", Text),
     Column("match_path_prefix", Text),
     Column("sticky_header", Text),
+    Column("sticky_cookie", Text),
+    Column("protocol", Text, nullable=False, server_default="auto"),
+    Column("observation", JSONB(none_as_null=True)),
+    Column("takes_invocations", Boolean, nullable=False, server_default=text("false")),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     # Two models never claim the same requests.
     Index(
@@ -51,6 +57,7 @@ models = Table(
         postgresql_nulls_not_distinct=True,
         postgresql_where=text("match_host IS NOT NULL OR match_path_prefix IS NOT NULL"),
     ),
+    Index("uq_models_takes_invocations", "takes_invocations", unique=True, postgresql_where=text("takes_invocations")),
 )
 
 versions = Table(
@@ -58,12 +65,17 @@ versions = Table(
     metadata,
     Column("model", Text, primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("url", Text, nullable=False),
+    Column("urls", ARRAY(Text), nullable=False),
     Column("health_path", Text),
     Column("connect_s", Double, nullable=False),
     Column("first_byte_s", Double, nullable=False),
     Column("idle_s", Double, nullable=False),
     Column("total_s", Double, nullable=False),
+    Column("concurrency", Integer, nullable=False, server_default="1024"),
+    Column("queue", Integer, nullable=False, server_default="1024"),
+    Column("path", Text),
+    Column("served_model", Text),
+    Column("server_name", Text),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     ForeignKeyConstraint(["model"], ["models.name"]),
 )
@@ -76,6 +88,8 @@ routes = Table(
     Column("stable", Text, nullable=False),
     Column("weights_bp", JSONB, nullable=False),
     Column("latency_horizon_ms", Integer, nullable=False),
+    Column("mirror", JSONB(none_as_null=True)),
+    Column("salt", LargeBinary, nullable=False, server_default=""),
     ForeignKeyConstraint(["model", "stable"], ["versions.model", "versions.name"]),
 )
 
@@ -185,9 +199,11 @@ tallies = Table(
     Column("connect_error", Integer, nullable=False),
     Column("timeout", Integer, nullable=False),
     Column("cancelled", Integer, nullable=False),
+    Column("overloaded", Integer, nullable=False, server_default="0"),
     Column("excluded", Integer, nullable=False),
     Column("latency_bins", ARRAY(SmallInteger), nullable=False),
     Column("latency_counts", ARRAY(Integer), nullable=False),
+    Column("counters", JSONB, nullable=False, server_default="{}"),
     Column("sequence", BigInteger, nullable=False),
     # The engine and the metrics read one model over a span of seconds.
     Index(None, "model", "second"),

@@ -11,14 +11,14 @@ from uuid import UUID
 from sqlalchemy import Row, text
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.tally import Counter, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.store.codec import to_json
 from app.store.database import Transaction
 
 _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 _COUNTS = ("exchanges", *_OUTCOMES, "excluded")
 _BINS = ("latency_bins", "latency_counts")
-_VALUES = (*_COUNTS, *_BINS, "sequence")
+_VALUES = (*_COUNTS, *_BINS, "counters", "sequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ _UPSERT = text(
     INSERT INTO tallies (boot, second, model, generation, version, {", ".join(_VALUES)})
     SELECT :boot, new.* FROM json_to_recordset(:rows) AS new(
         second bigint, model text, generation bigint, version text, {", ".join(f"{name} integer" for name in _COUNTS)},
-        latency_bins smallint[], latency_counts integer[], sequence bigint
+        latency_bins smallint[], latency_counts integer[], counters jsonb, sequence bigint
     )
     ON CONFLICT (boot, second, model, generation, version) DO UPDATE SET
         {", ".join(f"{name} = excluded.{name}" for name in _VALUES)}
@@ -71,11 +71,17 @@ _SLOTS = text(
         FROM selected, unnest(latency_bins, latency_counts) AS histogram(bin, count) GROUP BY version, slot, bin
     ), histograms AS (
         SELECT version, slot, array_agg(bin) AS bins, array_agg(count) AS counts FROM bins GROUP BY version, slot
+    ), counted AS (
+        SELECT version, slot, name, sum(count::bigint) AS count
+        FROM selected, jsonb_each_text(counters) AS further(name, count) GROUP BY version, slot, name
+    ), further AS (
+        SELECT version, slot, jsonb_object_agg(name, count) AS counters FROM counted GROUP BY version, slot
     ), totals AS (
         SELECT version, slot, {", ".join(f"sum({name})::bigint AS {name}" for name in _COUNTS)}
         FROM selected GROUP BY version, slot
     )
-    SELECT * FROM totals LEFT JOIN histograms USING (version, slot) ORDER BY slot, version
+    SELECT * FROM totals LEFT JOIN histograms USING (version, slot) LEFT JOIN further USING (version, slot)
+    ORDER BY slot, version
     """  # noqa: S608 -- joined from this module's own constants
 )
 
@@ -148,7 +154,7 @@ async def slots(
             VersionName(row.version),
             since + row.slot * width,
             min(since + (row.slot + 1) * width, until),
-            _tally(row, row.bins or (), row.counts or ()),
+            _tally(row, row.bins or (), row.counts or (), row.counters or {}),
         )
         for row in found
     )
@@ -180,16 +186,18 @@ def _columns(row: TallyRow) -> Mapping[str, object]:
         "excluded": tally.excluded,
         "latency_bins": list(tally.latency_bins.keys()),
         "latency_counts": list(tally.latency_bins.values()),
+        "counters": tally.counters,
         "sequence": row.sequence,
     }
 
 
 def _row(row: Row[Any]) -> TallyRow:
     key = TallyKey(row.second, ModelName(row.model), row.generation, VersionName(row.version))
-    return TallyRow(key, _tally(row, row.latency_bins, row.latency_counts), row.sequence)
+    return TallyRow(key, _tally(row, row.latency_bins, row.latency_counts, row.counters), row.sequence)
 
 
-def _tally(row: Row[Any], bins: Iterable[int], counts: Iterable[int]) -> Tally:
+def _tally(row: Row[Any], bins: Iterable[int], counts: Iterable[int], counters: Mapping[str, int]) -> Tally:
     ended = {outcome: int(getattr(row, outcome.value)) for outcome in Outcome}
     outcomes = {outcome: count for outcome, count in ended.items() if count}
-    return Tally(row.exchanges, outcomes, row.excluded, dict(zip(bins, map(int, counts), strict=True)))
+    further = {Counter(name): int(count) for name, count in counters.items()}
+    return Tally(row.exchanges, outcomes, row.excluded, dict(zip(bins, map(int, counts), strict=True)), further)

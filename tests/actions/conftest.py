@@ -30,5 +30,5 @@ async def fraud(means: Means) -> Means:
     """The means of a database that knows the model `fraud` with v1 (stable), v2 and v3."""
     await register_model(means, Model(FRAUD), actor="ann")
     for number, name in enumerate((V1, V2, V3)):
-        await register_version(means, Version(FRAUD, name, f"http://127.0.0.1:{9_000 + number}"), actor="ann")
+        await register_version(means, Version(FRAUD, name, (f"http://127.0.0.1:{9_000 + number}",)), actor="ann")
     return means

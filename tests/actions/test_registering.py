@@ -13,7 +13,7 @@ from app.errors import NameTaken, UnknownModel, UpstreamNotAllowed
 from app.store import audit, catalog, decisions, routes
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
-FIRST = Version(FRAUD, V1, "http://127.0.0.1:9000", Timeouts(1.0, 2.0, 3.0, 4.0), "/ready")
+FIRST = Version(FRAUD, V1, ("http://127.0.0.1:9000",), Timeouts(1.0, 2.0, 3.0, 4.0), "/ready")
 
 
 async def test_registering_the_same_twice_changes_nothing(means: Means) -> None:
@@ -34,7 +34,7 @@ async def test_a_name_never_comes_to_mean_something_else(means: Means) -> None:
     with pytest.raises(NameTaken):
         await register_model(means, Model(FRAUD, sticky_header="x-user"), actor="ann")
     with pytest.raises(NameTaken):
-        await register_version(means, replace(FIRST, url="http://127.0.0.1:9001"), actor="ann")
+        await register_version(means, replace(FIRST, urls=("http://127.0.0.1:9001",)), actor="ann")
 
 
 async def test_two_models_never_claim_the_same_requests(means: Means) -> None:
@@ -88,7 +88,7 @@ async def test_two_first_versions_at_once_leave_one_stable_and_both_registered(m
 async def test_an_upstream_off_the_list_is_refused_and_leaves_no_trace(means: Means) -> None:
     await register_model(means, Model(FRAUD), actor="ann")
     with pytest.raises(UpstreamNotAllowed):
-        await register_version(means, replace(FIRST, url="http://169.254.169.254/latest"), actor="ann")
+        await register_version(means, replace(FIRST, urls=("http://169.254.169.254/latest",)), actor="ann")
     async with means.database.transaction() as tx:
         assert await catalog.versions(tx, FRAUD) == ()
 

@@ -119,7 +119,7 @@ async def test_a_canary_must_be_another_registered_version(
 async def test_a_sticky_model_is_refused(means: Means) -> None:
     await register_model(means, Model(FRAUD, sticky_header="x-user"), actor="ann")
     for n, name in enumerate((V1, V2)):
-        await register_version(means, Version(FRAUD, name, f"http://127.0.0.1:{9_000 + n}"), actor="ann")
+        await register_version(means, Version(FRAUD, name, (f"http://127.0.0.1:{9_000 + n}",)), actor="ann")
     with pytest.raises(InvalidInput) as refused:
         await started(means)
     assert refused.value.field == "/sticky_header"

@@ -52,7 +52,7 @@ class World:
         model = ModelName(name)
         await register_model(self.means, Model(model), actor="ann")
         for version in (V1, V2):
-            await register_version(self.means, Version(model, version, "http://127.0.0.1:9001"), actor="ann")
+            await register_version(self.means, Version(model, version, ("http://127.0.0.1:9001",)), actor="ann")
         rollout, _ = await start_rollout(self.means, model, V2, policy, actor="ann", reason="a test")
         return rollout.id
 

@@ -39,7 +39,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 async def ask(url: str, health_path: str | None = "/ready", timeout_s: float = 0.5) -> str | None:
     async with Prober(timeout_s) as probe:
-        return await probe(Version(ModelName("fraud"), VersionName("v1"), url, health_path=health_path))
+        return await probe(Version(ModelName("fraud"), VersionName("v1"), (url,), health_path=health_path))
 
 
 async def test_a_2xx_is_ready_even_if_its_body_never_ends(serve: Serve) -> None:

@@ -31,7 +31,9 @@ def routed(
     model = ModelName(name)
     stable = VersionName(next(iter(urls)))
     weights = {VersionName(version): weight for version, weight in (weights_bp or {stable: 10_000}).items()}
-    versions = tuple(Version(model, VersionName(version), url, timeouts or Timeouts()) for version, url in urls.items())
+    versions = tuple(
+        Version(model, VersionName(version), (url,), timeouts or Timeouts()) for version, url in urls.items()
+    )
     route = Route(model, generation, stable, weights, latency_horizon_ms)
     return RoutedModel(Model(model, match, sticky_header), route, versions)
 

@@ -82,7 +82,7 @@ async def registered(database: Database) -> Means:
     means = Means(database, ProbeBook(), AllowList(LOOPBACK).check, secrets.token_bytes)
     await register_model(means, Model(FRAUD), actor="ann")
     for name in (V1, V2):
-        await register_version(means, Version(FRAUD, name, "http://127.0.0.1:9000"), actor="ann")
+        await register_version(means, Version(FRAUD, name, ("http://127.0.0.1:9000",)), actor="ann")
     return means
 
 
