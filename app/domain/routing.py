@@ -37,8 +37,8 @@ class Route:
         latency_horizon_ms: An exchange in flight for longer already counts as this slow
             (the largest latency threshold of the running rollout, or the first-byte timeout).
         mirror: Who gets copies, or None.
-        salt: Secret of the running rollout, 16 bytes: where a sticky caller's key falls; empty before
-            the first rollout.
+        salt: Secret of the last rollout, 16 bytes: where a sticky caller's key falls; empty before the first.
+        salted_at: The generation that made the salt; the first exchange of a unit since then is its evidence.
     """
 
     model: ModelName
@@ -48,6 +48,7 @@ class Route:
     latency_horizon_ms: int = 30_000
     mirror: Mirror | None = None
     salt: bytes = b""
+    salted_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,16 +141,39 @@ class TallyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitRow:
+    """The first ended exchange of one unit (a sticky caller) that one process saw since the salt was made.
+
+    Attributes:
+        salted_at: The generation that made the salt.
+        unit: Keyed hash of the caller's key, 64 bits, signed; says nothing without the salt.
+        second, generation, version: As in a TallyKey: when and where it was drawn.
+        latency_bin: Of this one exchange, as in a tally.
+    """
+
+    model: ModelName
+    salted_at: int
+    unit: int
+    second: int
+    generation: int
+    version: VersionName
+    outcome: Outcome
+    latency_bin: int
+
+
+@dataclass(frozen=True, slots=True)
 class Flush:
     """What a replica pushes at once, in one transaction.
 
     Attributes:
         rows: Every row that changed since the last acknowledged flush.
         watermark: Final seconds, valid together with `rows` and all earlier flushes.
+        units: First exchanges of units, not acknowledged yet.
     """
 
     rows: tuple[TallyRow, ...]
     watermark: Watermark
+    units: tuple[UnitRow, ...] = ()
 
 
 def add_counts(left: Mapping[_K, int], right: Mapping[_K, int]) -> Mapping[_K, int]:

@@ -142,6 +142,7 @@ def _columns(route: Route) -> dict[str, Any]:
         "latency_horizon_ms": route.latency_horizon_ms,
         "mirror": None if route.mirror is None else as_json(route.mirror),
         "salt": route.salt,
+        "salted_at": route.salted_at,
     }
 
 
@@ -161,6 +162,7 @@ def _route(row: Row[Any]) -> Route:
         row.latency_horizon_ms,
         None if row.mirror is None else Mirror(VersionName(row.mirror["version"]), row.mirror["share_bp"]),
         row.salt,
+        row.salted_at,
     )
 
 

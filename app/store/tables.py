@@ -90,6 +90,7 @@ routes = Table(
     Column("latency_horizon_ms", Integer, nullable=False),
     Column("mirror", JSONB(none_as_null=True)),
     Column("salt", LargeBinary, nullable=False, server_default=""),
+    Column("salted_at", BigInteger, nullable=False, server_default="0"),
     ForeignKeyConstraint(["model", "stable"], ["versions.model", "versions.name"]),
 )
 
@@ -182,6 +183,23 @@ replicas = Table(
     Column("latency_through", BigInteger, nullable=False),
     Column("applied_revision", BigInteger, nullable=False),
     Column("open_brakes", JSONB, nullable=False),
+)
+
+# One row per sticky caller and rollout: the earliest draw wins, whichever replica saw it.
+units = Table(
+    "units",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("salted_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("second", BigInteger, nullable=False),
+    Column("boot", Uuid, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("latency_bin", SmallInteger, nullable=False),
+    # The engine reads one rollout over a span of seconds.
+    Index("ix_units_model_salted_at_second", "model", "salted_at", "second"),
 )
 
 tallies = Table(

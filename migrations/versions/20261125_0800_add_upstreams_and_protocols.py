@@ -40,14 +40,30 @@ _UP = (
     """,
     "UPDATE versions SET urls = ARRAY[url]",
     "ALTER TABLE versions ALTER urls SET NOT NULL, DROP url",
-    "ALTER TABLE routes ADD mirror jsonb, ADD salt bytea NOT NULL DEFAULT ''",
+    "ALTER TABLE routes ADD mirror jsonb, ADD salt bytea NOT NULL DEFAULT '', ADD salted_at bigint NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE units (
+        model text NOT NULL,
+        salted_at bigint NOT NULL,
+        unit bigint NOT NULL,
+        second bigint NOT NULL,
+        boot uuid NOT NULL,
+        generation bigint NOT NULL,
+        version text NOT NULL,
+        outcome text NOT NULL,
+        latency_bin smallint NOT NULL,
+        CONSTRAINT pk_units PRIMARY KEY (model, salted_at, unit)
+    )
+    """,
+    "CREATE INDEX ix_units_model_salted_at_second ON units (model, salted_at, second)",
     "ALTER TABLE tallies ADD overloaded integer NOT NULL DEFAULT 0, ADD counters jsonb NOT NULL DEFAULT '{}'",
 )
 
 # A version keeps the first of its upstreams.
 _DOWN = (
     "ALTER TABLE tallies DROP overloaded, DROP counters",
-    "ALTER TABLE routes DROP mirror, DROP salt",
+    "DROP TABLE units",
+    "ALTER TABLE routes DROP mirror, DROP salt, DROP salted_at",
     "ALTER TABLE versions ADD url text",
     "UPDATE versions SET url = urls[1]",
     """
