@@ -21,6 +21,10 @@ class Limits:
         client_idle_s: A client that neither sends its body nor reads its answer.
         linger_s: A client that still sends after its answer, before the connection is cut.
         pool_idle_s: An idle upstream connection.
+        probe_s: A health probe's answer.
+        probe_every_s: Between two health probes of an upstream.
+        rollback_drain_s: Exchanges that still run on a version so long after it lost its traffic are cut;
+            infinite lets them finish.
         sweep_s: Between two looks at every deadline; the resolution of all times here.
     """
 
@@ -37,6 +41,9 @@ class Limits:
     client_idle_s: float = 30.0
     linger_s: float = 2.0
     pool_idle_s: float = 55.0
+    probe_s: float = 1.0
+    probe_every_s: float = 5.0
+    rollback_drain_s: float = float("inf")
     sweep_s: float = 1.0
 
 
