@@ -6,7 +6,7 @@ serves without a coin is no evidence and is only counted as excluded.
 
 from app.domain.histogram import latency_bin
 from app.domain.tally import TallyKey
-from app.proxy.recorder import Cell, Recorder
+from app.proxy.recorder import CLIENT_ERROR, TIMEOUT, Cell, Recorder
 from app.proxy.routes import Arm
 
 
@@ -73,6 +73,8 @@ class Counted:
             self._cell = None
             cell.outcomes[outcome] += 1
             self.arm.totals.outcomes[outcome] += 1
+            if CLIENT_ERROR < outcome < TIMEOUT:
+                self.arm.errors += 1
 
     def _current_cell(self, arm: Arm, now: float) -> Cell:
         recorder = self._recorder

@@ -8,24 +8,24 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app.domain.catalog import ModelName, Version, VersionName
+from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
+from app.proxy.local_evidence import Suspect, suspects
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
 from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
-from app.proxy.upstreams import MayConnect
+from app.proxy.upstreams import MayConnect, Reach, Resolve, system_addresses
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-_HTTPS = "https:"
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
 
 
@@ -40,13 +40,14 @@ class Gateway:
     """
 
     __slots__ = (
-        "_may_connect",
+        "_arms",
         "_open_count",
         "_pools",
         "_prefix",
+        "_reach",
         "_requests",
+        "_suspects",
         "_sweeper",
-        "_tls",
         "clients",
         "coin",
         "compiled",
@@ -66,6 +67,7 @@ class Gateway:
         limits: Limits = DEFAULT_LIMITS,
         tls: ssl.SSLContext | None = None,
         may_connect: MayConnect = lambda _host, _address: True,
+        resolve: Resolve = system_addresses,
     ) -> None:
         """Start with an empty table.
 
@@ -76,6 +78,7 @@ class Gateway:
             limits: Bounds on what is taken in.
             tls: How https upstreams are verified, and what they are shown; the system's authorities without.
             may_connect: Whether a host's resolved address may be connected to.
+            resolve: What a host's name leads to, whenever a connection is opened.
         """
         self.coin = coin
         self.monotonic = monotonic
@@ -85,10 +88,11 @@ class Gateway:
         self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
         self.draining = False
-        self._tls = tls
-        self._may_connect = may_connect
+        self._reach = Reach(tls, may_connect, resolve)
         self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
+        self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
+        self._suspects: list[Suspect] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._requests = 0
@@ -102,51 +106,44 @@ class Gateway:
 
     def swap(self, table: RoutingTable) -> None:
         """Draw from this table from now on; exchanges already drawn go on as they were."""
-        before = self._pools
-        self._pools = {}
-        routes = {routed.model.name: self._compile(routed, before) for routed in table.models}
+        before, arms_before = self._pools, self._arms
+        self._pools, self._arms = {}, {}
+        routes = {routed.model.name: self._compile(routed, before, arms_before) for routed in table.models}
+        self._suspects = [suspect for routed in table.models for suspect in suspects(routed, routes[routed.model.name])]
         self.compiled = CompiledTable(table, routes)
         now = self.monotonic()
-        for pool in before.values():
-            if self._pools.get((pool.version.model, pool.version.name)) is not pool:
-                pool.retire()
-                pool.withdraw(now)
+        for key, pool in before.items():
+            if self._pools.get(key) is not pool:
+                pool.retire(now)
 
-    def _compile(self, routed: RoutedModel, before: dict[tuple[ModelName, VersionName], Pool]) -> CompiledRoute:
+    def _compile(
+        self,
+        routed: RoutedModel,
+        pools_before: dict[tuple[ModelName, VersionName], Pool],
+        arms_before: dict[tuple[ModelName, VersionName], Arm],
+    ) -> CompiledRoute:
         route = routed.route
+        now = self.monotonic()
         arms: dict[VersionName, Arm] = {}
         for version in routed.versions:
             key = (version.model, version.name)
-            pool = before.get(key)
+            pool = pools_before.get(key)
             if pool is None or pool.version != version:
-                pool = Pool(
-                    version,
-                    routed.model.protocol,
-                    self.limits,
-                    self._open_count,
-                    self._tls_for(version),
-                    self._may_connect,
-                )
-            pool.brake.arm(armed=version.name != route.stable)
-            if version.name == route.stable or route.weights_bp.get(version.name, 0):
-                pool.restore()
-            else:
-                pool.withdraw(self.monotonic())
+                pool = Pool(version, routed.model.protocol, self.limits, self._open_count, self._reach)
+            pool.follow(route, now)
+            arm = arms_before.get(key)
+            if arm is None or arm.generation != route.generation or arm.pool is not pool:
+                totals = self.recorder.totals(version.model, version.name)
+                arm = Arm(version.model, route.generation, version.name, pool, totals)
             self._pools[key] = pool
-            totals = self.recorder.totals(version.model, version.name)
-            arms[version.name] = Arm(version.model, route.generation, version.name, pool, totals)
+            arms[version.name] = self._arms[key] = arm
         return CompiledRoute(routed, arms, self._open_count)
-
-    def _tls_for(self, version: Version) -> ssl.SSLContext | None:
-        if self._tls is None and any(url.startswith(_HTTPS) for url in version.urls):
-            self._tls = ssl.create_default_context()
-        return self._tls
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""
         now = self.monotonic()
         return tuple(
-            OpenBrake(model, version, now - pool.brake.opened_at)
+            OpenBrake(model, version, now - pool.brake.opened_at, pool.brake.cause)
             for (model, version), pool in self._pools.items()
             if pool.brake.is_open
         )
@@ -185,7 +182,10 @@ class Gateway:
         for client in list(self.clients):
             client.sweep(now)
         for pool in self._pools.values():
-            pool.sweep(now, self.recorder.totals(pool.version.model, pool.version.name).exchanges)
+            totals = self.recorder.totals(pool.version.model, pool.version.name)
+            pool.sweep(now, totals.exchanges + totals.excluded)
+        for suspect in self._suspects:
+            suspect.sweep(now)
 
     def drain(self) -> None:
         """Stop keep-alive: idle connections close now, the others after their exchange."""

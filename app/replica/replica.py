@@ -13,7 +13,7 @@ from typing import TypeAlias
 import structlog
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import EMPTY_TABLE, FULL_BP, RoutedModel, RoutingTable
+from app.domain.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.domain.tally import Flush
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.replica.clock import DatabaseClock
@@ -28,8 +28,6 @@ OpenBrakes: TypeAlias = Callable[[], Iterable[tuple[ModelName, VersionName]]]
 # A push of so many rows may have left some behind; the next one does not wait.
 BACKLOG_ROWS = 1_000
 LISTEN_AGAIN_S = 1.0
-NO_COIN = 0
-"""The generation of draws without a coin; real ones begin at 1, and evidence never reads this one."""
 
 log = structlog.get_logger()
 
