@@ -40,7 +40,9 @@ class Probe:
         """Tell, once, and let go of the connection."""
         told, self._told = self._told, None
         if told is not None:
-            if not self._released:
+            if self._released:
+                self._connection.close()
+            else:
                 self._connection.drop()
             told(self, ready)
 

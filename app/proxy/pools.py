@@ -49,6 +49,7 @@ class Pool:
 
     __slots__ = (
         "_drain_s",
+        "_has_traffic",
         "_queue",
         "_waiting",
         "brake",
@@ -91,6 +92,7 @@ class Pool:
         self._waiting: deque[Waiting] = deque()
         self.in_flight = 0
         self.cut_at = _NEVER
+        self._has_traffic = False
         self._drain_s = limits.rollback_drain_s
 
     # ------------------------------------------------------------------ the bulkhead
@@ -155,7 +157,7 @@ class Pool:
         for upstream in self.upstreams:
             upstream.sweep(now)
         # A probe of a version's only upstream has nothing to choose, unless a brake waits for it.
-        watched = self.only is None and self.cut_at == _NEVER
+        watched = self.only is None and self._has_traffic
         self.prober.sweep(now, watched=watched, urgent=self.brake.is_open)
 
     # ------------------------------------------------------------------ what the routing says
@@ -168,19 +170,17 @@ class Pool:
             now: The monotonic clock's reading.
         """
         weight_bp = route.weights_bp.get(self.version.name, 0)
-        if self.version.name == route.stable:
-            self._disarm()
-            self.cut_at = _NEVER
-        elif weight_bp:
+        is_stable = self.version.name == route.stable
+        if weight_bp and not is_stable:
             self.brake.arm(weight_bp)
+        elif is_stable or route.generation != NO_COIN:
+            self.brake.disarm()
+            self.evidence.forget()
+        self._has_traffic = is_stable or weight_bp > 0
+        if self._has_traffic:
             self.cut_at = _NEVER
         elif route.generation != NO_COIN:
-            self._disarm()
             self._withdraw(now)
-
-    def _disarm(self) -> None:
-        self.brake.disarm()
-        self.evidence.forget()
 
     def _withdraw(self, now: float) -> None:
         """Somebody took the version's traffic: what still runs has so long to finish."""
