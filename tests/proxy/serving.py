@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
 
 import uvicorn
 from fakes.waiting import eventually
@@ -18,9 +19,12 @@ from app.domain.routing import Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 from app.proxy.upstreams import MayConnect, Resolve, system_addresses
 
+Urls: TypeAlias = Mapping[str, str | tuple[str, ...]]
+"""Version to its upstream, or its upstreams."""
+
 
 def routed(
-    urls: Mapping[str, str | tuple[str, ...]],
+    urls: Urls,
     weights_bp: Mapping[str, int] | None = None,
     *,
     name: str = "fraud",
@@ -39,7 +43,6 @@ def routed(
     """One model; the first version is stable and, without weights, gets everything.
 
     Args:
-        urls: Version to its upstream, or its upstreams.
         bulkheads, paths, served_models: By version; those left out have the default.
         server_name, health_path: Of every version.
     """

@@ -35,6 +35,11 @@ def holds_nothing(gateway: Gateway) -> bool:
     )
 
 
+async def under_way(gateway: Gateway, count: int) -> None:
+    """Wait until so many exchanges of the only version were drawn and have not ended."""
+    await eventually(lambda: gateway.recorder.since_start().versions[0].in_flight == count)
+
+
 async def test_a_version_never_serves_more_than_its_concurrency_and_none_is_lost() -> None:
     answers = HeldAnswers()
     async with upstream(script=answers) as server:
@@ -59,7 +64,7 @@ async def test_who_waits_is_served_in_the_order_of_coming() -> None:
         async with serving(gateway) as port, talks(port, 6) as clients:
             for place, client in enumerate(clients):
                 await client.send(get(f"/m/fraud/{place}"))
-                await eventually(lambda place=place: gateway.recorder.since_start().versions[0].in_flight == place + 1)
+                await under_way(gateway, place + 1)
             for _ in clients:
                 await eventually(lambda: answers.held)
                 served.append(answers.held[0].line.split()[1])
@@ -74,7 +79,7 @@ async def test_beyond_the_queue_a_client_is_told_to_come_back() -> None:
         async with serving(gateway) as port, talks(port, 2) as clients, talking(port) as third:
             for client in clients:
                 await client.send(post())
-            await eventually(lambda: gateway.recorder.since_start().versions[0].in_flight == 2)
+            await under_way(gateway, 2)
             answer = await third.ask(post())
             assert (answer.status, answer.field("retry-after")) == (503, "1")
             assert answer.problem()["type"].rpartition(":")[2] == "VersionOverloaded"
@@ -119,7 +124,7 @@ async def test_clients_that_leave_the_queue_leave_no_gap() -> None:
             await eventually(lambda: answers.held)
             for client in clients[1:]:
                 await client.send(post())
-            await eventually(lambda: gateway.recorder.since_start().versions[0].in_flight == 3)
+            await under_way(gateway, 3)
             clients[1].writer.close()
             await eventually(lambda: outcomes(gateway)["v1"].get(Outcome.CANCELLED) == 1)
             answers.release()
@@ -156,7 +161,7 @@ async def test_a_body_that_waited_arrives_whole(body: bytes) -> None:
             await first.send(post())
             await eventually(lambda: answers.held)
             sending = asyncio.create_task(second.send(post(body)))
-            await eventually(lambda: gateway.recorder.since_start().versions[0].in_flight == 2)
+            await under_way(gateway, 2)
             answers.release()
             await eventually(lambda: answers.held)
             assert answers.held[0].body == body

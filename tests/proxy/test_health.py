@@ -9,7 +9,7 @@ from fakes.waiting import eventually
 from app.domain.catalog import Protocol
 from app.proxy import Gateway, Limits
 from app.proxy.upstreams import Reach, Upstream
-from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_upstream_faults import refusing
 
@@ -146,7 +146,7 @@ async def test_failed_probes_of_a_canary_open_no_brake() -> None:
     unready = ModelServer(UNREADY)
     async with upstream() as stable, upstream(script=unready) as canary:
         with refusing() as dead:
-            versions = {"v1": stable.url, "v2": (canary.url, dead)}
+            versions: Urls = {"v1": stable.url, "v2": (canary.url, dead)}
             table = table_of(routed(versions, {"v1": 5_000, "v2": 5_000}, protocol=Protocol.OIP_V2))
             gateway = gateway_with(table, limits=PROBING)
             async with serving(gateway) as port, talking(port):

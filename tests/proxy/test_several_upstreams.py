@@ -11,7 +11,7 @@ from fakes.waiting import eventually
 from app.domain.catalog import Timeouts
 from app.domain.tally import Outcome
 from app.proxy import Limits
-from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import Talk, post, talking
 from proxy.test_bulkhead import holds_nothing, talks
 from proxy.test_exchange import outcomes
@@ -120,7 +120,7 @@ async def test_when_all_are_ejected_all_are_tried_and_one_that_is_back_serves() 
 async def test_one_dead_upstream_of_a_canary_opens_no_brake() -> None:
     async with upstream(ok(b"stable")) as stable, upstream(ok(b"canary")) as canary:
         with refusing() as dead:
-            versions = {"v1": stable.url, "v2": (dead, canary.url)}
+            versions: Urls = {"v1": stable.url, "v2": (dead, canary.url)}
             gateway = gateway_with(table_of(routed(versions, ALL_CANARY)), limits=LONG)
             async with serving(gateway) as port, talking(port) as talk:
                 for _ in range(30):
@@ -132,7 +132,7 @@ async def test_one_dead_upstream_of_a_canary_opens_no_brake() -> None:
 async def test_all_dead_upstreams_of_a_canary_open_its_brake_and_stable_serves() -> None:
     async with upstream(ok(b"stable")) as stable:
         with refusing() as one, refusing() as other:
-            versions = {"v1": stable.url, "v2": (one, other)}
+            versions: Urls = {"v1": stable.url, "v2": (one, other)}
             gateway = gateway_with(table_of(routed(versions, ALL_CANARY)), limits=LONG)
             async with serving(gateway) as port, talking(port) as talk:
                 for _ in range(10):
