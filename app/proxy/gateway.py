@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.brake import OpenBrake, OpenCount
+from app.proxy.exchange import Exchange
+from app.proxy.following import Follower
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
 from app.proxy.local_evidence import Suspect, suspects
+from app.proxy.mirror import Mirrors, Primary
+from app.proxy.observe import Room
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
@@ -41,11 +45,13 @@ class Gateway:
 
     __slots__ = (
         "_arms",
+        "_mirrors",
         "_open_count",
         "_pools",
         "_prefix",
         "_reach",
         "_requests",
+        "_room",
         "_suspects",
         "_sweeper",
         "clients",
@@ -56,6 +62,7 @@ class Gateway:
         "limits",
         "monotonic",
         "recorder",
+        "server_timing",
     )
 
     def __init__(
@@ -68,6 +75,7 @@ class Gateway:
         tls: ssl.SSLContext | None = None,
         may_connect: MayConnect = lambda _host, _address: True,
         resolve: Resolve = system_addresses,
+        server_timing: bool = False,
     ) -> None:
         """Start with an empty table.
 
@@ -79,6 +87,7 @@ class Gateway:
             tls: How https upstreams are verified, and what they are shown; the system's authorities without.
             may_connect: Whether a host's resolved address may be connected to.
             resolve: What a host's name leads to, whenever a connection is opened.
+            server_timing: Whether answers say how long their upstream took (W3C Server Timing).
         """
         self.coin = coin
         self.monotonic = monotonic
@@ -88,6 +97,9 @@ class Gateway:
         self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
         self.draining = False
+        self.server_timing = server_timing
+        self._room = Room()
+        self._mirrors = Mirrors(self.recorder, limits, monotonic)
         self._reach = Reach(tls, may_connect, resolve)
         self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
@@ -137,7 +149,7 @@ class Gateway:
                 arm = Arm(version.model, route.generation, version.name, pool, totals)
             self._pools[key] = pool
             arms[version.name] = self._arms[key] = arm
-        return CompiledRoute(routed, arms, self._open_count)
+        return CompiledRoute(routed, arms, self._open_count, self._room)
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""
@@ -175,12 +187,30 @@ class Gateway:
         recorder.overhead[int(overhead_us).bit_length()] += 1
         recorder.overhead_us += overhead_us
 
+    # ------------------------------------------------------------------ after an answer
+
+    def read_later(self, follower: Follower, arm: Arm, *, clean_end: bool) -> None:
+        """Read what was copied of an answer, once the loop has nothing more urgent."""
+        asyncio.get_running_loop().call_soon(self._read, follower, arm, clean_end)
+
+    def _read(self, follower: Follower, arm: Arm, clean_end: bool) -> None:
+        counters = follower.read(clean_end=clean_end).counters
+        if counters:
+            self.recorder.count(arm, counters, self.monotonic())
+
+    def mirror_later(self, exchange: Exchange, primary: Primary) -> None:
+        """Copy an exchange that has ended."""
+        asyncio.get_running_loop().call_soon(self._mirrors.send, exchange, primary)
+
+    # ------------------------------------------------------------------ deadlines and ends
+
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """The one timer: every deadline of every connection and exchange."""
         self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
         now = self.monotonic()
         for client in list(self.clients):
             client.sweep(now)
+        self._mirrors.sweep(now)
         for pool in self._pools.values():
             totals = self.recorder.totals(pool.version.model, pool.version.name)
             pool.sweep(now, totals.exchanges + totals.excluded)
@@ -201,5 +231,6 @@ class Gateway:
             self._sweeper = None
         for client in list(self.clients):
             client.cut()
+        self._mirrors.close()
         for pool in self._pools.values():
             pool.close()

@@ -26,6 +26,8 @@ class Limits:
         ejected_s: For so long an upstream that failed too often is avoided, the first time.
         rollback_drain_s: Exchanges that still run on a version so long after it lost its traffic are cut;
             infinite lets them finish.
+        mirror_copies: Copies of requests under way to mirrors.
+        mirror_bytes: Request bodies held for them.
         sweep_s: Between two looks at every deadline; the resolution of all times here.
     """
 
@@ -46,6 +48,8 @@ class Limits:
     probe_every_s: float = 5.0
     ejected_s: float = 10.0
     rollback_drain_s: float = float("inf")
+    mirror_copies: int = 64
+    mirror_bytes: int = 16 * 1024 * 1024
     sweep_s: float = 1.0
 
 

@@ -34,10 +34,6 @@ PROBES_TO_LEAVE: Final = 3
 log = structlog.get_logger()
 
 
-class AddressRefused(OSError):
-    """A host's name leads to an address that no upstream may have."""
-
-
 async def system_addresses(host: str, port: int) -> Sequence[str]:
     """What the system's resolver says, each address once. Raises: OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -156,7 +152,7 @@ class Upstream:
     async def _addresses(self) -> list[str]:
         """What the host's name leads to now, every one of them checked: a name may lead elsewhere tomorrow.
 
-        Raises: OSError, AddressRefused.
+        Raises: OSError.
         """
         if self._is_address:
             return [self.host]
@@ -167,7 +163,7 @@ class Upstream:
             if not self._reach.may_connect(self.host, address):
                 self.refused_addresses += 1
                 log.error("upstream.address_refused", host=self.host, port=self.port, address=address)
-                raise AddressRefused(f"{self.host} leads to an address that is not allowed")
+                raise OSError(f"{self.host} leads to an address that is not allowed")
         return list(addresses)
 
     def spawn(self, task: "asyncio.Task[None]") -> None:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from app.domain.catalog import Bulkhead, Match, Model, ModelName, Protocol, Timeouts, Version, VersionName
-from app.domain.routing import Route, RoutedModel, RoutingTable
+from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 from app.proxy.upstreams import MayConnect, Resolve, system_addresses
 
@@ -39,6 +39,7 @@ def routed(
     served_models: Mapping[str, str] | None = None,
     server_name: str | None = None,
     health_path: str | None = None,
+    mirror: Mirror | None = None,
 ) -> RoutedModel:
     """One model; the first version is stable and, without weights, gets everything.
 
@@ -63,7 +64,7 @@ def routed(
         )
         for version, url in urls.items()
     )
-    route = Route(model, generation, stable, weights, latency_horizon_ms)
+    route = Route(model, generation, stable, weights, latency_horizon_ms, mirror)
     return RoutedModel(Model(model, match, sticky_header, protocol=protocol), route, versions)
 
 
