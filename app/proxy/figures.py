@@ -7,7 +7,8 @@ from itertools import accumulate
 from app import telemetry
 from app.domain import histogram
 from app.domain.catalog import ModelName, VersionName
-from app.proxy.recorder import Recorder, TotalsSinceStart, VersionTotals
+from app.proxy.recorder import Recorder
+from app.proxy.totals import TotalsSinceStart, VersionTotals
 from app.telemetry import Distribution, Series
 
 DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -16,7 +16,8 @@ from app.proxy.brake import OpenCount
 
 if TYPE_CHECKING:
     from app.proxy.pools import Pool
-    from app.proxy.recorder import Cell, Totals
+    from app.proxy.cells import Cell
+    from app.proxy.totals import Totals
 
 MAX_KNOWN_PATHS: Final = 4096
 MAX_KNOWN_PATH: Final = 512
