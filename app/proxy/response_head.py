@@ -16,7 +16,7 @@ BY_LENGTH: Final = 1
 BY_CHUNKS: Final = 2
 BY_CLOSE: Final = 3
 
-_STATUS: Final = slice(len(b"HTTP/1.1 "), len(b"HTTP/1.1 200"))
+_STATUS: Final = len(b"HTTP/1.1 ")
 _LENGTH_START: Final = b"content-length: "
 
 
@@ -44,10 +44,14 @@ class ResponseHead:
         self._transfer_encoding: bytes | None = None
         self._nominated: frozenset[bytes] | None = None
         fields = head.split(CRLF)
-        self.status = STATUSES.get(fields[0][_STATUS], 0)
+        self.status = STATUSES.get(fields[0][_STATUS : _STATUS + 3], 0)
         if not self.status or len(fields) > limits.response_fields or len(head) > limits.response_head_bytes:
             raise Broken
         _NAMES.read(self, fields)
+        self._settle(head)
+
+    def _settle(self, head: bytes) -> None:
+        """What the fields mean together. Raises: Broken."""
         if not head.startswith(b"HTTP/1.1"):
             self.keep_alive = False
         if self._transfer_encoding is not None and (self._transfer_encoding != b"chunked" or self.length >= 0):
