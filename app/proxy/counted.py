@@ -107,9 +107,7 @@ class Counted:
         unit, salted_at = of
         key = cell.key
         self._recorder.units.ended(
-            UnitRow(
-                key.model, salted_at, unit, key.second, key.generation, key.version, OUTCOMES[outcome], self._bin
-            )
+            UnitRow(key.model, salted_at, unit, key.second, key.generation, key.version, OUTCOMES[outcome], self._bin)
         )
         journal = self._recorder.journal
         if journal is not None:

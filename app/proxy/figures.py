@@ -30,6 +30,9 @@ class RecorderFigures:
         for version in totals.versions:
             yield from _of_version(version)
         yield Series(telemetry.OVERHEAD, (), _overhead(totals))
+        yield Series(telemetry.LOST_ROWS, (), float(totals.lost_exchanges))
+        if totals.journal_up is not None:
+            yield Series(telemetry.JOURNAL_UP, (), float(totals.journal_up))
         yield from self._observed(
             {(of.model, of.version): sum(of.outcomes.values()) + of.in_flight for of in totals.versions}
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app.domain.catalog import ModelName, Version, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.brake import OpenBrake, OpenCount
+from app.proxy.exchange import Exchange
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
@@ -81,6 +82,7 @@ class Gateway:
         self.monotonic = monotonic
         self.limits = limits
         self.recorder = Recorder(clock, monotonic)
+        self.recorder.open_exchanges = self._open_exchanges
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
@@ -141,6 +143,11 @@ class Gateway:
         if self._tls is None and any(url.startswith(_HTTPS) for url in version.urls):
             self._tls = ssl.create_default_context()
         return self._tls
+
+    def _open_exchanges(self) -> list[Exchange]:
+        """Every exchange under way."""
+        found = (client._exchange for client in self.clients)  # noqa: SLF001 -- asked once per checkpoint
+        return [exchange for exchange in found if exchange is not None]
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""

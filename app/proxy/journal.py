@@ -6,6 +6,7 @@ a journal that cannot be written is down, says so once, and is tried again.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,7 @@ class Journal:
         "_journals",
         "_last_number",
         "_memory",
+        "_monotonic",
         "_numbers",
         "_recorder",
         "_records",
@@ -65,7 +67,15 @@ class Journal:
         "is_up",
     )
 
-    def __init__(self, journals: Path, boot: str, recorder: Recorder, *, records: int = SEGMENT_RECORDS) -> None:
+    def __init__(
+        self,
+        journals: Path,
+        boot: str,
+        recorder: Recorder,
+        *,
+        records: int = SEGMENT_RECORDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Nothing is written until `open`.
 
         Args:
@@ -73,11 +83,13 @@ class Journal:
             boot: A UUID of this process' life, hexadecimal.
             recorder: What is journalled; it gets its journal here.
             records: Room in one segment.
+            monotonic: Seconds.
         """
         self._journals = journals
         self._boot = boot
         self._recorder = recorder
         self._records = records
+        self._monotonic = monotonic
         self._folder: BootFolder | None = None
         self._numbers: dict[ArmName, int] = {}
         self._last_number = 0
@@ -162,6 +174,10 @@ class Journal:
 
     def _fall(self, why: str) -> None:
         """Count in memory only from now on; what is written stays for a recovery."""
+        self._release()
+        self._say_down(why)
+
+    def _release(self) -> None:
         self.is_up = False
         # The worker may still be syncing them.
         self._discarded += [each for each in (self._segment, self._following, *self._filled) if each is not None]
@@ -169,10 +185,9 @@ class Journal:
         self._filled.clear()
         self._memory = self._words = memoryview(b"")
         self._at = self._end = 0
-        self._say_down(why)
 
     def _say_down(self, why: str) -> None:
-        self._try_at = asyncio.get_running_loop().time() + TRY_AGAIN_S
+        self._try_at = self._monotonic() + TRY_AGAIN_S
         if not self._silent:
             self._silent = True
             log.error("journal.down", why=why, retry_s=TRY_AGAIN_S)
@@ -196,10 +211,10 @@ class Journal:
             return
         self.is_up = True
         self._take_up(segment)
-        await self.tend()
-        if self.is_up and self._silent:
+        if self._silent:
             self._silent = False
             log.warning("journal.up")
+        await self.tend()
 
     async def tend(self) -> None:
         """Look once at everything that does not belong on an exchange's way."""
@@ -210,7 +225,7 @@ class Journal:
                 await self._sync()
                 await self._cover()
                 await self._prepare()
-            elif asyncio.get_running_loop().time() >= self._try_at:
+            elif self._monotonic() >= self._try_at:
                 await self._empty_if_held()
                 await self.open()
         except OSError as failed:
@@ -221,8 +236,7 @@ class Journal:
 
     async def close(self) -> None:
         """End; with everything in Postgres, nothing stays behind."""
-        if self.is_up:
-            self._fall("closed")
+        self._release()
         for segment in self._discarded:
             await self._beside(segment.close)
         self._discarded.clear()
@@ -240,16 +254,17 @@ class Journal:
 
     async def _cover(self) -> None:
         """Write the checkpoint that a new segment began with, and delete what it makes superfluous."""
-        if self._uncovered is None or self._folder is None:
+        uncovered = self._uncovered
+        if uncovered is None or self._folder is None:
             return
-        number, known = self._uncovered
+        number, known = uncovered
         lines = bytearray()
         for count, line in enumerate(known.lines(), 1):
             lines += line
             if count % _LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
         await self._beside(checkpoint.write, checkpoint_path(self._folder.path, number), bytes(lines))
-        if self._uncovered is not None and self._uncovered[0] == number:
+        if self._uncovered is uncovered:
             self._uncovered = None
         self._recorder.is_held = False
         self._discarded += [segment for segment in self._filled if segment.number < number]
@@ -258,13 +273,13 @@ class Journal:
 
     async def _prepare(self) -> None:
         """Have the next segment ready; room for it is looked for long before it is needed."""
-        if self._following is not None or self._filled or asyncio.get_running_loop().time() < self._try_at:
+        if self._following is not None or self._filled or self._monotonic() < self._try_at:
             return
         try:
             following = await self._beside(self._make_segment)
         except OSError as failed:
             self._why_nothing_follows = str(failed)
-            self._try_at = asyncio.get_running_loop().time() + TRY_AGAIN_S
+            self._try_at = self._monotonic() + TRY_AGAIN_S
             return
         self._why_nothing_follows = _NOT_YET
         if self.is_up:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.tally import Counter, Flush, TallyKey, Watermark
-from app.proxy.cells import Cell
+from app.proxy.cells import (
+    CANCELLED,
+    CLIENT_ERROR,
+    CONNECT_ERROR,
+    OK,
+    OUTCOMES,
+    OVERLOADED,
+    TIMEOUT,
+    UPSTREAM_ERROR,
+    Cell,
+)
 from app.proxy.checkpoint import Checkpoint
 from app.proxy.coarsening import coarsened, is_mergeable
 from app.proxy.records import COUNTED, COUNTER_AT, ArmName
@@ -20,6 +30,20 @@ from app.proxy.units import UNITS_PER_FLUSH, FirstExchanges
 if TYPE_CHECKING:
     from app.proxy.journal import Journal
     from app.proxy.routes import Arm
+
+__all__ = [
+    "CANCELLED",
+    "CLIENT_ERROR",
+    "CONNECT_ERROR",
+    "MAX_ROWS",
+    "OK",
+    "OUTCOMES",
+    "OVERLOADED",
+    "TIMEOUT",
+    "UPSTREAM_ERROR",
+    "OpenExchange",
+    "Recorder",
+]
 
 MAX_ROWS: Final = 2_000
 COARSEN_ABOVE: Final = 20_000

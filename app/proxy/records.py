@@ -107,6 +107,7 @@ class Replay:
     def add(self, records: bytes) -> None:
         """Take in all records of one segment, which is all there is to its arms' numbers."""
         whole = len(records) // RECORD * RECORD
+        self.bad_records += any(records[whole:])
         last = len(records[:whole].rstrip(b"\0"))
         # Many exchanges end alike: each distinct record is read once.
         found = Multiset(records[at : at + RECORD] for at in range(0, last, RECORD))

@@ -15,8 +15,8 @@ from app.proxy.brake import OpenCount
 from app.proxy.sticky import Sticky
 
 if TYPE_CHECKING:
-    from app.proxy.pools import Pool
     from app.proxy.cells import Cell
+    from app.proxy.pools import Pool
     from app.proxy.totals import Totals
 
 MAX_KNOWN_PATHS: Final = 4096
