@@ -93,6 +93,7 @@ class Gateway:
         self.monotonic = monotonic
         self.limits = limits
         self.recorder = Recorder(clock, monotonic)
+        self.recorder.open_exchanges = self._open_exchanges
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
@@ -150,6 +151,11 @@ class Gateway:
             self._pools[key] = pool
             arms[version.name] = self._arms[key] = arm
         return CompiledRoute(routed, arms, self._open_count, self._room)
+
+    def _open_exchanges(self) -> list[Exchange]:
+        """Every exchange under way."""
+        found = (client._exchange for client in self.clients)  # noqa: SLF001 -- asked once per checkpoint
+        return [exchange for exchange in found if exchange is not None]
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""
