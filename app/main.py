@@ -37,6 +37,7 @@ from app.proxy.figures import RecorderFigures
 from app.proxy.gateway import Gateway
 from app.proxy.journal import Journal
 from app.proxy.recovery import DeadBoots
+from app.proxy.upstream_figures import UpstreamFigures
 from app.replica.clock import DatabaseClock
 from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
@@ -390,6 +391,7 @@ class _Process:
         yield self._decided
         if self._role.serves:
             yield RecorderFigures(self._gateway.recorder, time.monotonic)
+            yield UpstreamFigures(self._gateway)
         if self._replica is not None:
             yield RoutingFigures(lambda: self._gateway.table, self._replica)
         if self._controller is not None:

@@ -5,7 +5,7 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from app.domain.catalog import ModelName, VersionName
@@ -40,6 +40,7 @@ class Gateway:
         compiled: The routing table in force, ready for look-ups.
         clients: Open client connections.
         heads: Request heads seen before.
+        reach: How upstreams are reached.
         draining: Whether connections end with their present exchange.
     """
 
@@ -49,7 +50,6 @@ class Gateway:
         "_open_count",
         "_pools",
         "_prefix",
-        "_reach",
         "_requests",
         "_room",
         "_suspects",
@@ -61,6 +61,7 @@ class Gateway:
         "heads",
         "limits",
         "monotonic",
+        "reach",
         "recorder",
         "server_timing",
     )
@@ -101,7 +102,7 @@ class Gateway:
         self.server_timing = server_timing
         self._room = Room()
         self._mirrors = Mirrors(self.recorder, limits, monotonic)
-        self._reach = Reach(tls, may_connect, resolve)
+        self.reach = Reach(tls, may_connect, resolve)
         self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
         self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
@@ -142,7 +143,7 @@ class Gateway:
             key = (version.model, version.name)
             pool = pools_before.get(key)
             if pool is None or pool.version != version:
-                pool = Pool(version, routed.model.protocol, self.limits, self._open_count, self._reach)
+                pool = Pool(version, routed.model.protocol, self.limits, self._open_count, self.reach)
             pool.follow(route, now)
             arm = arms_before.get(key)
             if arm is None or arm.generation != route.generation or arm.pool is not pool:
@@ -156,6 +157,11 @@ class Gateway:
         """Every exchange under way."""
         found = (client._exchange for client in self.clients)  # noqa: SLF001 -- asked once per checkpoint
         return [exchange for exchange in found if exchange is not None]
+
+    @property
+    def pools(self) -> Collection[Pool]:
+        """Every version's place in this process."""
+        return self._pools.values()
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""

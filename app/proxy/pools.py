@@ -44,12 +44,12 @@ class Pool:
         evidence: This process's own case against the version.
         in_flight: Exchanges that hold a place of the bulkhead.
         concurrency: How many may.
+        has_traffic: Whether a coin may choose it.
         cut_at: When what still runs is cut, on the monotonic clock; infinite while it has traffic.
     """
 
     __slots__ = (
         "_drain_s",
-        "_has_traffic",
         "_queue",
         "_waiting",
         "brake",
@@ -57,6 +57,7 @@ class Pool:
         "concurrency",
         "cut_at",
         "evidence",
+        "has_traffic",
         "in_flight",
         "only",
         "path",
@@ -92,7 +93,7 @@ class Pool:
         self._waiting: deque[Waiting] = deque()
         self.in_flight = 0
         self.cut_at = _NEVER
-        self._has_traffic = False
+        self.has_traffic = False
         self._drain_s = limits.rollback_drain_s
 
     # ------------------------------------------------------------------ the bulkhead
@@ -103,6 +104,11 @@ class Pool:
             return False
         self._waiting.append(exchange)
         return True
+
+    @property
+    def queued(self) -> int:
+        """Exchanges that wait for a place."""
+        return len(self._waiting)
 
     def stop_waiting(self, exchange: Waiting) -> None:
         """Leave the queue."""
@@ -157,7 +163,7 @@ class Pool:
         for upstream in self.upstreams:
             upstream.sweep(now)
         # A probe of a version's only upstream has nothing to choose, unless a brake waits for it.
-        watched = self.only is None and self._has_traffic
+        watched = self.only is None and self.has_traffic
         self.prober.sweep(now, watched=watched, urgent=self.brake.is_open)
 
     # ------------------------------------------------------------------ what the routing says
@@ -176,8 +182,8 @@ class Pool:
         elif is_stable or route.generation != NO_COIN:
             self.brake.disarm()
             self.evidence.forget()
-        self._has_traffic = is_stable or weight_bp > 0
-        if self._has_traffic:
+        self.has_traffic = is_stable or weight_bp > 0
+        if self.has_traffic:
             self.cut_at = _NEVER
         elif route.generation != NO_COIN:
             self._withdraw(now)

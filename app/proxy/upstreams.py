@@ -46,9 +46,10 @@ class Reach:
     Attributes:
         resolve: Asked whenever a connection to a name is opened.
         may_connect: Asked for every address it finds.
+        refused_addresses: How often a name led to an address that is not allowed.
     """
 
-    __slots__ = ("_tls", "may_connect", "resolve")
+    __slots__ = ("_tls", "may_connect", "refused_addresses", "resolve")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Reach:
         self._tls = tls
         self.may_connect = may_connect
         self.resolve = resolve
+        self.refused_addresses = 0
 
     def tls(self) -> ssl.SSLContext:
         """The context for https upstreams; made when first asked for, since loading authorities takes a while."""
@@ -80,7 +82,6 @@ class Upstream:
         failures: Transport failures since the last response head.
         ejected_until: On the monotonic clock; until then other upstreams are preferred.
         is_ready: What the last health probes say.
-        refused_addresses: How often its name led to an address that is not allowed.
         retired: Whether its version left the routing table: nothing idle is kept.
     """
 
@@ -102,7 +103,6 @@ class Upstream:
         "is_ready",
         "limits",
         "port",
-        "refused_addresses",
         "retired",
         "tasks",
     )
@@ -130,7 +130,6 @@ class Upstream:
         self._ejections = 0
         self.is_ready = True
         self._failed_probes = 0
-        self.refused_addresses = 0
         self.retired = False
 
     # ------------------------------------------------------------------ connections
@@ -161,7 +160,7 @@ class Upstream:
             raise OSError(f"{self.host} has no address")
         for address in addresses:
             if not self._reach.may_connect(self.host, address):
-                self.refused_addresses += 1
+                self._reach.refused_addresses += 1
                 log.error("upstream.address_refused", host=self.host, port=self.port, address=address)
                 raise OSError(f"{self.host} leads to an address that is not allowed")
         return list(addresses)

@@ -147,7 +147,7 @@ async def test_an_answer_of_an_older_exchange_does_not_release_an_open_brake() -
         async with serving(gateway) as port, talking(port) as old, talking(port) as talk:
             await old.send(post())
             await eventually(lambda: canary.open)
-            (pool,) = (pool for pool in gateway._pools.values() if pool.version.name == "v2")
+            (pool,) = (pool for pool in gateway.pools if pool.version.name == "v2")
             for _ in range(FAILURES_TO_OPEN):
                 pool.brake.failed(gateway.monotonic())
             answered.set()

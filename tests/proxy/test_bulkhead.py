@@ -30,8 +30,7 @@ async def talks(port: int, count: int) -> AsyncIterator[list[Talk]]:
 def holds_nothing(gateway: Gateway) -> bool:
     """Whether every place and every upstream is free again."""
     return all(
-        pool.in_flight == 0 and all(upstream.in_flight == 0 for upstream in pool.upstreams)
-        for pool in gateway._pools.values()
+        pool.in_flight == 0 and all(upstream.in_flight == 0 for upstream in pool.upstreams) for pool in gateway.pools
     )
 
 

@@ -97,4 +97,4 @@ async def test_nothing_is_held_and_everything_is_counted_after_any_mixture_of_en
                 assert sum(tally.exchanges for tally in counted) == sum(
                     sum(tally.outcomes.values()) for tally in counted
                 )
-                assert all(not pool.upstreams[0].tasks for pool in gateway._pools.values())
+                assert all(not pool.upstreams[0].tasks for pool in gateway.pools)

@@ -45,7 +45,7 @@ class ModelServer:
 
 def seems_well(gateway: Gateway, number: int) -> bool:
     """Whether this upstream of the only version is preferred."""
-    (pool,) = gateway._pools.values()
+    (pool,) = gateway.pools
     return pool.upstreams[number].is_well(gateway.monotonic())
 
 

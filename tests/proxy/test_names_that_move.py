@@ -72,8 +72,7 @@ async def test_a_refused_address_is_counted_and_said(capsys: pytest.CaptureFixtu
     async with serving(gateway) as port, talking(port) as talk:
         for _ in range(2):
             assert (await talk.ask(post())).status == 502
-    (pool,) = gateway._pools.values()
-    assert pool.upstreams[0].refused_addresses == 2
+    assert gateway.reach.refused_addresses == 2
     assert capsys.readouterr().out.count("upstream.address_refused") == 2
 
 
@@ -108,6 +107,6 @@ async def test_a_resolver_that_hangs_is_a_timeout_and_not_asked_on_and_on() -> N
     gateway = gateway_with(table, resolve=never)
     async with serving(gateway) as port, talking(port) as talk:
         assert (await talk.ask(post())).status == 504
-        (pool,) = gateway._pools.values()
+        (pool,) = gateway.pools
         await eventually(lambda: not pool.upstreams[0].tasks)
     assert outcomes(gateway) == {"v1": {Outcome.TIMEOUT: 1}}

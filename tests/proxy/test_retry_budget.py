@@ -106,7 +106,7 @@ async def test_exchanges_served_without_a_coin_earn_retries_too() -> None:
         async with serving(gateway) as port, talking(port) as talk:
             for _ in range(200):
                 assert (await talk.ask(post())).body == b"stable"
-            pool = gateway._pools[routed({"v1": ""}).model.name, routed({"v1": ""}).route.stable]
+            (pool,) = (pool for pool in gateway.pools if pool.version.name == "v1")
             totals = {version.version: version for version in gateway.recorder.since_start().versions}
             assert totals[pool.version.name].excluded == 200
             await eventually(lambda: pool.budget._exchanges == 200)
