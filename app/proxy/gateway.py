@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from app.domain.catalog import ModelName, Version, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
+from app.proxy.admission import Admission
 from app.proxy.brake import OpenBrake, OpenCount
+from app.proxy.collected_body import CollectedBytes
+from app.proxy.connection import Connection
+from app.proxy.forwarding import Network
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
@@ -36,6 +40,9 @@ class Gateway:
         compiled: The routing table in force, ready for look-ups.
         clients: Open client connections.
         heads: Request heads seen before.
+        admission: Counts client connections.
+        collected: Counts request bodies that are held whole.
+        trusted_proxies: Networks of proxies that are believed about where a request came from.
         draining: Whether connections end with their present exchange.
     """
 
@@ -47,14 +54,17 @@ class Gateway:
         "_requests",
         "_sweeper",
         "_tls",
+        "admission",
         "clients",
         "coin",
+        "collected",
         "compiled",
         "draining",
         "heads",
         "limits",
         "monotonic",
         "recorder",
+        "trusted_proxies",
     )
 
     def __init__(
@@ -66,6 +76,7 @@ class Gateway:
         limits: Limits = DEFAULT_LIMITS,
         tls: ssl.SSLContext | None = None,
         may_connect: MayConnect = lambda _host, _address: True,
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> None:
         """Start with an empty table.
 
@@ -76,6 +87,7 @@ class Gateway:
             limits: Bounds on what is taken in.
             tls: How https upstreams are verified, and what they are shown; the system's authorities without.
             may_connect: Whether a host's resolved address may be connected to.
+            trusted_proxies: Networks of proxies that are believed about where a request came from.
         """
         self.coin = coin
         self.monotonic = monotonic
@@ -83,7 +95,10 @@ class Gateway:
         self.recorder = Recorder(clock, monotonic)
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = {}
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Connection] = set()
+        self.admission = Admission(limits)
+        self.collected = CollectedBytes(limits.collected_bytes)
+        self.trusted_proxies = trusted_proxies
         self.draining = False
         self._tls = tls
         self._may_connect = may_connect
