@@ -4,6 +4,7 @@ Rule: bytes that came behind a complete request are looked at before that reques
 cannot begin a request, one of the two sides has misread where the first one ended.
 """
 
+import re
 from typing import Final
 
 import httptools
@@ -15,6 +16,8 @@ from app.proxy.request_head import Refused, RequestHead, malformed
 
 # llhttp is asked only whether it accepts the bytes; nobody listens to what it finds in them.
 _NOBODY: Final = object()
+# llhttp is generous with blanks in a request line; this reading, like that of whole heads, is not.
+_REQUEST_LINE_BEGUN: Final = re.compile(rb"[A-Z][A-Z-]*(?: (?:[\x21-\x7e]+(?: [\x21-\x7e]*)?)?)?\r?")
 
 
 class Judge:
@@ -57,10 +60,14 @@ def check_next(rest: bytes, limits: Limits, heads: Remembered[RequestHead]) -> N
     end = rest.find(HEAD_END)
     if not rest or rest[: max(end, 0)] in heads:
         return
-    Judge().hear(rest if end < 0 else rest[: end + 4])
-    if end >= 0:
-        try:
-            RequestHead(rest[:end], limits)
-        except Refused as refused:
-            if refused.problem is problems.MALFORMED_REQUEST:
-                raise
+    if end < 0:
+        Judge().hear(rest)
+        if not _REQUEST_LINE_BEGUN.fullmatch(rest.partition(CRLF)[0]):
+            raise malformed("what follows the request cannot begin another one")
+        return
+    Judge().hear(rest[: end + 4])
+    try:
+        RequestHead(rest[:end], limits)
+    except Refused as refused:
+        if refused.problem is problems.MALFORMED_REQUEST:
+            raise

@@ -249,7 +249,7 @@ class RequestHead:
         """Make an absolute-form target a path; its authority must be the Host (RFC 9112 §3.2.2)."""
         scheme, separator, rest = self.url.partition(b"://")
         authority, slash, path = rest.partition(b"/")
-        if not separator or scheme.lower() not in {b"http", b"https"}:
+        if not separator or not authority or scheme.lower() not in {b"http", b"https"}:
             raise malformed("the target is neither a path nor an http address")
         if not self._hosts:
             self.authority = authority
