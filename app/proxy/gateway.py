@@ -6,13 +6,18 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Collection
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
+from app.proxy.admission import Admission
 from app.proxy.brake import OpenBrake, OpenCount
+from app.proxy.collected_body import CollectedBytes
+from app.proxy.connection import Connection
 from app.proxy.exchange import Exchange
 from app.proxy.following import Follower
+from app.proxy.forwarding import Network
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
@@ -41,6 +46,9 @@ class Gateway:
         clients: Open client connections.
         heads: Request heads seen before.
         reach: How upstreams are reached.
+        admission: Counts client connections.
+        collected: Counts request bodies that are held whole.
+        trusted_proxies: Networks of proxies that are believed about where a request came from.
         draining: Whether connections end with their present exchange.
     """
 
@@ -48,14 +56,17 @@ class Gateway:
         "_arms",
         "_mirrors",
         "_open_count",
+        "_override_key",
         "_pools",
         "_prefix",
         "_requests",
         "_room",
         "_suspects",
         "_sweeper",
+        "admission",
         "clients",
         "coin",
+        "collected",
         "compiled",
         "draining",
         "heads",
@@ -64,6 +75,7 @@ class Gateway:
         "reach",
         "recorder",
         "server_timing",
+        "trusted_proxies",
     )
 
     def __init__(
@@ -77,6 +89,8 @@ class Gateway:
         may_connect: MayConnect = lambda _host, _address: True,
         resolve: Resolve = system_addresses,
         server_timing: bool = False,
+        override_key: bytes = b"",
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> None:
         """Start with an empty table.
 
@@ -88,7 +102,9 @@ class Gateway:
             tls: How https upstreams are verified, and what they are shown; the system's authorities without.
             may_connect: Whether a host's resolved address may be connected to.
             resolve: What a host's name leads to, whenever a connection is opened.
+            override_key: What an operator must show to choose a version by header; nobody may without one.
             server_timing: Whether answers say how long their upstream took (W3C Server Timing).
+            trusted_proxies: Networks of proxies that are believed about where a request came from.
         """
         self.coin = coin
         self.monotonic = monotonic
@@ -97,12 +113,16 @@ class Gateway:
         self.recorder.open_exchanges = self._open_exchanges
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = {}
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Connection] = set()
+        self.admission = Admission(limits)
+        self.collected = CollectedBytes(limits.collected_bytes)
+        self.trusted_proxies = trusted_proxies
         self.draining = False
         self.server_timing = server_timing
         self._room = Room()
         self._mirrors = Mirrors(self.recorder, limits, monotonic)
         self.reach = Reach(tls, may_connect, resolve)
+        self._override_key = override_key
         self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
         self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
@@ -162,6 +182,10 @@ class Gateway:
     def pools(self) -> Collection[Pool]:
         """Every version's place in this process."""
         return self._pools.values()
+
+    def may_override(self, key: bytes) -> bool:
+        """Whether this key lets its bearer choose a version."""
+        return bool(self._override_key) and compare_digest(key, self._override_key)
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""

@@ -45,17 +45,16 @@ class Pool:
         in_flight: Exchanges that hold a place of the bulkhead.
         concurrency: How many may.
         has_traffic: Whether a coin may choose it.
-        cut_at: When what still runs is cut, on the monotonic clock; infinite while it has traffic.
     """
 
     __slots__ = (
+        "_cut_at",
         "_drain_s",
         "_queue",
         "_waiting",
         "brake",
         "budget",
         "concurrency",
-        "cut_at",
         "evidence",
         "has_traffic",
         "in_flight",
@@ -92,7 +91,7 @@ class Pool:
         self._queue = version.bulkhead.queue
         self._waiting: deque[Waiting] = deque()
         self.in_flight = 0
-        self.cut_at = _NEVER
+        self._cut_at = _NEVER
         self.has_traffic = False
         self._drain_s = limits.rollback_drain_s
 
@@ -184,14 +183,21 @@ class Pool:
             self.evidence.forget()
         self.has_traffic = is_stable or weight_bp > 0
         if self.has_traffic:
-            self.cut_at = _NEVER
+            self._cut_at = _NEVER
         elif route.generation != NO_COIN:
             self._withdraw(now)
 
+    def cuts(self, drawn: float, now: float) -> bool:
+        """Whether an exchange drawn then has to end, because the version lost its traffic since and time is over.
+
+        What an operator sends there afterwards may run on.
+        """
+        return now >= self._cut_at and drawn <= self._cut_at - self._drain_s
+
     def _withdraw(self, now: float) -> None:
         """Somebody took the version's traffic: what still runs has so long to finish."""
-        if self.cut_at == _NEVER:
-            self.cut_at = now + self._drain_s
+        if self._cut_at == _NEVER:
+            self._cut_at = now + self._drain_s
 
     def retire(self, now: float) -> None:
         """The version left the table: close what is idle, let exchanges finish."""

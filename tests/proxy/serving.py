@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from app.domain.catalog import Bulkhead, Match, Model, ModelName, Protocol, Timeouts, Version, VersionName
 from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
+from app.proxy.forwarding import Network
 from app.proxy.upstreams import MayConnect, Resolve, system_addresses
 
 Urls: TypeAlias = Mapping[str, str | tuple[str, ...]]
@@ -138,6 +139,7 @@ def gateway_with(
     tls: ssl.SSLContext | None = None,
     may_connect: MayConnect = lambda _host, _address: True,
     resolve: Resolve = system_addresses,
+    trusted_proxies: tuple[Network, ...] = (),
 ) -> Gateway:
     """A gateway on the machine's clock; sweeps often, so that time limits can be short."""
     gateway = Gateway(
@@ -147,6 +149,7 @@ def gateway_with(
         tls=tls,
         may_connect=may_connect,
         resolve=resolve,
+        trusted_proxies=trusted_proxies,
     )
     gateway.swap(table)
     return gateway

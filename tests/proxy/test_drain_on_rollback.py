@@ -1,6 +1,7 @@
 """What still runs on a version that lost its traffic: it finishes, or is cut after a while."""
 
 import asyncio
+import time
 
 import pytest
 from fakes.held_answers import HeldAnswers
@@ -9,9 +10,9 @@ from fakes.waiting import eventually
 
 from app.domain.routing import NO_COIN, RoutingTable
 from app.domain.tally import Outcome
-from app.proxy import Limits
+from app.proxy import Gateway, Limits
 from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import post, talking
+from proxy.talking import get, post, talking
 from proxy.test_bulkhead import holds_nothing
 from proxy.test_clients_leaving import streaming
 from proxy.test_exchange import outcomes
@@ -115,5 +116,21 @@ async def test_stable_is_never_cut() -> None:
             # Weight 0 for stable is a rollout at full weight, not the loss of its role.
             gateway.swap(table_of(routed({"v1": stable.url, "v2": canary.url}, ALL_CANARY, generation=2), revision=2))
             await asyncio.sleep(0.2)
+            stream.may_end.set()
+            assert await talk.chunks() == b"hellobye"
+
+
+async def test_what_an_operator_sends_to_a_version_without_traffic_is_not_cut() -> None:
+    stream = Stream()
+    async with upstream(ok(b"stable")) as stable, upstream(script=stream) as canary:
+        gateway = Gateway(time.time, limits=DRAINING, override_key=b"key")
+        gateway.swap(table_of(routed({"v1": stable.url, "v2": canary.url}, ALL_CANARY)))
+        gateway.swap(ended(stable.url, canary.url, "rolled back"))
+        await asyncio.sleep(0.02)
+        async with serving(gateway) as port, talking(port) as talk:
+            forced = ("x-turnback-force-version: v2", "x-turnback-override-key: key")
+            await talk.send(get("/m/fraud", *forced))
+            await talk.head()
+            await asyncio.sleep(0.3)
             stream.may_end.set()
             assert await talk.chunks() == b"hellobye"
