@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -36,8 +37,10 @@ from app.errors import CannotServe, DatabaseUnavailable
 from app.proxy.figures import RecorderFigures
 from app.proxy.gateway import Gateway
 from app.proxy.journal import Journal
+from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.recovery import DeadBoots
 from app.proxy.upstream_figures import UpstreamFigures
+from app.proxy.upstreams import MayConnect
 from app.replica.clock import DatabaseClock
 from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
@@ -116,6 +119,12 @@ def _refuse(settings: Settings, role: Role) -> None:
         )
 
 
+def _limits(settings: Settings) -> Limits:
+    """The data plane's bounds, where a setting has a say."""
+    drain_s = settings.rollback_drain_s
+    return DEFAULT_LIMITS if drain_s is None else replace(DEFAULT_LIMITS, rollback_drain_s=drain_s)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -140,7 +149,7 @@ class _Process:
         self._role = role
         self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
-        self._gateway = Gateway(self._clock.now)
+        self._gateway = Gateway(self._clock.now, limits=_limits(settings), may_connect=self._may_connect())
         self._decided = telemetry.DecisionCount()
         self._database: Database | None = None
         self._replica: Replica | None = None
@@ -242,6 +251,12 @@ class _Process:
             return AllowList(self._settings.upstream_allow or LOOPBACK)
         except ValueError as refused:
             raise CannotServe(f"TURNBACK_UPSTREAM_ALLOW is not acceptable: {refused}.") from None
+
+    def _may_connect(self) -> MayConnect:
+        """Where names may lead; a process that only serves and has no list believes those that decide."""
+        if self._settings.upstream_allow is None and not self._settings.embedded:
+            return lambda _host, _address: True
+        return self._allow_list().may_connect
 
     def _timeouts(self) -> Timeouts:
         settings = self._settings
