@@ -202,10 +202,10 @@ class Pool:
     def retire(self, now: float) -> None:
         """The version left the table: close what is idle, let exchanges finish."""
         self._withdraw(now)
+        self.brake.disarm()
         self._shut()
 
     def _shut(self) -> None:
-        self.brake.disarm()
         self.prober.close()
         for upstream in self.upstreams:
             upstream.retire()
