@@ -281,7 +281,7 @@ class ClientConnection(Connection):
 
     def serve_named(self, request: RequestHead, tail: bytes, name: bytes, span: tuple[int, int]) -> None:
         try:
-            target = self._gateway.compiled.find_named(name)
+            target = self._gateway.compiled.find_named(name, request.url)
         except NoRoute as unrouted:
             self._answer_unrouted(request, unrouted.model)
         else:
