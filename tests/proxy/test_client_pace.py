@@ -1,6 +1,7 @@
 """Clients that are too slow, too late or too many."""
 
 import asyncio
+import resource
 import socket
 from dataclasses import replace
 
@@ -167,8 +168,12 @@ def test_addresses_are_counted_apart_and_forgotten_when_they_leave() -> None:
     assert admission._open == {}
 
 
-def test_a_process_takes_no_more_connections_than_it_has_descriptors_for() -> None:
-    assert fitting_connections() >= 16
+@pytest.mark.parametrize(("descriptors", "fitting"), [(256, 96), (4096, 2016), (64, 16), (1_000_000, 65_536)])
+def test_a_process_takes_no_more_connections_than_it_has_descriptors_for(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, fitting: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, descriptors))
+    assert fitting_connections() == fitting
 
 
 def test_only_a_clients_own_turn_counts_and_what_it_moves_is_taken_off() -> None:

@@ -39,6 +39,10 @@ def cpu_s(process: Process) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def open_descriptors(process: Process) -> int:
+    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+
+
 async def is_served(talk: Talk) -> bool:
     try:
         return (await talk.ask(get())).status == 200
@@ -69,7 +73,7 @@ async def test_a_crowd_of_clients_is_kept_out_without_a_busy_loop_and_forgotten_
                 before = cpu_s(process)
                 await asyncio.sleep(1.0)
                 assert cpu_s(process) - before < 0.5
-                descriptors = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+                descriptors = open_descriptors(process)
                 assert descriptors < DESCRIPTORS if cap == "capped" else descriptors <= DESCRIPTORS
             await until_served(port)
             assert await is_served(early)
