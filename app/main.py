@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -37,7 +38,10 @@ from app.proxy.admission import capped, use_all_descriptors
 from app.proxy.figures import RecorderFigures
 from app.proxy.gateway import Gateway
 from app.proxy.journal import Journal
+from app.proxy.limits import Limits
 from app.proxy.recovery import DeadBoots
+from app.proxy.upstream_figures import UpstreamFigures
+from app.proxy.upstreams import MayConnect
 from app.replica.clock import DatabaseClock
 from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
@@ -117,6 +121,13 @@ def _refuse(settings: Settings, role: Role) -> None:
         )
 
 
+def _limits(settings: Settings) -> Limits:
+    """The data plane's bounds, where a setting has a say."""
+    limits = capped(settings.max_connections, settings.max_connections_per_address)
+    drain_s = settings.rollback_drain_s
+    return limits if drain_s is None else replace(limits, rollback_drain_s=drain_s)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -143,7 +154,8 @@ class _Process:
         self._clock = DatabaseClock(time.time, time.monotonic)
         self._gateway = Gateway(
             self._clock.now,
-            limits=capped(settings.max_connections, settings.max_connections_per_address),
+            limits=_limits(settings),
+            may_connect=self._may_connect(),
             trusted_proxies=settings.trusted_proxies,
         )
         self._decided = telemetry.DecisionCount()
@@ -247,6 +259,12 @@ class _Process:
             return AllowList(self._settings.upstream_allow or LOOPBACK)
         except ValueError as refused:
             raise CannotServe(f"TURNBACK_UPSTREAM_ALLOW is not acceptable: {refused}.") from None
+
+    def _may_connect(self) -> MayConnect:
+        """Where names may lead; a process that only serves and has no list believes those that decide."""
+        if self._settings.upstream_allow is None and not self._settings.embedded:
+            return lambda _host, _address: True
+        return self._allow_list().may_connect
 
     def _timeouts(self) -> Timeouts:
         settings = self._settings
@@ -396,6 +414,7 @@ class _Process:
         yield self._decided
         if self._role.serves:
             yield RecorderFigures(self._gateway.recorder, time.monotonic)
+            yield UpstreamFigures(self._gateway)
         if self._replica is not None:
             yield RoutingFigures(lambda: self._gateway.table, self._replica)
         if self._controller is not None:

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
         int, Field(ge=1_024, le=16_777_216, description="Largest body the admin listener reads, in bytes.")
     ] = 65_536
     drain_s: Annotated[Seconds, Field(description="Seconds running exchanges may take to finish after SIGTERM.")] = 30.0
+    rollback_drain_s: Annotated[
+        Seconds | None,
+        Field(description="Seconds exchanges may run on after their version lost its traffic; unset: to their end."),
+    ] = None
     log_format: Annotated[LogFormat, Field(description="auto, json or pretty: how log events are written.")] = (
         LogFormat.AUTO
     )

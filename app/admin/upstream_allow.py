@@ -19,6 +19,7 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Iterable[str]]]
 
 LOOPBACK = ("127.0.0.0/8", "::1/128", "localhost")
 URL_FIELD = "/url"
+_THIS_MACHINE = "localhost"
 
 _URL = re.compile(
     r"http://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(?P<port>[1-9][0-9]{0,4}))?(?P<base>(?:/[A-Za-z0-9._~%:@-]+)*)/?"
@@ -93,8 +94,28 @@ class AllowList:
             return False
         return bool(found) and all(address is not None and self._contains(address) for address in found)
 
+    def may_connect(self, host: str, address: str) -> bool:
+        """Whether a name that was let in may be connected to at the address it leads to now.
+
+        A name listed itself may lead anywhere but to this machine, its link or nowhere, unless a network says so.
+        """
+        found = _literal(address)
+        if found is None:
+            return False
+        if host == _THIS_MACHINE and found.is_loopback:
+            return True
+        return self._contains(found) or (self._is_listed(host) and not _is_special(found))
+
+    def _is_listed(self, host: str) -> bool:
+        return any(name.partition(":")[0] == host for name in self._names)
+
     def _contains(self, address: Address) -> bool:
         return any(address in network for network in self._networks if network.version == address.version)
+
+
+def _is_special(address: Address) -> bool:
+    """An address that no model server elsewhere has: a cloud's metadata service answers on the link."""
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
 
 
 def _literal(host: str) -> Address | None:

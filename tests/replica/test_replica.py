@@ -19,10 +19,10 @@ from app.actions.means import Means
 from app.actions.weights import set_weights
 from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.routing import FULL_BP, RoutingTable, Weights
+from app.domain.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.domain.tally import TallyKey
 from app.replica.clock import DatabaseClock
-from app.replica.replica import NO_COIN, Pace, Replica
+from app.replica.replica import Pace, Replica
 from app.store import migrate, replicas, routes, tallies
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
