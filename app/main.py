@@ -35,6 +35,7 @@ from app.domain.catalog import Timeouts
 from app.errors import CannotServe, DatabaseUnavailable
 from app.proxy.figures import RecorderFigures
 from app.proxy.gateway import Gateway
+from app.proxy.tls import upstream_context
 from app.replica.clock import DatabaseClock
 from app.replica.replica import Pace, Replica
 from app.settings import LogFormat, Settings
@@ -135,6 +136,7 @@ class _Process:
         self._role = role
         self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
+        self._tls = upstream_context(settings.upstream_ca_file, settings.upstream_cert_file, settings.upstream_key_file)
         self._gateway = Gateway(self._clock.now)
         self._decided = telemetry.DecisionCount()
         self._database: Database | None = None
@@ -155,7 +157,7 @@ class _Process:
             self._database = _opened(url)
             stack.push_async_callback(self._database.close)
             stack.push_async_callback(self._end_tasks)
-            prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s))
+            prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s, self._tls))
             listeners = self._wire(self._database, prober, sockets)
             serving = {each.name: asyncio.create_task(each.serve()) for each in listeners}
             self._start_loops(url)

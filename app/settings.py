@@ -68,6 +68,16 @@ class Settings(BaseSettings):
             " embedded mode, required otherwise."
         ),
     ] = None
+    upstream_ca_file: Annotated[
+        Path | None,
+        Field(description="PEM file of the authorities that may sign an https upstream's certificate."),
+    ] = None
+    upstream_cert_file: Annotated[
+        Path | None, Field(description="PEM file with the certificate the gateway shows to https upstreams.")
+    ] = None
+    upstream_key_file: Annotated[
+        Path | None, Field(description="PEM file with that certificate's private key, not encrypted.")
+    ] = None
     connect_timeout_s: Annotated[
         Seconds, Field(description="Seconds to wait for an upstream's connection, unless the version says otherwise.")
     ] = 2.0

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from app.domain.catalog import Version
+from app.domain.catalog import Protocol, Version
 from app.store.database import Database
 
-Probe: TypeAlias = Callable[[Version], Awaitable[str | None]]
-"""Ask a version whether it can take traffic: None if so, else why not. Must end within 2 s and never raise."""
+Probe: TypeAlias = Callable[[Protocol, Version], Awaitable[str | None]]
+"""Ask a version of a model that speaks the protocol whether it can take traffic: None if so, else why not. Must end within 2 s and never raise."""
 
-CheckUpstream: TypeAlias = Callable[[str], Awaitable[str]]
-"""The upstream's URL in its one spelling. Raises: UpstreamNotAllowed."""
+CheckUpstream: TypeAlias = Callable[[str, str], Awaitable[str]]
+"""The upstream's URL in its one spelling; the second argument is the field that named it. Raises: UpstreamNotAllowed."""
 
 ENGINE = "engine"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from app.actions.means import Means, Probe
 from app.actions.rollouts import record_assessment
 from app.domain import analysis
-from app.domain.catalog import Version, VersionName
+from app.domain.catalog import Protocol, Version, VersionName
 from app.domain.finding import Assessment
 from app.domain.rollout import Assessed, BrakeClosed, BrakeOpened, Event, Phase, Rollout, RolloutId, Transition
 from app.domain.transitions import advance
@@ -34,8 +34,9 @@ class Look:
 class ProbeWanted(Exception):
     """The save needs to know whether this version answers."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, protocol: Protocol, version: Version) -> None:
         super().__init__(version.name)
+        self.protocol = protocol
         self.version = version
 
 
@@ -57,19 +58,20 @@ class Looker:
         answers: dict[VersionName, str | None] = {}
         if before.phase is Phase.WARMING:
             async with self._means.database.transaction() as tx:
+                protocol = (await catalog.model(tx, before.model)).protocol
                 canary = await catalog.version(tx, before.model, before.canary)
-            answers[canary.name] = await self._probe(canary)
+            answers[canary.name] = await self._probe(protocol, canary)
         for _ in range(PROBES_MAX):
             try:
                 return await self._judge(before.id, answers)
             except ProbeWanted as wanted:
-                answers[wanted.version.name] = await self._probe(wanted.version)
+                answers[wanted.version.name] = await self._probe(wanted.protocol, wanted.version)
         return await self._judge(before.id, answers)
 
     async def _judge(self, rollout_id: RolloutId, answers: Mapping[VersionName, str | None]) -> Look | None:
-        async def answered(version: Version) -> str | None:
+        async def answered(protocol: Protocol, version: Version) -> str | None:
             if version.name not in answers:
-                raise ProbeWanted(version)
+                raise ProbeWanted(protocol, version)
             return answers[version.name]
 
         async with self._means.database.transaction() as tx:

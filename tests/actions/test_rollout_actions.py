@@ -13,7 +13,7 @@ from fakes.probe import ProbeBook
 from app.actions.catalog import register_model, register_version
 from app.actions.means import ENGINE, Means
 from app.actions.rollouts import order, record_assessment, start_rollout
-from app.actions.weights import set_weights
+from app.actions.routes import RouteChange, change_route
 from app.domain import analysis
 from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.policy import Policy
@@ -356,6 +356,6 @@ async def weights_of(means: Means, generation: int) -> int:
 
 
 async def test_a_hand_set_split_ends_where_a_rollout_begins(fraud: Means) -> None:
-    await set_weights(fraud, FRAUD, {V1: 5_000, V3: 5_000}, actor="ann", reason="half")
+    await change_route(fraud, FRAUD, RouteChange({V1: 5_000, V3: 5_000}), actor="ann", reason="half")
     await started(fraud)
     assert (await routed(fraud)).weights_bp == {V1: FULL_BP}

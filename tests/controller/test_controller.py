@@ -13,7 +13,7 @@ from app.actions.means import Means, Probe
 from app.actions.rollouts import order, start_rollout
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
-from app.domain.catalog import Model, ModelName, Version, VersionName
+from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
 from app.domain.policy import Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
@@ -27,7 +27,7 @@ BOOT = "0" * 32
 QUICK = Policy(warmup_s=0.0, metrics=(Metric.ERRORS,), exposure_budget=1_000.0)
 
 
-async def accept(url: str) -> str:
+async def accept(url: str, _: str) -> str:
     return url
 
 
@@ -138,7 +138,7 @@ async def test_traffic_does_not_return_to_a_stable_that_is_dead(world: World) ->
 
 
 async def test_a_look_that_fails_does_not_stop_the_others_and_is_told_once(database: Database) -> None:
-    async def probe(version: Version) -> str | None:
+    async def probe(_: Protocol, version: Version) -> str | None:
         if (version.model, version.name) == ("broken", V2):
             raise RuntimeError("a bug")
         return None
