@@ -8,10 +8,13 @@ from app.domain.catalog import Protocol, Version
 from app.store.database import Database
 
 Probe: TypeAlias = Callable[[Protocol, Version], Awaitable[str | None]]
-"""Ask a version of a model that speaks the protocol whether it can take traffic: None if so, else why not. Must end within 2 s and never raise."""
+"""Ask a version, whose servers speak the protocol, whether it can take traffic: None if so, else why not.
+
+Must end within 2 s and never raise.
+"""
 
 CheckUpstream: TypeAlias = Callable[[str, str], Awaitable[str]]
-"""The upstream's URL in its one spelling; the second argument is the field that named it. Raises: UpstreamNotAllowed."""
+"""The upstream's URL, named in that field, in its one spelling. Raises: UpstreamNotAllowed."""
 
 ENGINE = "engine"
 

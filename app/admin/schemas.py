@@ -200,6 +200,8 @@ class RouteBody(Body):
     reason: Reason
 
     def to_domain(self) -> RouteChange:
+        if "weights_bp" in self.model_fields_set and self.weights_bp is None:
+            raise InvalidInput("/weights_bp", "must be an object; leave it out to keep the weights")
         return RouteChange(
             None if self.weights_bp is None else _weights(self.weights_bp),
             None if self.mirror is None else self.mirror.to_domain(),
