@@ -17,6 +17,8 @@ CheckUpstream: TypeAlias = Callable[[str, str], Awaitable[str]]
 """The upstream's URL, named in that field, in its one spelling. Raises: UpstreamNotAllowed."""
 
 ENGINE = "engine"
+REPLICA = "replica"
+"""Actors that are no person: the controller, and a gateway process that acts without asking it."""
 
 
 @dataclass(frozen=True, slots=True)

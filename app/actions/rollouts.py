@@ -119,7 +119,8 @@ async def _start(
     at = (await routes.revision(tx)).at
     reference = await _reference(tx, before, int(at.timestamp()))
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
-    pending = begin(rollout_id, before.model, before.stable, canary, policy, reference, at)
+    sticky = (await catalog.model(tx, before.model)).is_sticky
+    pending = begin(rollout_id, before.model, before.stable, canary, policy, reference, at, per_caller=sticky)
     transition = advance(pending, Started(), at)
     generation = before.generation + 1
     await rollouts.add(tx, transition.rollout, generation)

@@ -13,8 +13,9 @@ from app.domain import analysis
 from app.domain.catalog import Protocol, Version, VersionName
 from app.domain.finding import Assessment
 from app.domain.rollout import Assessed, BrakeClosed, BrakeOpened, Event, Phase, Rollout, RolloutId, Transition
+from app.domain.tally import Watermark
 from app.domain.transitions import advance
-from app.store import catalog, replicas, rollouts, routes, tallies
+from app.store import catalog, replicas, rollouts, routes, tallies, units
 from app.store.database import Transaction
 from app.store.decisions import Decision
 from app.store.rollouts import Seen
@@ -93,11 +94,16 @@ async def _with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     mature = await replicas.watermark(tx)
     if mature is None:
         return rollout
-    rows = await tallies.mature(
-        tx, rollout.model, (rollout.stable, rollout.canary), min(rollout.evidence.read_through.values()), mature
-    )
+    arms = (rollout.stable, rollout.canary)
+    after = min(rollout.evidence.read_through.values())
+    rows = await tallies.mature(tx, rollout.model, arms, after, mature)
     weights = await routes.canary_weights(tx, rollout.model, rollout.canary, seen.started_generation)
-    return replace(rollout, evidence=analysis.absorb(rollout.evidence, rows, weights, mature))
+    if seen.units_since is None:
+        return replace(rollout, evidence=analysis.absorb(rollout.evidence, rows, weights, mature))
+    # A unit is written when its exchange has ended: its latency is known no sooner than its outcome.
+    ended = Watermark(mature.status, mature.status)
+    firsts = await units.mature(tx, rollout.model, seen.units_since, arms, after, mature.status)
+    return replace(rollout, evidence=analysis.absorb(rollout.evidence, firsts, weights, ended, exposed=rows))
 
 
 def _advanced(rollout: Rollout, braked: bool, assessed: Assessed, seen: Seen) -> Transition:

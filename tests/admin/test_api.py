@@ -169,7 +169,7 @@ async def test_who_asks_is_in_the_audit_and_cannot_be_the_engine(admin: AdminCli
     answer = await admin.http.post("/v1/models", json={"name": "fraud"}, headers=headers)
     assert answer.status_code == 201
     assert (await admin.ok("GET", "/v1/audit"))["items"][0]["actor"] == "jane@example.org"
-    for claimed in ("engine", "two words", "-x"):
+    for claimed in ("engine", "replica", "two words", "-x"):
         await admin.problem(422, "POST", "/v1/models", json={"name": "other"}, headers={"x-turnback-actor": claimed})
 
 
