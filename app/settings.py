@@ -13,12 +13,13 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain.catalog import Timeouts
 from app.errors import CannotServe
 
 PREFIX = "TURNBACK_"
 
 # Variables other parts of the project own; they are no settings of a serving process.
-_FOREIGN = frozenset({"TURNBACK_ADMIN_URL", "TURNBACK_OUTPUT"})
+_FOREIGN = frozenset({"TURNBACK_ADMIN_URL", "TURNBACK_COMPILED", "TURNBACK_OUTPUT"})
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -128,6 +129,11 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().startswith("postgresql://"):
             raise ValueError("it must begin with postgresql://")
         return value
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Of versions that do not say their own."""
+        return Timeouts(self.connect_timeout_s, self.first_byte_timeout_s, self.idle_timeout_s, self.total_timeout_s)
 
     @property
     def embedded(self) -> bool:

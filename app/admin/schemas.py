@@ -20,6 +20,7 @@ from app.domain.catalog import (
     model_name,
     version_name,
 )
+from app.domain.json_pointer import MAX_LENGTH, json_pointer
 from app.domain.policy import Metric, OnDeadline, Policy, check_policy
 from app.domain.routing import FULL_BP, Mirror, Weights, check_weights
 from app.errors import InvalidInput
@@ -36,8 +37,7 @@ UrlPath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/[A-Za-z
 Pointer = Annotated[
     str,
     Field(
-        max_length=256,
-        pattern=r"^(/([^~/\x00-\x1f\x7f]|~[01])*)*$",
+        max_length=MAX_LENGTH,
         description="JSON pointer (RFC 6901) into the answer; the empty one is the whole answer.",
     ),
 ]
@@ -69,6 +69,9 @@ class ObservationBody(Body):
     sample_bp: Annotated[int, Field(ge=1, le=FULL_BP, description="Share of the answers that are read.")] = FULL_BP
 
     def to_domain(self) -> Observation:
+        for name, pointer in (("prediction", self.prediction), ("score", self.score)):
+            if pointer is not None:
+                json_pointer(pointer, f"/observation/{name}")
         return Observation(self.prediction, self.score, self.sample_bp)
 
 
