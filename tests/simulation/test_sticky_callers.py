@@ -25,7 +25,7 @@ RAMP_BP = (500, 2_000, 5_000)
 
 @cache
 def calls() -> NDArray[np.int64]:
-    """Calls per caller: most call once, a few a thousand times."""
+    """Calls per caller: half call once, one in a thousand calls a thousand times."""
     return np.minimum(1_000, (1.0 / (1.0 - np.arange(CALLERS) / CALLERS)).astype(np.int64))
 
 
