@@ -129,7 +129,7 @@ async def test_fields_cross_as_they_came_but_for_framing_and_hop_by_hop() -> Non
                     "Keep-Alive: timeout=5",
                     "TE: trailers",
                     "Proxy-Authorization: x",
-                    "X-Turnback-Force-Version: v2",
+                    "X-Turnback-Anything: v2",
                     "X-Forwarded-For: 6.6.6.6",
                     "Forwarded: for=6.6.6.6",
                     "X-Real-IP: 6.6.6.6",
