@@ -124,7 +124,13 @@ async def _start(
     transition = advance(pending, Started(), at)
     generation = before.generation + 1
     await rollouts.add(tx, transition.rollout, generation)
-    after = replace(await _routed(means, tx, before, transition), weights_bp={before.stable: FULL_BP})
+    # Nobody is on the canary yet, so the fresh salt moves no caller back from it.
+    after = replace(
+        await _routed(tx, before, transition),
+        weights_bp={before.stable: FULL_BP},
+        salt=means.entropy(SALT_BYTES),
+        salted_at=generation,
+    )
     decision = await record(means, tx, before, after, at, _account(pending, transition, actor, reason))
     return transition.rollout, decision
 
@@ -188,7 +194,7 @@ async def _decide(
     before = await _route(tx, seen.rollout.model)
     if before.generation != seen.generation:
         raise StaleGeneration(before.model, seen.generation)
-    after = await _routed(means, tx, before, transition)
+    after = await _routed(tx, before, transition)
     # The rollout's row first, as a quiet save does: two transactions that lock in one order never deadlock.
     await rollouts.save(tx, transition.rollout, seen=seen.generation, generation=after.generation)
     account = _account(seen.rollout, transition, actor, reason)
@@ -205,7 +211,7 @@ async def _save_quietly(tx: Transaction, seen: Seen, rollout: Rollout) -> None:
         await routes.announce(tx)
 
 
-async def _routed(means: Means, tx: Transaction, before: Route, transition: Transition) -> Route:
+async def _routed(tx: Transaction, before: Route, transition: Transition) -> Route:
     """The route after the transition's effects, one generation on."""
     rollout = transition.rollout
     after = replace(before, generation=before.generation + 1)
@@ -220,20 +226,8 @@ async def _routed(means: Means, tx: Transaction, before: Route, transition: Tran
         return after  # an old rollout was turned back once more; the route belongs to others by now
     arms = [await catalog.version(tx, rollout.model, name) for name in (rollout.stable, rollout.canary)]
     learnt = None if ended else rollout.evidence.latency_horizon_ms
-    return replace(_salted(means, before, after, rollout), latency_horizon_ms=learnt or horizon_ms(*arms))
-
-
-def _salted(means: Means, before: Route, after: Route, rollout: Rollout) -> Route:
-    """With a fresh salt where the canary has no caller to lose: at the start, and at its first traffic.
-
-    The callers of the warm-up said nothing of the canary, and their first exchanges are not to be spent on it.
-    """
-    if rollout.phase in TERMINAL:
-        return replace(after, salted_at=0)
-    starts = rollout.phase is Phase.WARMING and before.salted_at == 0
-    if starts or rollout.canary in after.weights_bp.keys() - before.weights_bp.keys():
-        return replace(after, salt=means.entropy(SALT_BYTES), salted_at=after.generation)
-    return after
+    salted_at = 0 if ended else after.salted_at
+    return replace(after, latency_horizon_ms=learnt or horizon_ms(*arms), salted_at=salted_at)
 
 
 def _split(rollout: Rollout, canary_weight_bp: int) -> Mapping[VersionName, int]:

@@ -38,8 +38,8 @@ class Route:
         latency_horizon_ms: An exchange in flight for longer already counts as this slow
             (the largest latency threshold of the running rollout, or the first-byte timeout).
         mirror: Who gets copies, never stable; or None.
-        salt: Secret, 16 bytes: where a sticky caller's key falls. Changed by a rollout, and only while the
-            canary has no traffic to lose, so that no caller is moved back by it.
+        salt: Secret, 16 bytes: where a sticky caller's key falls. Changed by the start of a rollout, while
+            nobody is on the canary, so that no caller is moved back by it.
         salted_at: The generation that made the salt of the running rollout: the first exchange of a unit
             since then is its evidence. 0 while no rollout runs: nobody's first exchange is wanted.
     """
