@@ -98,6 +98,9 @@ class Reader:
             text = decoded(body, content.coding)
         except Unreadable:
             return following.SKIPPED
+        if not content.header_length:
+            # Nothing describes the bytes of a raw binary answer.
+            return following.SKIPPED
         header = text if content.header_length < 0 else text[: content.header_length]
         try:
             said, is_nonfinite = document(header)
@@ -111,10 +114,12 @@ class Reader:
 
     def _reading(self, said: object, raw: bytes, *, is_nonfinite: bool) -> Reading:
         """What a document says. Raises: Unexpected."""
-        if isinstance(said, dict) and is_failure(said):
-            raise Unexpected
+        usage = None
+        if isinstance(said, dict):
+            if is_failure(said):
+                raise Unexpected
+            usage = usage_in(said) if "usage" in said else None
         values = self._values(said, raw)
-        usage = usage_in(said) if isinstance(said, dict) else None
         counters = {Counter.READ: 1}
         if is_nonfinite or values.is_nonfinite:
             counters[Counter.NONFINITE] = 1
