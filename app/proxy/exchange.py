@@ -69,13 +69,21 @@ class Exchange(Outgoing):
         self._held = [tail]
         self._held_bytes = len(tail)
         self._model_span = model_span
-        route = self._route
-        arm = route.draw(self._gateway.coin, self._request.lines) if route.others else route.stable
-        if arm is None:
-            self.count_excluded(route.stable, self._since)
-        else:
-            self.count_draw(arm)
+        self._draw()
         self._forward()
+
+    def _draw(self) -> None:
+        """Toss the coin, where there is something to toss it for."""
+        route = self._route
+        if not route.others:
+            self.count_draw(route.stable)
+        elif route.is_held_back():
+            self.count_excluded(route.stable, self._since)
+        elif route.sticky is None:
+            self.count_draw(route.draw(self._gateway.coin()))
+        else:
+            place = route.sticky.place(self._request.lines, self._gateway.coin)
+            self.count_draw(route.draw(place.point))
 
     # ------------------------------------------------------------------ called by the upstream connection
 

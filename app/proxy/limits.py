@@ -25,6 +25,8 @@ class Limits:
         probe_every_s: Between two health probes of an upstream.
         rollback_drain_s: Exchanges that still run on a version so long after it lost its traffic are cut;
             infinite lets them finish.
+        mirror_copies: Copies of requests under way to mirrors.
+        mirror_bytes: Request bodies held for them.
         sweep_s: Between two looks at every deadline; the resolution of all times here.
     """
 
@@ -44,6 +46,8 @@ class Limits:
     probe_s: float = 1.0
     probe_every_s: float = 5.0
     rollback_drain_s: float = float("inf")
+    mirror_copies: int = 64
+    mirror_bytes: int = 16 * 1024 * 1024
     sweep_s: float = 1.0
 
 

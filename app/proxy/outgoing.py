@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from app.proxy import problems, recorder
 from app.proxy.counted import Counted
 from app.proxy.framing import CRLF
+from app.proxy.pools import Pool
 from app.proxy.problems import Problem
 from app.proxy.request_head import RequestHead
 from app.proxy.response_head import ResponseHead
@@ -123,10 +124,14 @@ class Outgoing(Counted):
             self._phase = AWAITING
             self._since = self._gateway.monotonic()
 
-    def _payload(self, upstream: Upstream) -> bytes:
-        """Head and all held body bytes for this upstream of the arm's version."""
+    @property
+    def held_bytes(self) -> int:
+        """How much of the request's body is held, -1 when not all of it."""
+        return self._held_bytes if self._held is not None and self.body_ended else -1
+
+    def payload_for(self, pool: Pool, upstream: Upstream) -> bytes:
+        """Head and all held body bytes for this upstream of a version."""
         request = self._request
-        pool = self.arm.pool
         held = self._held or [CRLF]
         tail = held[0] if len(held) == 1 else b"".join(held)
         lines = request.lines
@@ -170,7 +175,7 @@ class Outgoing(Counted):
         upstream.in_flight += 1
         if upstream.idle:
             connection = self._connection = upstream.idle.pop()
-            connection.send(self, self._payload(upstream))
+            connection.send(self, self.payload_for(self.arm.pool, upstream))
             self._sent()
         else:
             self._connect(upstream)
@@ -212,7 +217,7 @@ class Outgoing(Counted):
             connection.pause_reading()
         self._client.resume_reading()
         self._since = self._gateway.monotonic()
-        payload = self._payload(upstream)
+        payload = self.payload_for(self.arm.pool, upstream)
         self._sent()
         # Last, because a full upstream holds the client back again at once.
         connection.write(payload)

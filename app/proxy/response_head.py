@@ -23,7 +23,7 @@ JSON: Final = 1
 JSON_LINES: Final = 2
 EVENT_STREAM: Final = 3
 
-_STATUS: Final = slice(len(b"HTTP/1.1 "), len(b"HTTP/1.1 200"))
+_STATUS: Final = len(b"HTTP/1.1 ")
 _LENGTH_START: Final = b"content-length: "
 
 
@@ -88,11 +88,14 @@ class ResponseHead:
         self._nominated: frozenset[bytes] | None = None
         self._content: Content | None = None
         fields = head.split(CRLF)
-        self.status = STATUSES.get(fields[0][_STATUS], 0)
+        self.status = STATUSES.get(fields[0][_STATUS : _STATUS + 3], 0)
         if not self.status or len(fields) > limits.response_fields or len(head) > limits.response_head_bytes:
             raise Broken
         _NAMES.read(self, fields)
-        is_old = not head.startswith(b"HTTP/1.1")
+        self._settle(is_old=not head.startswith(b"HTTP/1.1"))
+
+    def _settle(self, *, is_old: bool) -> None:
+        """What the fields mean together. Raises: Broken."""
         if is_old:
             self.keep_alive = False
         if self._transfer_encoding is not None:
@@ -153,6 +156,11 @@ class ResponseHead:
             # Whoever announces chunks where no body may be is not trusted to send none.
             self.keep_alive = False
 
+    def on_proxy_connection(self, value: bytes) -> None:
+        """An old name that llhttp takes for Connection; whoever asks to close with it, gets that."""
+        if b"close" in value.lower():
+            self.keep_alive = False
+
     def on_untrusted(self, _value: bytes) -> None:
         raise Broken
 
@@ -184,6 +192,7 @@ _NAMES: Final = framing.Names[ResponseHead](
         b"content-length": ResponseHead.on_content_length,
         b"transfer-encoding": ResponseHead.on_transfer_encoding,
         b"connection": ResponseHead.on_connection,
+        b"proxy-connection": ResponseHead.on_proxy_connection,
     },
     dropped=framing.DROPPED_FROM_RESPONSES,
     untrusted=ResponseHead.on_untrusted,

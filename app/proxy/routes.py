@@ -5,14 +5,14 @@ checked here is what the upstream sees.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from hashlib import blake2b
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import FULL_BP, RoutedModel, RoutingTable, sticky_point
+from app.domain.routing import FULL_BP, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
+from app.proxy.sticky import Sticky
 
 if TYPE_CHECKING:
     from app.proxy.pools import Pool
@@ -49,18 +49,25 @@ class CompiledRoute:
     Attributes:
         others: Arms with weight that are not stable, by name.
         stable_share: Stable owns [0, stable_share), the others what is above, in their order.
-        sticky_line: Lower-case start of the field line that holds the caller's key, or None.
+        arms: Every version of the model, by name.
+        sticky: How callers keep their arm, or None.
+        sample_share: Chance that an answer is read.
+        mirror: Who gets copies, or None.
+        mirror_share: Chance that a request is copied.
     """
 
     __slots__ = (
         "_open_brakes",
         "_thresholds",
+        "arms",
         "latency_horizon_s",
+        "mirror",
+        "mirror_share",
         "others",
+        "sample_share",
         "stable",
         "stable_share",
-        "sticky_line",
-        "sticky_salt",
+        "sticky",
     )
 
     def __init__(self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount) -> None:
@@ -77,34 +84,24 @@ class CompiledRoute:
             cumulative += route.weights_bp.get(arm.version, 0)
             self._thresholds.append((cumulative / FULL_BP, arm))
         self.latency_horizon_s = route.latency_horizon_ms / 1000
-        header = routed.model.sticky_header
-        self.sticky_line = None if header is None else header.lower().encode() + b":"
-        # Until rollouts carry a secret, the salt only has to be the same in every process.
-        self.sticky_salt = blake2b(routed.model.name.encode(), digest_size=16).digest()
+        self.arms = {name.encode(): arm for name, arm in arms.items()}
+        self.sticky = Sticky(routed.model, route) if routed.model.is_sticky else None
+        self.sample_share = 0.0 if routed.model.observation is None else routed.model.observation.sample_bp / FULL_BP
+        self.mirror = None if route.mirror is None else arms[route.mirror.version]
+        self.mirror_share = 0.0 if route.mirror is None else route.mirror.share_bp / FULL_BP
 
-    def draw(self, coin: Callable[[], float], lines: list[bytes]) -> Arm | None:
-        """The arm an exchange falls on, as app.domain.routing.draw; None without a coin: a brake is open.
+    def is_held_back(self) -> bool:
+        """Whether a brake keeps all exchanges on stable, so that no coin is tossed."""
+        return self._open_brakes.brakes > 0 and any(arm.pool.brake.is_open for arm in self.others)
 
-        Args:
-            coin: Uniform in [0, 1).
-            lines: The request's fields, one of which may hold its caller's key.
-        """
-        if self._open_brakes.brakes and any(arm.pool.brake.is_open for arm in self.others):
-            return None
-        point = coin() if self.sticky_line is None else self._sticky_point(self.sticky_line, coin, lines)
+    def draw(self, point: float) -> Arm:
+        """The arm that a uniform point in [0, 1) falls on, as app.domain.routing.draw."""
         if point < self.stable_share:
             return self.stable
         for threshold, arm in self._thresholds:
             if point < threshold:
                 return arm
         return self.stable
-
-    def _sticky_point(self, start: bytes, coin: Callable[[], float], lines: list[bytes]) -> float:
-        """Where a caller's key falls; a caller without one gets a coin."""
-        for line in lines:
-            if line[: len(start)].lower() == start:
-                return sticky_point(line[len(start) :].strip(framing.BLANKS), self.sticky_salt)
-        return coin()
 
 
 class Target:
