@@ -12,6 +12,8 @@ from app.proxy.following import Reading
 from app.proxy.observe import Room, Tap
 from proxy.answering import INVALID, READ, SKIPPED, V1, following, head_of, read, reader, text
 
+PLAIN = b'{"predictions": [1]}'
+
 
 @pytest.mark.parametrize(
     "lines", [("content-type: text/html",), ("server: x",), ("content-type: application/octet-stream",)]
@@ -41,23 +43,25 @@ def test_compressed_answers_are_read(coding: str) -> None:
     assert reading.predictions == (1.0, 2.0)
 
 
-@pytest.mark.parametrize(
-    ("coding", "body"),
-    [
-        ("gzip", gzip.compress(b" " * 50_000_000)),
-        ("gzip", gzip.compress(b" " * 200_000)),
-        ("gzip", gzip.compress(b'{"predictions": [1]}')[:-4]),
-        ("gzip", gzip.compress(b'{"predictions": [1]}') + b"x"),
-        ("gzip", b'{"predictions": [1]}'),
-        ("gzip", b""),
-        ("deflate", b"{"),
-        ("deflate", b""),
-        ("br", b"\x0b\x02\x80"),
-        ("zstd", b"\x28\xb5\x2f\xfd"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b'{"predictions": [1]}'))),
-    ],
-)
-def test_what_cannot_be_unpacked_within_bounds_is_skipped(coding: str, body: bytes) -> None:
+UNPACKED = {
+    "larger than may be": ("gzip", gzip.compress(b" " * 50_000_000)),
+    "more than a hundredfold": ("gzip", gzip.compress(b" " * 200_000)),
+    "cut": ("gzip", gzip.compress(PLAIN)[:-4]),
+    "with a byte more": ("gzip", gzip.compress(PLAIN) + b"x"),
+    "of two members": ("gzip", gzip.compress(PLAIN) + gzip.compress(b" ")),
+    "not packed": ("gzip", PLAIN),
+    "empty": ("gzip", b""),
+    "no deflate": ("deflate", b"{"),
+    "an empty deflate": ("deflate", b""),
+    "brotli": ("br", b"\x0b\x02\x80"),
+    "zstd": ("zstd", b"\x28\xb5\x2f\xfd"),
+    "packed twice": ("gzip, gzip", gzip.compress(gzip.compress(PLAIN))),
+}
+
+
+@pytest.mark.parametrize("name", UNPACKED)
+def test_what_cannot_be_unpacked_within_bounds_is_skipped(name: str) -> None:
+    coding, body = UNPACKED[name]
     assert read(reader(path=V1), body, f"content-encoding: {coding}").counters == SKIPPED
 
 
@@ -78,9 +82,6 @@ def test_nothing_follows_what_nobody_wants_to_read() -> None:
     assert reader(path=V1).follow(head, sampled=False) is None
     assert reader(path=V1, observation=None).follow(head, sampled=True) is None
     assert reader(Protocol.RAW, V1).follow(head, sampled=True) is None
-
-
-PLAIN = b'{"predictions": [1]}'
 
 
 def test_an_answer_as_large_as_may_be_is_read_and_a_larger_one_is_skipped() -> None:
