@@ -22,9 +22,17 @@ def test_json_is_read_whatever_its_content_type_says(lines: tuple[str, ...]) -> 
     assert read(reader(path=V1), b'\n{"predictions": [1]}\n', *lines).predictions == (1.0,)
 
 
-@pytest.mark.parametrize("protocol", [Protocol.TORCHSERVE, Protocol.BENTOML, Protocol.MLFLOW])
-def test_an_answer_that_need_not_be_json_is_skipped_unless_it_says_it_is(protocol: Protocol) -> None:
-    by = reader(protocol, "/predict")
+@pytest.mark.parametrize(
+    ("protocol", "path"),
+    [
+        (Protocol.TORCHSERVE, "/predictions/fraud"),
+        (Protocol.BENTOML, "/predict"),
+        (Protocol.MLFLOW, "/invocations"),
+        (Protocol.AUTO, "/predict"),
+    ],
+)
+def test_an_answer_that_need_not_be_json_is_skipped_unless_it_says_it_is(protocol: Protocol, path: str) -> None:
+    by = reader(protocol, path)
     assert read(by, b"\x89PNG", "content-type: image/png").counters == SKIPPED
     assert read(by, b"0.5,0.25\n0.75\n", "content-type: text/csv").counters == SKIPPED
     assert read(by, b"\x89PNG", "content-type: application/json").counters == INVALID
@@ -111,6 +119,14 @@ def test_all_copies_share_one_room_and_give_it_back() -> None:
     assert half.read(clean_end=False) == Reading()
     assert room.left == 1000
     assert read(by, PLAIN + b" " * 600, step=20).counters == READ
+    assert room.left == 1000
+
+
+def test_a_copy_that_nobody_reads_gives_its_room_back() -> None:
+    room = Room(1000)
+    follower = following(reader(path=V1, room=room), head_of(), bytes(600), step=20)
+    assert room.left == 420
+    del follower
     assert room.left == 1000
 
 

@@ -2,12 +2,11 @@
 
 import pytest
 
-from app.domain.catalog import Model, ModelName, Observation, Protocol
+from app.domain.catalog import Observation, Protocol
 from app.domain.tally import Counter
-from app.errors import InvalidInput
 from app.proxy.following import Prediction, Reading, Usage
-from app.proxy.observe import Reader, Room, agree
-from proxy.answering import INVALID, NONFINITE, READ, V1, V2, binary, output, read, reader, text, v2
+from app.proxy.observe import agree
+from proxy.answering import INVALID, NONFINITE, READ, V1, V2, binary, head_of, output, read, reader, text, v2
 
 PREDICT = output("predict", "INT64", [2], [1, 0])
 PROBA = output("predict_proba", "FP64", [2, 3], [0.2, 0.5, 0.3, 0.7, 0.2, 0.1])
@@ -146,11 +145,48 @@ def test_a_pointer_reads_the_header_of_binary_tensors() -> None:
     assert read(by, body, field).predictions == ("1",)
 
 
-def test_a_pointer_that_is_none_is_refused_when_it_is_compiled() -> None:
-    model = Model(ModelName("fraud"), observation=Observation(score="p"))
-    with pytest.raises(InvalidInput) as refused:
-        Reader(model, b"/", Room())
-    assert refused.value.field == "/observation/score"
+@pytest.mark.parametrize(
+    ("protocol", "path"),
+    [
+        (Protocol.AUTO, "/v2/models/fraud"),
+        (Protocol.AUTO, "/v2/models/fraud/ready"),
+        (Protocol.AUTO, "/v2/models/fraud/versions/1/stats"),
+        (Protocol.OIP_V2, "/v2/models/infer/ready"),
+        (Protocol.KSERVE_V1, "/v1/models/fraud"),
+        (Protocol.KSERVE_V1, "/v1/models/fraud:explain"),
+        (Protocol.TF_SERVING, "/v1/models/fraud/metadata"),
+        (Protocol.MLFLOW, "/version"),
+        (Protocol.TORCHSERVE, "/explanations/fraud"),
+        (Protocol.OPENAI, "/v1/models"),
+        (Protocol.ANTHROPIC, "/v1/messages/count_tokens"),
+    ],
+)
+def test_health_and_metadata_are_not_taken_for_predictions(protocol: Protocol, path: str) -> None:
+    assert not reader(protocol, path).observes
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path"),
+    [
+        (Protocol.AUTO, "/v2/models/fraud/versions/1/infer?x=y"),
+        (Protocol.AUTO, "/m/fraud/v1/models/fraud:predict"),
+        (Protocol.AUTO, "/openai/deployments/gpt/chat/completions?api-version=1"),
+        (Protocol.AUTO, "/anything"),
+        (Protocol.BENTOML, "/summarize"),
+        (Protocol.OIP_V2, "/m/fraud/v2/models/fraud/generate"),
+        (Protocol.TORCHSERVE, "/v1/models/fraud:predict"),
+        (Protocol.MLFLOW, "/m/fraud/invocations"),
+        (Protocol.OPENAI, "/llm/completions"),
+    ],
+)
+def test_inference_is_told_by_its_path(protocol: Protocol, path: str) -> None:
+    assert reader(protocol, path).observes
+
+
+def test_a_pointer_that_is_none_reads_nothing_and_fails_nobody() -> None:
+    by = reader(path=V1, observation=Observation(prediction="/predictions", score="p"))
+    assert not by.observes
+    assert by.follow(head_of(), sampled=True) is None
 
 
 def test_many_values_are_kept_to_a_thousand() -> None:
