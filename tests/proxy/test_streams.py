@@ -265,6 +265,12 @@ def test_what_a_stream_took_before_it_broke_off_is_estimated(path: str, body: by
     assert follower.read(clean_end=False).usage == usage
 
 
+def test_usage_that_is_null_does_not_hide_one_that_was_said() -> None:
+    said = delta("a") | {"usage": {"prompt_tokens": 4, "completion_tokens": 1}}
+    body = data(delta("") | {"usage": None}, said, delta(None) | {"usage": None}, "[DONE]")
+    assert following(reader(path=CHAT), SSE, body).read(clean_end=True).usage == Usage(4, 1)
+
+
 def test_usage_in_a_text_is_not_usage() -> None:
     body = HELLO + data(delta('{"usage": {"prompt_tokens": 1000, "completion_tokens": 1000}}'), "[DONE]")
     usage = following(reader(path=CHAT), SSE, body).read(clean_end=True).usage
