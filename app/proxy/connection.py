@@ -79,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self.write = transport.write
         gateway = self._gateway
+        transport.set_write_buffer_limits(high=gateway.limits.client_unread_bytes)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         self._origin = origin = Origin(peer, local, gateway.trusted_proxies)
         connections = self._uvicorn.server_state.connections
