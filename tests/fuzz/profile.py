@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 EXAMPLES = "TURNBACK_TEST_FUZZ_EXAMPLES"
 
 thorough = settings(
-    max_examples=int(os.environ.get(EXAMPLES, "2000")),
+    max_examples=int(os.environ.get(EXAMPLES, "1500")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -108,13 +108,14 @@ class Rig:
         protocol = self.gateway.protocol(self._config, self._state, {}, self.loop)
         return self.loop.take(protocol)
 
-    async def leave(self, client: WirelessTransport) -> None:
-        """The client goes, and the idle upstream connections with it, so that no play meets the last one's."""
-        client.lose(None)
-        await self.rest(client)
+    async def leave(self, *clients: WirelessTransport) -> None:
+        """The clients go, and the idle upstream connections with them, so that no play meets the last one's."""
+        for client in clients:
+            client.lose(None)
+            await self.rest(client)
         self.gateway.swap(table_of())
         self.gateway.swap(_TABLE)
-        await self.rest(client)
+        await self.rest(clients[0])
         assert self.loop.errors == []
         assert not self.gateway.clients
 
