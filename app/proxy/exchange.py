@@ -1,26 +1,19 @@
 """The life of one exchange: route, draw, forward, relay, record.
 
-Rule: a client that leaves is never held against a version; a second attempt is made only where
-the first cannot have been answered; and once a byte of an answer has been sent, a broken answer
-is cut, never ended.
+Rule: a client that leaves is never held against a version; an exchange is recorded before the last
+byte of its answer is written; and once a byte of an answer has been sent, a broken answer is cut,
+never ended.
 """
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from app.proxy import chunks, problems, recorder
 from app.proxy import response_head as framed
-from app.proxy.counted import Counted
 from app.proxy.framing import CRLF
+from app.proxy.outgoing import AWAITING, CONNECTING, OVER, QUEUED, RELAYING, SENDING, Outgoing
 from app.proxy.problems import STATUS_LINES, Problem
-from app.proxy.request_head import RequestHead
 from app.proxy.response_head import ResponseHead
-from app.proxy.routes import Arm, Target
-from app.proxy.upstreams import UpstreamConnection
 
-if TYPE_CHECKING:
-    from app.proxy.gateway import Gateway
-
-CONNECTING, SENDING, AWAITING, RELAYING, OVER = range(5)
 # Bodies up to here are cheaper copied behind their head than written apart.
 _JOINED: Final = 16 * 1024
 
@@ -43,173 +36,56 @@ class Client(Protocol):
     def resume_reading(self) -> None: ...
 
 
-class Exchange(Counted):
+class Exchange(Outgoing):
     """One inference request and its response.
 
     Attributes:
-        to_head: Whether the request is HEAD, so that the response has no body.
-        body_ended: Whether the whole request body has been read.
         close_after: Whether the client connection ends with this exchange.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_client",
-        "_forwarded",
-        "_gateway",
-        "_held",
-        "_held_bytes",
-        "_moved",
-        "_path",
-        "_phase",
-        "_reached",
-        "_request",
-        "_request_id",
-        "_request_id_line",
-        "_route",
-        "_since",
-        "_status",
-        "_upstream",
-        "body_ended",
-        "close_after",
-        "to_head",
-    )
+    __slots__ = ("_chunked", "_status", "close_after")
 
-    def __init__(
-        self,
-        gateway: "Gateway",
-        client: Client,
-        request: RequestHead,
-        target: Target,
-        request_id: bytes,
-        forwarded: bytes,
-        now: float,
-    ) -> None:
-        super().__init__(gateway.recorder, target.route.stable, now)
-        self._gateway = gateway
-        self._client = client
-        self._request = request
-        self._request_id = request_id
-        self._request_id_line = b"x-request-id: " + request_id
-        self._forwarded = forwarded
-        self._route = target.route
-        self._path = request.url if not target.cut else _stripped(request.url, target.cut)
-        self._since = now
-        self._phase = CONNECTING
-        self._moved = False
-        self._reached = False
-        self._chunked = False
-        self._status = 0
-        self._held: list[bytes] | None = None
-        self._held_bytes = 0
-        self._upstream: UpstreamConnection | None = None
-        self.to_head = request.method == b"HEAD"
-        self.body_ended = True
-        self.close_after = not request.keep_alive
+    _chunked: bool
+    _status: int
+    close_after: bool
 
     @property
     def answering(self) -> bool:
         """Whether a byte of the upstream's answer may have been sent."""
         return self._phase == RELAYING
 
-    # ------------------------------------------------------------------ request
-
-    def start(self, tail: bytes, *, ended: bool) -> None:
+    def start(self, tail: bytes, *, ended: bool, model_span: tuple[int, int] | None = None) -> None:
         """Draw the arm and forward what has been read.
 
         Args:
             tail: The line end before the body, and body bytes as they go on the wire.
             ended: Whether these are all.
+            model_span: Where the body names the model, between the quotes; then the body is all there.
         """
+        self._chunked = False
+        self._status = 0
+        self.close_after = not self._request.keep_alive
         self.body_ended = ended
         self._held = [tail]
         self._held_bytes = len(tail)
-        route = self._route
-        arm: Arm | None = route.stable
-        if route.others:
-            arm = route.draw(self._gateway.coin, self._request.lines)
-        if arm is None:
-            self.count_excluded(route.stable, self._since)
-        else:
-            self.count_draw(arm)
+        self._model_span = model_span
+        self._draw()
         self._forward()
 
-    def more_body(self, data: bytes, *, ended: bool) -> None:
-        """Body bytes, as they go on the wire."""
-        self.body_ended = ended
-        self._moved = True
-        held = self._held
-        if held is not None:
-            held.append(data)
-            self._held_bytes += len(data)
-        too_much = self._held_bytes > self._gateway.limits.held_bytes
-        if self._phase == CONNECTING:
-            if too_much:
-                self._client.pause_reading()
-            return
-        if too_much:
-            self._held = None
-        if self._upstream is not None:
-            self._upstream.write(data)
-        if ended and self._phase == SENDING:
-            self._phase = AWAITING
-            self._since = self._gateway.monotonic()
-
-    def _forward(self) -> None:
-        """Send the request over an idle connection, or open one."""
-        idle = self.arm.pool.idle
-        if idle:
-            upstream = self._upstream = idle.pop()
-            upstream.send(self, self._payload())
-            self._sent()
+    def _draw(self) -> None:
+        """Toss the coin, where there is something to toss it for."""
+        route = self._route
+        if not route.others:
+            self.count_draw(route.stable)
+        elif route.is_held_back():
+            self.count_excluded(route.stable, self._since)
+        elif route.sticky is None:
+            self.count_draw(route.draw(self._gateway.coin()))
         else:
-            self._connect()
-
-    def _connect(self) -> None:
-        self._phase = CONNECTING
-        self._upstream = UpstreamConnection(self.arm.pool)
-        self._upstream.open_for(self)
-
-    def _payload(self) -> bytes:
-        """Head and all held body bytes for the arm's upstream."""
-        pool = self.arm.pool
-        request = self._request
-        held = self._held or [CRLF]
-        return CRLF.join(
-            (
-                request.method + b" " + pool.base + self._path + b" HTTP/1.1",
-                pool.host_line,
-                *request.lines,
-                self._request_id_line,
-                self._forwarded,
-                held[0] if len(held) == 1 else b"".join(held),
-            )
-        )
-
-    def _sent(self) -> None:
-        self._reached = True
-        self._phase = AWAITING if self.body_ended else SENDING
-        if self._held_bytes > self._gateway.limits.held_bytes:
-            self._held = None
+            place = route.sticky.place(self._request.lines, self._gateway.coin)
+            self.count_draw(route.draw(place.point))
 
     # ------------------------------------------------------------------ called by the upstream connection
-
-    def upstream_connected(self) -> None:
-        upstream = self._upstream
-        if upstream is None:
-            return
-        if self._client.is_write_paused:
-            upstream.pause_reading()
-        self._client.resume_reading()
-        self._since = self._gateway.monotonic()
-        payload = self._payload()
-        self._sent()
-        # Last, because a full upstream holds the client back again at once.
-        upstream.write(payload)
-
-    def connect_failed(self) -> None:
-        self._upstream = None
-        self._cannot_connect(recorder.CONNECT_ERROR, problems.UPSTREAM_REFUSED)
 
     def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None:
         """The response's head has come, perhaps with all of its body.
@@ -224,19 +100,21 @@ class Exchange(Counted):
         self.count_latency(now)
         self._since = now
         self._phase = RELAYING
-        if ended:
-            self._upstream = None
-        self._status = head.status
+        self._status = status = head.status
         self._held = None
         pool = self.arm.pool
-        if pool.brake.failures:
-            pool.brake.release()
-        lines = [STATUS_LINES[head.status], *head.lines, pool.version_line, self._request_id_line]
+        upstream = self._upstream
+        if upstream is not None and (upstream.failures or pool.brake.failures):
+            pool.answered(upstream)
+        lines = [STATUS_LINES[status], *head.lines, pool.version_line, self._request_id_line]
         if framing > framed.BY_LENGTH:
             tail = self._frame_anew(lines, tail, ended=ended)
         if self.close_after or not self.body_ended:
             self.close_after = True
             lines.append(b"connection: close")
+        if ended:
+            self._connection = None
+            self._record(now)
         if len(tail) <= _JOINED:
             lines.append(tail)
             self._client.write(CRLF.join(lines))
@@ -245,7 +123,7 @@ class Exchange(Counted):
             self._client.write(CRLF.join(lines))
             self._client.write(tail)
         if ended:
-            self._end(now)
+            self._end()
 
     def _frame_anew(self, lines: list[bytes], tail: bytes, *, ended: bool) -> bytes:
         """Say how a body without a length ends, and frame its first bytes."""
@@ -257,47 +135,27 @@ class Exchange(Counted):
         return CRLF + chunks.encode(tail[2:], last=ended)
 
     def body_received(self, data: bytes, *, ended: bool) -> None:
+        """Bytes of the answer's body, those of chunks decoded; after the last the connection is somebody else's."""
         self._moved = True
-        if ended:
-            self._upstream = None
         if self._chunked:
             data = chunks.encode(data, last=ended)
+        if ended:
+            self._connection = None
+            self._record(self._since)
         if data:
             self._client.write(data)
         if ended:
-            self._end(self._since)
-
-    def upstream_broke(self, *, stale: bool, malformed: bool) -> None:
-        """The connection ended, or its bytes made no sense, before the response was complete.
-
-        Args:
-            stale: It had answered before and sent no byte since; so it may have been closing.
-            malformed: The bytes made no sense.
-        """
-        self._upstream = None
-        if stale and self._held is not None and self._phase == AWAITING:
-            self.arm.totals.retries += 1
-            self._since = self._gateway.monotonic()
-            self._connect()
-        else:
-            problem = problems.UPSTREAM_MALFORMED if malformed else problems.UPSTREAM_BROKE
-            self._fail(recorder.UPSTREAM_ERROR, problem)
-
-    def upstream_full(self) -> None:
-        self._client.pause_reading()
-
-    def upstream_drained(self) -> None:
-        self._client.resume_reading()
+            self._end()
 
     # ------------------------------------------------------------------ called by the client connection
 
     def client_full(self) -> None:
-        if self._upstream is not None:
-            self._upstream.pause_reading()
+        if self._connection is not None:
+            self._connection.pause_reading()
 
     def client_drained(self) -> None:
-        if self._upstream is not None:
-            self._upstream.resume_reading()
+        if self._connection is not None:
+            self._connection.resume_reading()
 
     def client_left(self) -> None:
         """Cancel the upstream at once."""
@@ -305,43 +163,18 @@ class Exchange(Counted):
 
     # ------------------------------------------------------------------ endings
 
-    def _end(self, now: float) -> None:
-        """The answer is complete."""
+    def _record(self, now: float) -> None:
+        """Count the outcome of an answer whose last byte is about to be written."""
         status = self._status
         self._phase = OVER
         self.count_outcome(
             recorder.OK if status < 400 else recorder.CLIENT_ERROR if status < 500 else recorder.UPSTREAM_ERROR, now
         )
+
+    def _end(self) -> None:
+        """The answer is written."""
+        self._let_go()
         self._client.exchange_ended(close=self.close_after)
-
-    def _settle(self, outcome: int) -> None:
-        """Record an early end and let go of the upstream."""
-        self._phase = OVER
-        self.count_outcome(outcome, self._gateway.monotonic())
-        upstream = self._upstream
-        self._upstream = None
-        if upstream is not None:
-            upstream.drop()
-
-    def _cannot_connect(self, outcome: int, problem: Problem) -> None:
-        """Nothing reached the upstream: count that, and let stable answer if it was a canary's."""
-        stable = self._route.stable
-        if self.arm is stable or self._reached:
-            self._fail(outcome, problem)
-            return
-        now = self._gateway.monotonic()
-        self.arm.pool.brake.failed(now)
-        self.arm.totals.fallbacks += 1
-        self._settle(outcome)
-        self._since = now
-        self.count_excluded(stable, now)
-        self._forward()
-
-    def _fail(self, outcome: int, problem: Problem) -> None:
-        """The upstream is to blame."""
-        if self.is_evidence:
-            self.arm.pool.brake.failed(self._gateway.monotonic())
-        self._give_up(outcome, problem, f"version {self.arm.version} of model {self.arm.model}")
 
     def _give_up(self, outcome: int, problem: Problem, detail: str) -> None:
         """Say so, or cut an answer that had begun."""
@@ -366,13 +199,18 @@ class Exchange(Counted):
             self._moved = False
             if self._phase in (SENDING, RELAYING):
                 self._since = now
-        if now - self._drawn > self.arm.pool.timeouts.total_s or now - self._since > self._allowed_s():
+        pool = self.arm.pool
+        if now - self._drawn > pool.timeouts.total_s or now - self._since > self._allowed_s():
             self._out_of_time()
+        elif now >= pool.cut_at:
+            self._give_up(
+                recorder.CANCELLED, problems.VERSION_WITHDRAWN, f"version {self.arm.version} lost its traffic"
+            )
 
     def _allowed_s(self) -> float:
         """How long the present phase may go on without a byte."""
         timeouts = self.arm.pool.timeouts
-        if self._phase == CONNECTING:
+        if self._phase <= CONNECTING:
             return timeouts.connect_s
         if self._phase == AWAITING:
             return timeouts.first_byte_s
@@ -385,15 +223,11 @@ class Exchange(Counted):
         return self._phase == SENDING and not self._client.is_read_paused
 
     def _out_of_time(self) -> None:
-        if self._phase == CONNECTING:
+        if self._phase == QUEUED:
+            self._turned_away()
+        elif self._phase == CONNECTING:
             self._cannot_connect(recorder.TIMEOUT, problems.UPSTREAM_TIMEOUT)
         elif self._is_clients_turn():
             self._give_up(recorder.CANCELLED, problems.REQUEST_TIMEOUT, "the client stopped sending or reading")
         else:
             self._fail(recorder.TIMEOUT, problems.UPSTREAM_TIMEOUT)
-
-
-def _stripped(url: bytes, cut: int) -> bytes:
-    """The path behind `/m/{model}`, always with a slash in front."""
-    rest = url[cut:]
-    return rest if rest.startswith(b"/") else b"/" + rest

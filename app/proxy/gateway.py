@@ -3,11 +3,12 @@
 import asyncio
 import random
 import secrets
+import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog import ModelName, Version, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.framing import Remembered
@@ -18,11 +19,13 @@ from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
 from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
+from app.proxy.upstreams import MayConnect
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+_HTTPS = "https:"
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
 
 
@@ -37,11 +40,13 @@ class Gateway:
     """
 
     __slots__ = (
+        "_may_connect",
         "_open_count",
         "_pools",
         "_prefix",
         "_requests",
         "_sweeper",
+        "_tls",
         "clients",
         "coin",
         "compiled",
@@ -59,6 +64,8 @@ class Gateway:
         coin: Callable[[], float] = _SECRETLY_SEEDED.random,
         monotonic: Callable[[], float] = time.monotonic,
         limits: Limits = DEFAULT_LIMITS,
+        tls: ssl.SSLContext | None = None,
+        may_connect: MayConnect = lambda _host, _address: True,
     ) -> None:
         """Start with an empty table.
 
@@ -67,6 +74,8 @@ class Gateway:
             coin: Uniform in [0, 1), one draw per call.
             monotonic: Seconds for durations.
             limits: Bounds on what is taken in.
+            tls: How https upstreams are verified, and what they are shown; the system's authorities without.
+            may_connect: Whether a host's resolved address may be connected to.
         """
         self.coin = coin
         self.monotonic = monotonic
@@ -76,6 +85,8 @@ class Gateway:
         self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
         self.draining = False
+        self._tls = tls
+        self._may_connect = may_connect
         self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -95,9 +106,11 @@ class Gateway:
         self._pools = {}
         routes = {routed.model.name: self._compile(routed, before) for routed in table.models}
         self.compiled = CompiledTable(table, routes)
+        now = self.monotonic()
         for pool in before.values():
             if self._pools.get((pool.version.model, pool.version.name)) is not pool:
                 pool.retire()
+                pool.withdraw(now)
 
     def _compile(self, routed: RoutedModel, before: dict[tuple[ModelName, VersionName], Pool]) -> CompiledRoute:
         route = routed.route
@@ -106,12 +119,28 @@ class Gateway:
             key = (version.model, version.name)
             pool = before.get(key)
             if pool is None or pool.version != version:
-                pool = Pool(version, self.limits, self._open_count)
+                pool = Pool(
+                    version,
+                    routed.model.protocol,
+                    self.limits,
+                    self._open_count,
+                    self._tls_for(version),
+                    self._may_connect,
+                )
             pool.brake.arm(armed=version.name != route.stable)
+            if version.name == route.stable or route.weights_bp.get(version.name, 0):
+                pool.restore()
+            else:
+                pool.withdraw(self.monotonic())
             self._pools[key] = pool
             totals = self.recorder.totals(version.model, version.name)
             arms[version.name] = Arm(version.model, route.generation, version.name, pool, totals)
         return CompiledRoute(routed, arms, self._open_count)
+
+    def _tls_for(self, version: Version) -> ssl.SSLContext | None:
+        if self._tls is None and any(url.startswith(_HTTPS) for url in version.urls):
+            self._tls = ssl.create_default_context()
+        return self._tls
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""
@@ -156,7 +185,7 @@ class Gateway:
         for client in list(self.clients):
             client.sweep(now)
         for pool in self._pools.values():
-            pool.sweep(now)
+            pool.sweep(now, self.recorder.totals(pool.version.model, pool.version.name).exchanges)
 
     def drain(self) -> None:
         """Stop keep-alive: idle connections close now, the others after their exchange."""

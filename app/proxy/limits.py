@@ -21,6 +21,12 @@ class Limits:
         client_idle_s: A client that neither sends its body nor reads its answer.
         linger_s: A client that still sends after its answer, before the connection is cut.
         pool_idle_s: An idle upstream connection.
+        probe_s: A health probe's answer.
+        probe_every_s: Between two health probes of an upstream.
+        rollback_drain_s: Exchanges that still run on a version so long after it lost its traffic are cut;
+            infinite lets them finish.
+        mirror_copies: Copies of requests under way to mirrors.
+        mirror_bytes: Request bodies held for them.
         sweep_s: Between two looks at every deadline; the resolution of all times here.
     """
 
@@ -37,6 +43,11 @@ class Limits:
     client_idle_s: float = 30.0
     linger_s: float = 2.0
     pool_idle_s: float = 55.0
+    probe_s: float = 1.0
+    probe_every_s: float = 5.0
+    rollback_drain_s: float = float("inf")
+    mirror_copies: int = 64
+    mirror_bytes: int = 16 * 1024 * 1024
     sweep_s: float = 1.0
 
 

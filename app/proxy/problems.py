@@ -55,6 +55,8 @@ UPSTREAM_REFUSED = _upstream("UpstreamRefused", 502, "The model server cannot be
 UPSTREAM_BROKE = _upstream("UpstreamBroke", 502, "The model server closed the connection before it answered")
 UPSTREAM_MALFORMED = _upstream("UpstreamMalformed", 502, "The model server did not answer in valid HTTP")
 UPSTREAM_TIMEOUT = _upstream("UpstreamTimeout", 504, "The model server did not answer in time")
+VERSION_OVERLOADED = _upstream("VersionOverloaded", 503, "The version has all the requests it can hold")
+VERSION_WITHDRAWN = _upstream("VersionWithdrawn", 503, "The version lost its traffic while it served this request")
 NOT_READY = Problem("NotReady", "The gateway has no routes yet", 503, Fault.GATEWAY)
 
 
@@ -107,7 +109,7 @@ def response(problem: Problem, detail: str, request_id: bytes, *, close: bool, w
         b"content-type: application/problem+json",
         b"content-length: %d" % len(body),
     ]
-    if problem is NOT_READY:
+    if problem.status == 503:
         lines.append(b"retry-after: 1")
     if request_id:
         lines.append(b"x-request-id: " + request_id)

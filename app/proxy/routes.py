@@ -5,14 +5,14 @@ checked here is what the upstream sees.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from hashlib import blake2b
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import FULL_BP, RoutedModel, RoutingTable, sticky_point
+from app.domain.routing import FULL_BP, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
+from app.proxy.sticky import Sticky
 
 if TYPE_CHECKING:
     from app.proxy.pools import Pool
@@ -23,7 +23,9 @@ MAX_KNOWN_PATH: Final = 512
 _DOT_SEGMENT: Final = re.compile(rb"/(?:\.|%2[eE]){1,2}(?:/|$)")
 # The model's name stands after the prefix; only the first form is stripped before forwarding.
 _STRIPPED: Final = b"/m/"
-_NAMING: Final = (b"/v2/models/", b"/v1/models/", b"/predictions/", _STRIPPED)
+_NAMING: Final = (b"/v2/models/", b"/v1/models/", b"/predictions/", b"/explanations/", _STRIPPED)
+# Meant for the model that a header names, or else for the one declared for it (SageMaker, MLflow).
+_INVOCATIONS: Final = b"/invocations"
 
 
 class Arm:
@@ -47,18 +49,25 @@ class CompiledRoute:
     Attributes:
         others: Arms with weight that are not stable, by name.
         stable_share: Stable owns [0, stable_share), the others what is above, in their order.
-        sticky_line: Lower-case start of the field line that holds the caller's key, or None.
+        arms: Every version of the model, by name.
+        sticky: How callers keep their arm, or None.
+        sample_share: Chance that an answer is read.
+        mirror: Who gets copies, or None.
+        mirror_share: Chance that a request is copied.
     """
 
     __slots__ = (
         "_open_brakes",
         "_thresholds",
+        "arms",
         "latency_horizon_s",
+        "mirror",
+        "mirror_share",
         "others",
+        "sample_share",
         "stable",
         "stable_share",
-        "sticky_line",
-        "sticky_salt",
+        "sticky",
     )
 
     def __init__(self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount) -> None:
@@ -75,21 +84,18 @@ class CompiledRoute:
             cumulative += route.weights_bp.get(arm.version, 0)
             self._thresholds.append((cumulative / FULL_BP, arm))
         self.latency_horizon_s = route.latency_horizon_ms / 1000
-        header = routed.model.sticky_header
-        self.sticky_line = None if header is None else header.lower().encode() + b":"
-        # Until rollouts carry a secret, the salt only has to be the same in every process.
-        self.sticky_salt = blake2b(routed.model.name.encode(), digest_size=16).digest()
+        self.arms = {name.encode(): arm for name, arm in arms.items()}
+        self.sticky = Sticky(routed.model, route) if routed.model.is_sticky else None
+        self.sample_share = 0.0 if routed.model.observation is None else routed.model.observation.sample_bp / FULL_BP
+        self.mirror = None if route.mirror is None else arms[route.mirror.version]
+        self.mirror_share = 0.0 if route.mirror is None else route.mirror.share_bp / FULL_BP
 
-    def draw(self, coin: Callable[[], float], lines: list[bytes]) -> Arm | None:
-        """The arm an exchange falls on, as app.domain.routing.draw; None without a coin: a brake is open.
+    def is_held_back(self) -> bool:
+        """Whether a brake keeps all exchanges on stable, so that no coin is tossed."""
+        return self._open_brakes.brakes > 0 and any(arm.pool.brake.is_open for arm in self.others)
 
-        Args:
-            coin: Uniform in [0, 1).
-            lines: The request's fields, one of which may hold its caller's key.
-        """
-        if self._open_brakes.brakes and any(arm.pool.brake.is_open for arm in self.others):
-            return None
-        point = coin() if self.sticky_line is None else self._sticky_point(self.sticky_line, coin, lines)
+    def draw(self, point: float) -> Arm:
+        """The arm that a uniform point in [0, 1) falls on, as app.domain.routing.draw."""
         if point < self.stable_share:
             return self.stable
         for threshold, arm in self._thresholds:
@@ -97,26 +103,35 @@ class CompiledRoute:
                 return arm
         return self.stable
 
-    def _sticky_point(self, start: bytes, coin: Callable[[], float], lines: list[bytes]) -> float:
-        """Where a caller's key falls; a caller without one gets a coin."""
-        for line in lines:
-            if line[: len(start)].lower() == start:
-                return sticky_point(line[len(start) :].strip(framing.BLANKS), self.sticky_salt)
-        return coin()
-
 
 class Target:
     """Where a path leads.
 
     Attributes:
-        cut: Bytes to take off the path's front before it is forwarded.
+        cut: How many bytes of the path's front name the model; 0 when it is named elsewhere.
+        strips: Whether they are taken off before the path is forwarded.
     """
 
-    __slots__ = ("cut", "route")
+    __slots__ = ("cut", "route", "strips")
 
-    def __init__(self, route: CompiledRoute, cut: int) -> None:
+    def __init__(self, route: CompiledRoute, cut: int = 0, *, strips: bool = False) -> None:
         self.route = route
         self.cut = cut
+        self.strips = strips
+
+    def forwarded(self, url: bytes, path: bytes | None) -> bytes:
+        """The target as the upstream gets it.
+
+        Args:
+            url: As the client sent it.
+            path: What a version wants in place of what names the model, or None.
+        """
+        if path is not None and self.cut:
+            return path + url[self.cut :]
+        if not self.strips:
+            return url
+        rest = url[self.cut :]
+        return rest if rest.startswith(b"/") else b"/" + rest
 
 
 class NoRoute(Exception):
@@ -140,13 +155,14 @@ class CompiledTable:
         hosts_matter: Whether some model is matched by its host.
     """
 
-    __slots__ = ("_any_host", "_by_host", "_by_name", "hosts_matter", "known", "table")
+    __slots__ = ("_any_host", "_by_host", "_by_name", "_invocations", "hosts_matter", "known", "table")
 
     def __init__(self, table: RoutingTable, routes: Mapping[ModelName, CompiledRoute]) -> None:
         self.table = table
         self._by_name = {name.encode(): route for name, route in routes.items()}
         self._by_host: dict[bytes, dict[bytes, CompiledRoute]] = {}
         self._any_host: dict[bytes, CompiledRoute] = {}
+        self._invocations: CompiledRoute | None = None
         self.known: dict[bytes, Target] = {}
         for routed in table.models:
             match = routed.model.match
@@ -155,10 +171,27 @@ class CompiledTable:
                     self._any_host if match.host is None else self._by_host.setdefault(match.host.lower().encode(), {})
                 )
                 prefixes[(match.path_prefix or "/").rstrip("/").encode()] = routes[routed.model.name]
+            if routed.model.takes_invocations:
+                self._invocations = routes[routed.model.name]
         self.hosts_matter = bool(self._by_host)
 
-    def find(self, url: bytes, host: bytes) -> Target:
-        """Where a request target leads. Raises: NoRoute, BadTarget."""
+    def find_named(self, name: bytes) -> Target:
+        """Where a request leads whose body or header names the model. Raises: NoRoute."""
+        route = self._by_name.get(name)
+        if route is None:
+            raise NoRoute(name.decode("ascii", "replace"))
+        return Target(route)
+
+    def find(self, url: bytes, host: bytes, asked_model: bytes = b"") -> Target:
+        """Where a request target leads.
+
+        Args:
+            url: The raw target.
+            host: In lower case, without its port.
+            asked_model: The model a header names; heard only where no path names one.
+
+        Raises: NoRoute, BadTarget.
+        """
         path = url.partition(b"?")[0]
         if not framing.TARGET.fullmatch(url):
             raise BadTarget
@@ -167,8 +200,10 @@ class CompiledTable:
         if target is None:
             if _DOT_SEGMENT.search(path):
                 raise BadTarget
+            if path == _INVOCATIONS and asked_model:
+                return self.find_named(asked_model)
             target = self._named(path) or self._matched(path, host)
-            if len(key) <= MAX_KNOWN_PATH:
+            if len(key) <= MAX_KNOWN_PATH and path != _INVOCATIONS:
                 if len(self.known) >= MAX_KNOWN_PATHS:
                     self.known.clear()
                 self.known[key] = target
@@ -180,15 +215,17 @@ class CompiledTable:
                 name = _segment(path, len(prefix))
                 route = self._by_name.get(name)
                 if route is not None:
-                    return Target(route, len(prefix) + len(name) if prefix == _STRIPPED else 0)
+                    return Target(route, len(prefix) + len(name), strips=prefix == _STRIPPED)
         return None
 
     def _matched(self, path: bytes, host: bytes) -> Target:
         for prefixes in (self._by_host.get(host), self._any_host):
             if prefixes:
-                route = _longest_prefix(prefixes, path)
-                if route is not None:
-                    return Target(route, 0)
+                prefix = _longest_prefix(prefixes, path)
+                if prefix is not None:
+                    return Target(prefixes[prefix], len(prefix))
+        if path == _INVOCATIONS and self._invocations is not None:
+            return Target(self._invocations)
         raise NoRoute(_recognised(path))
 
 
@@ -198,14 +235,14 @@ def _segment(path: bytes, start: int) -> bytes:
     return path[start : end if end >= 0 else len(path)].partition(b":")[0]
 
 
-def _longest_prefix(prefixes: Mapping[bytes, CompiledRoute], path: bytes) -> CompiledRoute | None:
-    """The route whose prefix covers most whole segments of the path."""
+def _longest_prefix(prefixes: Mapping[bytes, CompiledRoute], path: bytes) -> bytes | None:
+    """The prefix that covers most whole segments of the path."""
     prefix = path
-    while True:
-        route = prefixes.get(prefix)
-        if route is not None or not prefix:
-            return route
+    while prefix not in prefixes:
+        if not prefix:
+            return None
         prefix = prefix[: prefix.rfind(b"/")]
+    return prefix
 
 
 def _recognised(path: bytes) -> str | None:

@@ -1,330 +1,188 @@
-"""One connection to an upstream: requests out, strictly framed responses in (RFC 9112 §6, §9).
+"""One upstream: a model server's address behind a version, its idle connections and its health.
 
-Rule: a connection goes back to its pool only after a response that ended exactly where it said it
-would; a surplus byte, a parse error or an unasked byte closes it, so no answer meets the next one.
+Rule: health only chooses among a version's upstreams; when none of them seems well, all are used.
 """
 
 import asyncio
-import re
-from typing import Final, Protocol
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import urlsplit
 
-import httptools
+from app.proxy.framing import Remembered
+from app.proxy.limits import Limits
+from app.proxy.response_head import ResponseHead
 
-from app.proxy import response_head as framed
-from app.proxy.chunks import ChunkDecoder, MalformedChunk
-from app.proxy.framing import CRLF, HEAD_END, remember
-from app.proxy.pools import Pool
-from app.proxy.response_head import Broken, ResponseHead
+if TYPE_CHECKING:
+    from app.proxy.upstream_connection import UpstreamConnection
 
-_AWAITING_HEAD: Final = -1
-# llhttp is asked only whether it accepts the bytes; nobody listens to what it finds in them.
-_NOBODY: Final = object()
-_MAX_INTERIM: Final = 8
-# A final status line of HTTP/1.1; everything else is looked at more closely.
-_PLAIN_START: Final = tuple(b"HTTP/1.1 %d" % digit for digit in range(2, 6))
-_INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)")
-_MAY_BEGIN: Final = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01](?: [1-5]?)?)?)?)?)?)?)?)?)?")
+MayConnect: TypeAlias = Callable[[str, str], bool]
+"""Whether a host's resolved address may be connected to: of (host, address)."""
 
-
-class Answered(Protocol):
-    """What an upstream connection needs of the exchange it serves."""
-
-    to_head: bool
-    body_ended: bool
-
-    def upstream_connected(self) -> None: ...
-    def connect_failed(self) -> None: ...
-    def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None: ...
-    def body_received(self, data: bytes, *, ended: bool) -> None: ...
-    def upstream_broke(self, *, stale: bool, malformed: bool) -> None: ...
-    def upstream_full(self) -> None: ...
-    def upstream_drained(self) -> None: ...
+_PORTS: Final = {"http": 80, "https": 443}
+FAILURES_TO_EJECT: Final = 5
+EJECTED_S: Final = 10.0
+MOST_EJECTIONS: Final = 30
+PROBES_TO_LEAVE: Final = 3
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """Serves one exchange after the other.
+class AddressRefused(OSError):
+    """A host's name leads to an address that no upstream may have."""
+
+
+class Upstream:
+    """Where one model server is found, and how well it does.
 
     Attributes:
-        idle_since: When a sweep first saw it idle, on the monotonic clock; 0 when not yet.
+        base: The path of its URL, put before every forwarded path.
+        host_line: The Host field for it.
+        heads: Response heads seen before.
+        idle: Open connections without an exchange, the last used at the end.
+        in_flight: Exchanges it is serving.
+        failures: Transport failures since the last response head.
+        ejected_until: On the monotonic clock; until then other upstreams are preferred.
+        is_ready: What the last health probes say.
+        retired: Whether its version left the routing table: nothing idle is kept.
     """
 
     __slots__ = (
-        "_decoder",
-        "_exchange",
-        "_held",
-        "_interim",
-        "_keep_alive",
-        "_left",
-        "_parser",
-        "_paused",
-        "_pool",
-        "_reused",
-        "_silent",
-        "_state",
-        "_task",
-        "_transport",
-        "idle_since",
+        "_ejections",
+        "_failed_probes",
+        "_is_address",
+        "_may_connect",
+        "_server_name",
+        "_tls",
+        "base",
+        "ejected_until",
+        "failures",
+        "heads",
+        "host",
+        "host_line",
+        "idle",
+        "in_flight",
+        "is_ready",
+        "limits",
+        "port",
+        "retired",
+        "tasks",
     )
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._transport: asyncio.Transport | None = None
-        self._task: asyncio.Task[object] | None = None
-        self._exchange: Answered | None = None
-        self._parser = httptools.HttpResponseParser(_NOBODY)
-        self._state = _AWAITING_HEAD
-        self._held = b""
-        self._interim = 0
-        self._left = 0
-        self._keep_alive = False
-        self._decoder: ChunkDecoder | None = None
-        self._paused = False
-        self._reused = False
-        self._silent = True
-        self.idle_since = 0.0
+    def __init__(
+        self,
+        url: str,
+        limits: Limits,
+        tls: ssl.SSLContext | None,
+        may_connect: MayConnect,
+        server_name: str | None = None,
+    ) -> None:
+        """Args: server_name: Of an https upstream's certificate; None for the host. Raises: ValueError."""
+        address = urlsplit(url)
+        if address.scheme not in _PORTS or not address.hostname:
+            raise ValueError(f"not an http upstream: {url}")
+        self.limits = limits
+        self.host: str = address.hostname
+        self.port: int = address.port or _PORTS[address.scheme]
+        self.base = address.path.rstrip("/").encode()
+        self.host_line = b"host: " + address.netloc.rpartition("@")[2].encode()
+        self._tls = tls if address.scheme == "https" else None
+        self._server_name = server_name or self.host
+        self._may_connect = may_connect
+        self._is_address = _is_address(self.host)
+        self.heads: Remembered[ResponseHead] = {}
+        self.idle: list[UpstreamConnection] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.in_flight = 0
+        self.failures = 0
+        self.ejected_until = 0.0
+        self._ejections = 0
+        self.is_ready = True
+        self._failed_probes = 0
+        self.retired = False
 
-    # ------------------------------------------------------------------ for the exchange
+    # ------------------------------------------------------------------ connections
 
-    def open_for(self, exchange: Answered) -> None:
-        """Connect; the exchange hears `upstream_connected` or `connect_failed`."""
-        self._exchange = exchange
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(loop.create_connection(lambda: self, self._pool.host, self._pool.port))
-        self._task = task
-        task.add_done_callback(self._opened)
-        self._pool.spawn(task)
+    async def connect(self, protocol: asyncio.Protocol) -> None:
+        """Open a connection for this protocol. Raises: OSError."""
+        *others, last = await self._addresses()
+        for address in others:
+            with suppress(OSError):
+                return await self._open(protocol, address)
+        return await self._open(protocol, last)
 
-    def send(self, exchange: Answered, payload: bytes) -> None:
-        """Serve the next exchange over this idle connection."""
-        self._exchange = exchange
-        self.idle_since = 0.0
-        if self._transport is not None:
-            self._transport.write(payload)
+    async def _open(self, protocol: asyncio.Protocol, address: str) -> None:
+        server_name = None if self._tls is None else self._server_name
+        await asyncio.get_running_loop().create_connection(
+            lambda: protocol, address, self.port, ssl=self._tls, server_hostname=server_name
+        )
 
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+    async def _addresses(self) -> list[str]:
+        """What the host's name leads to now, every one of them checked: a name may lead elsewhere tomorrow."""
+        if self._is_address:
+            return [self.host]
+        found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not addresses or not all(self._may_connect(self.host, address) for address in addresses):
+            raise AddressRefused(f"{self.host} leads to an address that is not allowed")
+        return addresses
 
-    def pause_reading(self) -> None:
-        if self._transport is not None and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+    def spawn(self, task: "asyncio.Task[None]") -> None:
+        """Keep a connection attempt alive until it is done."""
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
-    def resume_reading(self) -> None:
-        if self._transport is not None and self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+    def retire(self) -> None:
+        """The version left the table: close what is idle, let exchanges finish."""
+        self.retired = True
+        for connection in list(self.idle):
+            connection.close()
 
-    def drop(self) -> None:
-        """The exchange is over or lost interest: cut the connection at once."""
-        self._exchange = None
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+    def cancel_attempts(self) -> None:
+        for task in list(self.tasks):
+            task.cancel()
 
-    def close(self) -> None:
-        """Leave the pool and close."""
-        if self in self._pool.idle:
-            self._pool.idle.remove(self)
-        if self._transport is not None:
-            self._transport.close()
+    def sweep(self, now: float) -> None:
+        """Close connections idle for too long."""
+        for connection in list(self.idle):
+            if connection.idle_since == 0.0:
+                connection.idle_since = now
+            elif now - connection.idle_since > self.limits.pool_idle_s:
+                connection.close()
 
-    # ------------------------------------------------------------------ called by the event loop
+    # ------------------------------------------------------------------ health
 
-    def _opened(self, task: "asyncio.Task[object]") -> None:
-        failed = task.cancelled() or task.exception() is not None
-        exchange = self._exchange
-        if failed and exchange is not None and self._transport is None:
-            self._exchange = None
-            exchange.connect_failed()
+    def is_well(self, now: float) -> bool:
+        """Whether exchanges should prefer it."""
+        return self.is_ready and now >= self.ejected_until
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
-        self._transport = transport
-        if self._exchange is None:
-            transport.abort()
-        else:
-            self._exchange.upstream_connected()
+    def answered(self) -> None:
+        """A response head has come."""
+        self.failures = 0
+        self._ejections = 0
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        exchange = self._exchange
-        if exchange is None:
-            self.close()
-        elif self._state == framed.BY_CLOSE and exc is None:
-            self._release(exchange, reusable=False)
-            exchange.body_received(b"", ended=True)
-        else:
-            self._exchange = None
-            exchange.upstream_broke(stale=self._reused and self._silent, malformed=False)
+    def failed(self, now: float) -> None:
+        """A connection was refused, reset or silent for too long: eject it after some in a row, longer each time."""
+        self.failures += 1
+        if self.failures >= FAILURES_TO_EJECT:
+            self.failures = 0
+            self._ejections = min(self._ejections + 1, MOST_EJECTIONS)
+            self.ejected_until = now + EJECTED_S * self._ejections
 
-    def pause_writing(self) -> None:
-        if self._exchange is not None:
-            self._exchange.upstream_full()
+    def probed(self, *, ready: bool) -> None:
+        """What a health probe found: some in a row make it unready, one makes it ready."""
+        self._failed_probes = 0 if ready else self._failed_probes + 1
+        if ready:
+            self.is_ready = True
+            self.ejected_until = 0.0
+        elif self._failed_probes >= PROBES_TO_LEAVE:
+            self.is_ready = False
 
-    def resume_writing(self) -> None:
-        if self._exchange is not None:
-            self._exchange.upstream_drained()
 
-    def data_received(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None:
-            self.close()
-        elif self._state == _AWAITING_HEAD:
-            self._read_head(exchange, data)
-        elif self._state == framed.BY_LENGTH:
-            self._read_length(exchange, data)
-        elif self._state == framed.BY_CHUNKS:
-            self._read_chunks(exchange, data)
-        else:
-            exchange.body_received(data, ended=False)
-
-    # ------------------------------------------------------------------ heads
-
-    def _read_head(self, exchange: Answered, data: bytes) -> None:
-        """Bytes of a head, or a head with all or some of its body."""
-        self._silent = False
-        held = self._held
-        buffer = held + data if held else data
-        end = buffer.find(HEAD_END)
-        head = None if held or end < 0 else self._pool.heads.get(buffer[:end])
-        if head is None or head.length != len(buffer) - end - 4 or exchange.to_head:
-            self._read_unknown_head(exchange, data, buffer, end)
-        else:
-            # The same bytes were accepted before, so llhttp need not see this message at all.
-            self._release(exchange, reusable=head.keep_alive)
-            exchange.head_received(head, framed.BY_LENGTH, buffer[end + 2 :], ended=True)
-
-    def _read_unknown_head(self, exchange: Answered, data: bytes, buffer: bytes, end: int) -> None:
-        """Let llhttp look at every byte, and read the head once it is whole."""
-        if not buffer.startswith(_PLAIN_START) and not self._starts_oddly(exchange, data, buffer, end):
-            return
-        try:
-            self._parser.feed_data(data)
-            if end < 0:
-                self._hold(buffer)
-                return
-            head = ResponseHead(buffer[:end], self._pool.limits)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Broken):
-            self._broken(exchange)
-            return
-        self._held = b""
-        tail = buffer[end + 2 :]
-        if head.length == len(tail) - 2 and not exchange.to_head and head.status not in framed.BODILESS:
-            remember(self._pool.heads, buffer[:end], head)
-            self._release(exchange, reusable=head.keep_alive)
-            exchange.head_received(head, framed.BY_LENGTH, tail, ended=True)
-        else:
-            self._begin_body(exchange, head, tail)
-
-    def _starts_oddly(self, exchange: Answered, data: bytes, buffer: bytes, end: int) -> bool:
-        """Look at what does not begin like a final HTTP/1.1 head; whether to go on with it."""
-        if end > 0 and _INTERIM.match(buffer) and self._interim < _MAX_INTERIM:
-            self._skip_interim(exchange, data, end + 4 - (len(buffer) - len(data)))
-            return False
-        if _MAY_BEGIN.fullmatch(buffer[:10]) and not (end > 0 and _INTERIM.match(buffer)):
-            return True
-        self._broken(exchange)
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
         return False
-
-    def _skip_interim(self, exchange: Answered, data: bytes, end: int) -> None:
-        """Drop an interim (1xx) head, the last `end` bytes of which are new, and go on behind it."""
-        self._held = b""
-        self._interim += 1
-        try:
-            self._parser.feed_data(data[:end])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._broken(exchange)
-            return
-        if end < len(data):
-            self._read_head(exchange, data[end:])
-
-    def _hold(self, buffer: bytes) -> None:
-        """Wait for the rest of a head. Raises: Broken."""
-        if len(buffer) > self._pool.limits.response_head_bytes:
-            raise Broken
-        self._held = buffer
-
-    # ------------------------------------------------------------------ bodies
-
-    def _begin_body(self, exchange: Answered, head: ResponseHead, tail: bytes) -> None:
-        """A body that is not there in one piece by length."""
-        framing = head.framing(to_head=exchange.to_head)
-        self._keep_alive = head.keep_alive
-        if framing == framed.BY_CHUNKS:
-            self._begin_chunks(exchange, head, tail)
-        elif framing == framed.NO_BODY:
-            self._answer_without_body(exchange, head, tail)
-        elif framing == framed.BY_LENGTH and head.length < len(tail) - 2:
-            self._release(exchange, reusable=False)
-            exchange.head_received(head, framing, tail[: head.length + 2], ended=True)
-        else:
-            self._state = framing
-            self._left = head.length - (len(tail) - 2)
-            exchange.head_received(head, framing, tail, ended=False)
-
-    def _answer_without_body(self, exchange: Answered, head: ResponseHead, tail: bytes) -> None:
-        if exchange.to_head:
-            # llhttp waits for the body that an answer to HEAD only announces.
-            self._parser = httptools.HttpResponseParser(_NOBODY)
-        self._release(exchange, reusable=head.keep_alive and tail == CRLF)
-        exchange.head_received(head, framed.NO_BODY, CRLF, ended=True)
-
-    def _begin_chunks(self, exchange: Answered, head: ResponseHead, tail: bytes) -> None:
-        self._state = framed.BY_CHUNKS
-        decoder = self._decoder = ChunkDecoder()
-        # llhttp is not fed the rest of a chunked body, so it cannot take another message.
-        self._parser = httptools.HttpResponseParser(_NOBODY)
-        try:
-            payload = decoder.feed(tail[2:])
-        except MalformedChunk:
-            self._broken(exchange)
-            return
-        if decoder.done:
-            self._release(exchange, reusable=head.keep_alive and not decoder.rest)
-        exchange.head_received(head, framed.BY_CHUNKS, CRLF + payload, ended=decoder.done)
-
-    def _read_length(self, exchange: Answered, data: bytes) -> None:
-        left = self._left - len(data)
-        if left >= 0:
-            self._parser.feed_data(data)
-        else:
-            data = data[:left]
-        self._left = left
-        if left <= 0:
-            self._release(exchange, reusable=self._keep_alive and left == 0)
-        exchange.body_received(data, ended=left <= 0)
-
-    def _read_chunks(self, exchange: Answered, data: bytes) -> None:
-        decoder = self._decoder
-        if decoder is None:
-            return
-        try:
-            payload = decoder.feed(data)
-        except MalformedChunk:
-            self._broken(exchange)
-            return
-        if decoder.done:
-            self._release(exchange, reusable=self._keep_alive and not decoder.rest)
-        exchange.body_received(payload, ended=decoder.done)
-
-    # ------------------------------------------------------------------ ends
-
-    def _release(self, exchange: Answered, *, reusable: bool) -> None:
-        """The response has come: go back to the pool, or close."""
-        self._exchange = None
-        self._state = _AWAITING_HEAD
-        self._decoder = None
-        self._interim = 0
-        if not reusable or not exchange.body_ended or self._pool.retired or self._transport is None:
-            self.close()
-            return
-        self._reused = True
-        self._silent = True
-        if self._paused:
-            self.resume_reading()
-        self._pool.idle.append(self)
-
-    def _broken(self, exchange: Answered) -> None:
-        self.drop()
-        exchange.upstream_broke(stale=False, malformed=True)
+    return True

@@ -1,6 +1,7 @@
 """The data plane alone behind uvicorn, with a fixed routing table and no other plane."""
 
 import asyncio
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -104,7 +105,6 @@ def gateway_with(
     table: RoutingTable, *, coin: Callable[[], float] | None = None, limits: Limits | None = None
 ) -> Gateway:
     """A gateway on the machine's clock; sweeps often, so that time limits can be short."""
-    options = {} if coin is None else {"coin": coin}
-    gateway = Gateway(time.time, limits=limits or Limits(sweep_s=0.02), **options)
+    gateway = Gateway(time.time, limits=limits or Limits(sweep_s=0.02), coin=coin or random.random)
     gateway.swap(table)
     return gateway
