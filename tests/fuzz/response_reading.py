@@ -18,6 +18,7 @@ _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;.*)?)", re.DOTALL)
 _QUOTED: Final = rb"\"(?:[^\"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t -~])*\""
 _EXTENSIONS: Final = re.compile(rb"(?:;%b(?:=(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED))
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
+_IMITATED: Final = frozenset((b"contentlength", b"transferencoding"))
 _TRAILER_NOT: Final = frozenset((*_FRAMING, b"host", b"connection", b"trailer", b"te", b"upgrade"))
 MAX_INTERIM: Final = 8
 
@@ -77,7 +78,8 @@ def _skip_interim(raw: bytes) -> tuple[bytes, bytes, bool]:
         head, end, raw = raw.partition(b"\r\n\r\n")
         if not end:
             raise _Broken
-        status = _read_head(head).status
+        # What an interim head says is dropped with it, so only its syntax counts.
+        status = _split(head).status
         if status == 101:
             raise _Broken
         if status >= 200:
@@ -85,13 +87,22 @@ def _skip_interim(raw: bytes) -> tuple[bytes, bytes, bool]:
     raise _Broken
 
 
-def _read_head(head: bytes) -> ReadResponse:
+def _split(head: bytes) -> ReadResponse:
     start, *lines = head.split(b"\r\n")
     match = _STATUS_LINE.fullmatch(start)
     if match is None:
         raise _Broken
     response = ReadResponse(int(match[2]), [_read_field(line) for line in lines])
     response.doubtful = match[1] == b"0" and bool(response.values(b"transfer-encoding"))
+    # The reason never crosses; this gateway writes its own.
+    response.doubtful |= not _REASON.fullmatch(match[3] or b"")
+    return response
+
+
+def _read_head(head: bytes) -> ReadResponse:
+    response = _split(head)
+    if any(re.sub(rb"[^a-z]", b"", name) in _IMITATED and name not in _FRAMING for name, _ in response.fields):
+        raise _Broken
     if any(option and not re.fullmatch(_TOKEN, option) for option in response.options):
         raise _Broken
     if any(len(response.values(name)) > 1 for name in _FRAMING) or all(response.values(name) for name in _FRAMING):
@@ -102,8 +113,6 @@ def _read_head(head: bytes) -> ReadResponse:
         raise _Broken
     # An offer to switch protocols is nothing this gateway has asked for.
     response.doubtful |= bool(response.values(b"upgrade"))
-    # The reason never crosses; this gateway writes its own.
-    response.doubtful |= not _REASON.fullmatch(match[3] or b"")
     return response
 
 
@@ -111,10 +120,7 @@ def _read_field(line: bytes) -> tuple[bytes, bytes]:
     match = _FIELD.fullmatch(line)
     if match is None:
         raise _Broken
-    name = match[1].lower()
-    if re.sub(rb"[^a-z]", b"", name) in {b"contentlength", b"transferencoding"} and name not in _FRAMING:
-        raise _Broken
-    return name, match[2]
+    return match[1].lower(), match[2]
 
 
 def _read_body(response: ReadResponse, rest: bytes, method: bytes, ending: Ending) -> None:
