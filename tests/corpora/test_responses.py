@@ -148,9 +148,7 @@ async def test_no_answer_hangs_poisons_the_next_or_passes_wrongly(ending: Ending
 
 
 @pytest.mark.parametrize(("name", "ending"), KNOWN)
-@pytest.mark.xfail(
-    strict=True, reason="llhttp obeys Proxy-Connection: close, the pool does not"
-)
+@pytest.mark.xfail(strict=True, reason="llhttp obeys Proxy-Connection: close, the pool does not")
 async def test_a_known_violation_is_still_there(name: str, ending: Ending) -> None:
     (played,) = await play([case for case in read_cases("responses.jsonl") if case.name == name], ending)
     assert flaws(played) == []
