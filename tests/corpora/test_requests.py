@@ -16,7 +16,6 @@ SMUGGLED = b"smuggled-canary"
 # Content-Encoding frames nothing: by its length the body ends before the gadget, which is a request of its own.
 PLAINLY_PIPELINED = {"contentEnc"}
 GATEWAYS_OWN_FAULT = {500, 502, 503, 504}
-KNOWN = ["connection/CRLF between requests, implicit `keep-alive`"]
 # The collection calls these valid because gunicorn takes them; the rules that refuse them, and which.
 REFUSED = {
     "no Host on HTTP/1.1 (RFC 9112 §3.2)": {
@@ -114,15 +113,8 @@ async def everything() -> list[Played]:
 
 async def test_whatever_is_forwarded_is_canonical_and_what_must_be_rejected_is(everything: list[Played]) -> None:
     assert len(everything) == 1_809
-    found = {(each.case.suite, each.case.name): flaws(each) for each in everything if each.case.name not in KNOWN}
+    found = {(each.case.suite, each.case.name): flaws(each) for each in everything}
     assert {case: what for case, what in found.items() if what} == {}
-
-
-@pytest.mark.parametrize("name", KNOWN)
-@pytest.mark.xfail(strict=True, reason="a pipelined successor that is malformed is only refused after its predecessor")
-async def test_a_known_violation_is_still_there(everything: list[Played], name: str) -> None:
-    (known,) = (each for each in everything if each.case.name == name)
-    assert flaws(known) == []
 
 
 async def test_of_the_valid_requests_only_those_are_refused_that_break_a_rule(everything: list[Played]) -> None:

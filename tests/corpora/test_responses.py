@@ -28,9 +28,6 @@ class Ending(Enum):
     IN_PIECES = "sends it in pieces, then closes"
 
 
-KNOWN = [("connection/Proxy-Connection", Ending.SILENT)]
-
-
 @dataclass(frozen=True)
 class Played:
     """One case and what two clients got: one that asked once more on its connection, one that came after."""
@@ -140,15 +137,8 @@ def read(told: Told) -> list[ReadAnswer]:
 async def test_no_answer_hangs_poisons_the_next_or_passes_wrongly(ending: Ending) -> None:
     played = await play(read_cases("responses.jsonl"), ending)
     assert len(played) == 108
-    found = {each.case.name: flaws(each) for each in played if (each.case.name, ending) not in KNOWN}
+    found = {each.case.name: flaws(each) for each in played}
     assert {case: what for case, what in found.items() if what} == {}
     passed = [each for each in played if (answers := read(each.told)) and answers[0].status < 400]
     # Guards the lines above against a stand that passes nothing.
     assert len(passed) > 10
-
-
-@pytest.mark.parametrize(("name", "ending"), KNOWN)
-@pytest.mark.xfail(strict=True, reason="llhttp obeys Proxy-Connection: close, the pool does not")
-async def test_a_known_violation_is_still_there(name: str, ending: Ending) -> None:
-    (played,) = await play([case for case in read_cases("responses.jsonl") if case.name == name], ending)
-    assert flaws(played) == []

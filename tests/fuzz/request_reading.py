@@ -27,6 +27,11 @@ _TRAILER_NOT: Final = frozenset(
     (b"content-length", b"transfer-encoding", b"host", b"connection", b"trailer", b"te", b"upgrade")
 )
 _SINGLE: Final = (b"content-type", b"authorization", b"idempotency-key", b"content-length", b"transfer-encoding")
+_ENDINGS: Final = (
+    *(b"\n", b"\n\r\n", b"\r\n\r\n", b"\r\nHost: a\r\n\r\n", b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+    *(b"/ HTTP/1.1\r\nHost: a\r\n\r\n", b"ET / HTTP/1.1\r\nHost: a\r\n\r\n", b"a: b\r\n\r\n", b": b\r\n\r\n"),
+    *(b"x" * 400, b"\r\n0\r\n\r\n", b"0\r\n\r\n"),
+)
 MAX_BODY: Final = 1 << 30
 MAX_FIELDS: Final = 100
 
@@ -87,9 +92,30 @@ class Reading:
     requests: list[ReadRequest] = field(default_factory=list)
     ending: Ending = Ending.NOTHING
 
+    def may_refuse(self, number: int) -> bool:
+        """Whether a request may be refused: for itself, or for what already follows it and is no request."""
+        request = self.requests[number]
+        if number + 1 < len(self.requests):
+            return request.doubtful or self.requests[number + 1].doubtful
+        return request.doubtful or self.ending is Ending.REFUSED
+
 
 def read_requests(raw: bytes) -> Reading:
     """What the gateway has to find in these bytes, however they are cut."""
+    reading = _read_all(raw)
+    if reading.ending is Ending.UNFINISHED and not _can_go_on(raw, len(reading.requests)):
+        # Some of what is no request any more is seen before it is whole, some is not.
+        for request in reading.requests[-1:]:
+            request.doubtful = True
+    return reading
+
+
+def _can_go_on(raw: bytes, whole: int) -> bool:
+    """Whether one of some usual endings makes another request of what is left."""
+    return any(len(_read_all(raw + ending).requests) > whole for ending in _ENDINGS)
+
+
+def _read_all(raw: bytes) -> Reading:
     reading = Reading()
     try:
         while True:

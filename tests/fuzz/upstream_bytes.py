@@ -28,6 +28,7 @@ FIELDS: Final = (
 ODD_FIELDS: Final = (
     *(b"Connection: close", b"Connection: X-A, close", b"Connection: a b", b"Connection: upgrade", b"Upgrade: h2c"),
     *(b"Connection: Content-Length", b"Connection: ,", b"Trailer: X-A", b"X A: 1", b"X-A : 1"),
+    b"Proxy-Connection: close",
     *(b" X-A: 1", b"\tfolded", b": 1", b"X-A", b"X\x80: 1", b"X-A: \x00", b"X-A: a\rb", b"X-A: a\nb", b"X-A: \x7f"),
     *(
         b"Content-Length: 3",
