@@ -1,0 +1,69 @@
+"""The same bytes to a server and to the gateway before it, and what may differ between the answers."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fakes.waiting import PATIENCE_S
+from proxy.talking import Answer, talking
+
+# Framed or made anew by the gateway, or different in every answer of any server.
+_NOT_COMPARED = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "x-request-id"})
+_UNDER_A_NAME = re.compile(rb"^([A-Z]+ )/m/[^/ ]+/?")
+_OURS = frozenset({"x-turnback-version"})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a server said itself, and what it said through the gateway."""
+
+    direct: Answer
+    through: Answer
+
+    def same(self, version: str = "v1", *, but_for: bytes | None = None) -> Answer:
+        """The answer through the gateway, checked against the direct one: status, fields in their order, body.
+
+        Args:
+            version: Who must have answered.
+            but_for: A pattern of what the server makes anew for each answer, such as its ids.
+        """
+        assert self.through.field("x-turnback-version") == version
+        assert self.through.status == self.direct.status
+        assert _crossing(self.through) == _crossing(self.direct)
+        assert _constant(self.through.body, but_for) == _constant(self.direct.body, but_for)
+        return self.through
+
+
+async def both(direct_port: int, gateway_port: int, request: bytes) -> Pair:
+    """Ask the server first, by its own path where the request's is under `/m/{model}`, then the gateway."""
+    async with talking(direct_port) as talk:
+        direct = await talk.ask(_UNDER_A_NAME.sub(rb"\1/", request, count=1))
+    async with talking(gateway_port) as talk:
+        return Pair(direct, await talk.ask(request))
+
+
+async def settled(number: Callable[[], Awaitable[int]], for_s: float = 0.3) -> int:
+    """The number once it stays the same. Raises: TimeoutError when it never does."""
+    async with asyncio.timeout(PATIENCE_S):
+        last, now = -1, await number()
+        while now != last:
+            await asyncio.sleep(for_s)
+            last, now = now, await number()
+        return now
+
+
+def _crossing(answer: Answer) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in answer.fields if name not in _NOT_COMPARED | _OURS]
+
+
+def _constant(body: bytes, but_for: bytes | None) -> bytes:
+    return body if but_for is None else re.sub(but_for, b"*", body)
+
+
+def connections_to(port: int) -> int:
+    """How many established connections of this machine lead to a loopback port (proc_pid_net(5))."""
+    lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
+    established = [line.split() for line in lines if line.split()[3] == "01"]
+    return sum(remote.endswith(f":{port:04X}") for _, _, remote, *_ in established)

@@ -1,0 +1,17 @@
+"""What the tests of real servers share: the event loop of the data plane, and a note of who ran."""
+
+import pytest
+
+from servers.peer_report import RAN
+from servers.peers import Running
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture(autouse=True)
+def _noted(server: Running, request: pytest.FixtureRequest) -> None:
+    """Each module here has a `server`."""
+    request.node.user_properties.append((RAN, server.peer.label))
