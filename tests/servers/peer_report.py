@@ -6,7 +6,7 @@ RAN = "peer that ran"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [report for each in terminalreporter.stats.values() for report in each if hasattr(report, "keywords")]
+    reports = [each for kind in terminalreporter.stats.values() for each in kind if isinstance(each, pytest.TestReport)]
     ours = [report for report in reports if "servers" in report.keywords]
     if not ours:
         return

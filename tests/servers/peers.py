@@ -66,8 +66,17 @@ class Peer:
         return "all" in wanted or self.name in wanted
 
 
+# What mlflow's scoring server imports without asking pip for it.
+_SCORING = ("fastapi==0.165.0", "uvicorn==0.54.0", "pandas==3.1.1", "numpy==2.4.6")
+
 LITSERVE = Peer("litserve", ("litserve==0.2.19",), "litserve_chat.py", "/health")
 KSERVE = Peer("kserve", ("kserve==0.21.0",), "kserve_models.py", "/v2/health/ready")
+MLSERVER = Peer(
+    "mlserver", ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"), "mlserver_models.py", "/v2/models/iris/ready"
+)
+MLFLOW = Peer("mlflow", ("mlflow-skinny==3.17.2", *_SCORING), "mlflow_model.py", "/ping")
+BENTOML = Peer("bentoml", ("bentoml==1.4.40",), "bentoml_service.py", "/readyz")
+PYTRITON = Peer("pytriton", ("nvidia-pytriton==0.7.0",), "triton_models.py", "/v2/models/shout/ready")
 
 OPENAI = Peer("openai", ("openai==3.57.0",), "ask_with_openai.py")
 TRITONCLIENT = Peer("tritonclient", ("tritonclient[http]==2.73.0",), "ask_with_tritonclient.py")
@@ -124,13 +133,12 @@ class Running:
 
 
 @contextmanager
-def running(peer: Peer, folder: Path, *words: str, **variables: str) -> Iterator[Running]:
+def running(peer: Peer, folder: Path, *words: str) -> Iterator[Running]:
     """A ready peer.
 
     Args:
         folder: Its working directory; the log stays there.
         words: More arguments of its program.
-        variables: More environment variables.
     """
     port = free_port()
     python = str(peer.python())
@@ -139,7 +147,7 @@ def running(peer: Peer, folder: Path, *words: str, **variables: str) -> Iterator
         process = subprocess.Popen(  # noqa: S603 -- a program of ours, each word an argument of its own
             [python, str(PROGRAMS / peer.program), "--port", str(port), *words],
             cwd=folder,
-            env=_plain_environment() | variables,
+            env=_environment(python),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -158,7 +166,7 @@ async def ask(client: Peer, *words: str) -> Any:  # noqa: ANN401 -- whatever doc
     python = await anyio.to_thread.run_sync(client.python)
     with anyio.fail_after(_ANSWERED_WITHIN_S):
         finished = await anyio.run_process(
-            [str(python), str(PROGRAMS / client.program), *words], env=_plain_environment(), check=False
+            [str(python), str(PROGRAMS / client.program), *words], env=_environment(str(python)), check=False
         )
     assert finished.returncode == 0, finished.stderr.decode()[-_LOG_END:]
     return json.loads(finished.stdout)
@@ -170,7 +178,8 @@ def free_port() -> int:
         return port
 
 
-def _plain_environment() -> dict[str, str]:
-    """Ours without what would change a peer: settings of Turnback, of Python, of proxies."""
+def _environment(python: str) -> dict[str, str]:
+    """Ours without settings of Turnback, of Python, of proxies; the peer's own commands first."""
     changing = re.compile(r"TURNBACK_|PYTHON|.*_proxy$", re.IGNORECASE)
-    return {name: value for name, value in os.environ.items() if not changing.match(name)}
+    plain = {name: value for name, value in os.environ.items() if not changing.match(name)}
+    return plain | {"PATH": f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
