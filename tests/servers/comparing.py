@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakes.waiting import PATIENCE_S
+from proxy.serving import gateway_with, serving
 from proxy.talking import Answer, talking
+from proxy.test_exchange import outcomes
+
+from app.domain.routing import RoutingTable
+from app.domain.tally import Outcome
 
 # Framed or made anew by the gateway, or different in every answer of any server.
 _NOT_COMPARED = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "x-request-id"})
-_UNDER_A_NAME = re.compile(rb"^([A-Z]+ )/m/[^/ ]+/?")
 _OURS = frozenset({"x-turnback-version"})
+_UNDER_A_NAME = re.compile(rb"^([A-Z]+ )/m/[^/ ]+/?")
+_COUNTED_AS = {2: Outcome.OK, 4: Outcome.CLIENT_ERROR, 5: Outcome.UPSTREAM_ERROR}
 
 
 @dataclass(frozen=True)
@@ -22,16 +28,15 @@ class Pair:
     direct: Answer
     through: Answer
 
-    def same(self, version: str = "v1", *, but_for: bytes | None = None) -> Answer:
+    def same(self, *, but_for: bytes | None = None) -> Answer:
         """The answer through the gateway, checked against the direct one: status, fields in their order, body.
 
         Args:
-            version: Who must have answered.
             but_for: A pattern of what the server makes anew for each answer, such as its ids.
         """
-        assert self.through.field("x-turnback-version") == version
+        assert self.through.field("x-turnback-version") == "v1"
         assert self.through.status == self.direct.status
-        assert _crossing(self.through) == _crossing(self.direct)
+        assert _constant(_crossing(self.through), but_for) == _constant(_crossing(self.direct), but_for)
         assert _constant(self.through.body, but_for) == _constant(self.direct.body, but_for)
         return self.through
 
@@ -44,6 +49,23 @@ async def both(direct_port: int, gateway_port: int, request: bytes) -> Pair:
         return Pair(direct, await talk.ask(request))
 
 
+async def relayed(
+    port: int, table: RoutingTable, request: bytes, status: int, *, but_for: bytes | None = None
+) -> Answer:
+    """A server's answer through a gateway of its own: the same as the direct one, of that status, so counted.
+
+    Args:
+        port: The server's.
+        table: Has the server as version `v1`.
+    """
+    gateway = gateway_with(table)
+    async with serving(gateway) as gateway_port:
+        answer = (await both(port, gateway_port, request)).same(but_for=but_for)
+    assert answer.status == status, answer.body
+    assert outcomes(gateway) == {"v1": {_COUNTED_AS[status // 100]: 1}}
+    return answer
+
+
 async def settled(number: Callable[[], Awaitable[int]], for_s: float = 0.3) -> int:
     """The number once it stays the same. Raises: TimeoutError when it never does."""
     async with asyncio.timeout(PATIENCE_S):
@@ -54,16 +76,17 @@ async def settled(number: Callable[[], Awaitable[int]], for_s: float = 0.3) -> i
         return now
 
 
-def _crossing(answer: Answer) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in answer.fields if name not in _NOT_COMPARED | _OURS]
-
-
-def _constant(body: bytes, but_for: bytes | None) -> bytes:
-    return body if but_for is None else re.sub(but_for, b"*", body)
-
-
 def connections_to(port: int) -> int:
     """How many established connections of this machine lead to a loopback port (proc_pid_net(5))."""
     lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
     established = [line.split() for line in lines if line.split()[3] == "01"]
     return sum(remote.endswith(f":{port:04X}") for _, _, remote, *_ in established)
+
+
+def _crossing(answer: Answer) -> bytes:
+    fields = [(name, value) for name, value in answer.fields if name not in _NOT_COMPARED | _OURS]
+    return "\n".join(f"{name}: {value}" for name, value in fields).encode()
+
+
+def _constant(text: bytes, but_for: bytes | None) -> bytes:
+    return text if but_for is None else re.sub(but_for, b"*", text)

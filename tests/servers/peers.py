@@ -79,6 +79,7 @@ BENTOML = Peer("bentoml", ("bentoml==1.4.40",), "bentoml_service.py", "/readyz")
 PYTRITON = Peer("pytriton", ("nvidia-pytriton==0.7.0",), "triton_models.py", "/v2/models/shout/ready")
 
 OPENAI = Peer("openai", ("openai==3.57.0",), "ask_with_openai.py")
+REQUESTS = Peer("requests", ("requests==2.34.2",), "ask_with_requests.py")
 TRITONCLIENT = Peer("tritonclient", ("tritonclient[http]==2.73.0",), "ask_with_tritonclient.py")
 
 

@@ -13,7 +13,7 @@ from proxy.test_exchange import outcomes
 
 from app.domain.routing import RoutingTable
 from app.domain.tally import Outcome
-from servers.comparing import both, connections_to, settled
+from servers.comparing import connections_to, relayed, settled
 from servers.peers import KSERVE, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("kserve"), pytest.mark.timeout(900)]
@@ -76,17 +76,11 @@ REQUESTS = {
 @pytest.mark.parametrize("case", REQUESTS)
 async def test_every_answer_comes_as_the_server_sent_it(server: Running, case: str) -> None:
     request, status = REQUESTS[case]
-    gateway = gateway_with(table(server))
-    async with serving(gateway) as port:
-        answer = (await both(server.port, port, request)).same()
-    assert answer.status == status
-    expected = {2: Outcome.OK, 4: Outcome.CLIENT_ERROR, 5: Outcome.UPSTREAM_ERROR}[status // 100]
-    assert outcomes(gateway) == {"v1": {expected: 1}}
+    await relayed(server.port, table(server), request, status)
 
 
 async def test_a_binary_tensor_follows_a_head_of_the_declared_length(server: Running) -> None:
-    async with serving(gateway_with(table(server))) as port, talking(port) as talk:
-        answer = await talk.ask(binary_request())
+    answer = await relayed(server.port, table(server), binary_request(), 200)
     head = int(answer.field("inference-header-content-length") or 0)
     assert orjson.loads(answer.body[:head])["outputs"][0]["parameters"] == {"binary_data_size": 8}
     assert struct.unpack("<2f", answer.body[head:]) == (2.0, 4.0)
@@ -95,14 +89,12 @@ async def test_a_binary_tensor_follows_a_head_of_the_declared_length(server: Run
 async def test_a_request_in_chunks_is_understood(server: Running) -> None:
     head = get(PREDICT, JSON, "transfer-encoding: chunked", method="POST")
     request = head + b'8\r\n{"instan\r\nd\r\nces":[[1,2]]}\r\n0\r\n\r\n'
-    async with serving(gateway_with(table(server))) as port:
-        answer = (await both(server.port, port, request)).same()
+    answer = await relayed(server.port, table(server), request, 200)
     assert answer.body == b'{"predictions":[[2.0,4.0]]}'
 
 
 async def test_a_stream_in_chunks_comes_whole(server: Running) -> None:
-    async with serving(gateway_with(table(server))) as port:
-        answer = (await both(server.port, port, story("once", "upon", "a", "time"))).same()
+    answer = await relayed(server.port, table(server), story("once", "upon", "a", "time"), 200)
     assert answer.body == b"once\nupon\na\ntime\n"
     assert answer.field("content-length") is None
 

@@ -43,12 +43,13 @@ def main() -> None:
     arguments.add_argument("--datatype", default="FP32")
     arguments.add_argument("--numpy-type", default="float32")
     arguments.add_argument("--shape", type=int, nargs="+", default=[2, 2])
+    arguments.add_argument("--json-only", action="store_true")
     given = arguments.parse_args()
     client = triton.InferenceServerClient(given.url)
     result = {
         "ready": client.is_model_ready(given.model),
         "name": client.get_model_metadata(given.model)["name"],
-        "binary": inferred(client, given, binary=True),
+        "binary": [] if given.json_only else inferred(client, given, binary=True),
         "json": inferred(client, given, binary=False),
         "refused": refused(client, given),
     }

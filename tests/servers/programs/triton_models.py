@@ -14,6 +14,7 @@ from pytriton.decorators import batch
 from pytriton.model_config import ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
+
 @batch
 def double(numbers: Any) -> dict[str, Any]:  # noqa: ANN401 -- numpy arrays
     if (numbers < 0).any():
