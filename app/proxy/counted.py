@@ -38,7 +38,7 @@ class Counted:
         """Whether a coin assigned the arm and the outcome is still open."""
         return self._cell is not None
 
-    def count_draw(self, arm: Arm) -> None:
+    def count_draw(self, arm: Arm, _unit: int = 0, _salted_at: int = 0) -> None:
         """The coin fell on this arm."""
         self.arm = arm
         self._cell = cell = self._current_cell(arm, self._drawn)

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 from app.domain.catalog import ModelName, Version, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.brake import OpenBrake, OpenCount
+from app.proxy.exchange import Exchange
+from app.proxy.following import Follower
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
+from app.proxy.mirror import Mirrors, Primary
+from app.proxy.observe import Room
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
@@ -41,10 +45,12 @@ class Gateway:
 
     __slots__ = (
         "_may_connect",
+        "_mirrors",
         "_open_count",
         "_pools",
         "_prefix",
         "_requests",
+        "_room",
         "_sweeper",
         "_tls",
         "clients",
@@ -55,6 +61,7 @@ class Gateway:
         "limits",
         "monotonic",
         "recorder",
+        "server_timing",
     )
 
     def __init__(
@@ -66,6 +73,7 @@ class Gateway:
         limits: Limits = DEFAULT_LIMITS,
         tls: ssl.SSLContext | None = None,
         may_connect: MayConnect = lambda _host, _address: True,
+        server_timing: bool = False,
     ) -> None:
         """Start with an empty table.
 
@@ -76,6 +84,7 @@ class Gateway:
             limits: Bounds on what is taken in.
             tls: How https upstreams are verified, and what they are shown; the system's authorities without.
             may_connect: Whether a host's resolved address may be connected to.
+            server_timing: Whether answers say how long their upstream took (W3C Server Timing).
         """
         self.coin = coin
         self.monotonic = monotonic
@@ -85,6 +94,9 @@ class Gateway:
         self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
         self.draining = False
+        self.server_timing = server_timing
+        self._room = Room()
+        self._mirrors = Mirrors(self.recorder, limits, monotonic)
         self._tls = tls
         self._may_connect = may_connect
         self._open_count = OpenCount()
@@ -135,7 +147,7 @@ class Gateway:
             self._pools[key] = pool
             totals = self.recorder.totals(version.model, version.name)
             arms[version.name] = Arm(version.model, route.generation, version.name, pool, totals)
-        return CompiledRoute(routed, arms, self._open_count)
+        return CompiledRoute(routed, arms, self._open_count, self._room)
 
     def _tls_for(self, version: Version) -> ssl.SSLContext | None:
         if self._tls is None and any(url.startswith(_HTTPS) for url in version.urls):
@@ -178,12 +190,30 @@ class Gateway:
         recorder.overhead[int(overhead_us).bit_length()] += 1
         recorder.overhead_us += overhead_us
 
+    # ------------------------------------------------------------------ after an answer
+
+    def read_later(self, follower: Follower, arm: Arm, *, clean_end: bool) -> None:
+        """Read what was copied of an answer, once the loop has nothing more urgent."""
+        asyncio.get_running_loop().call_soon(self._read, follower, arm, clean_end)
+
+    def _read(self, follower: Follower, arm: Arm, clean_end: bool) -> None:
+        counters = follower.read(clean_end=clean_end).counters
+        if counters:
+            self.recorder.count(arm, counters, self.monotonic())
+
+    def mirror_later(self, exchange: Exchange, primary: Primary) -> None:
+        """Copy an exchange that has ended."""
+        asyncio.get_running_loop().call_soon(self._mirrors.send, exchange, primary)
+
+    # ------------------------------------------------------------------ deadlines and ends
+
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """The one timer: every deadline of every connection and exchange."""
         self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
         now = self.monotonic()
         for client in list(self.clients):
             client.sweep(now)
+        self._mirrors.sweep(now)
         for pool in self._pools.values():
             pool.sweep(now, self.recorder.totals(pool.version.model, pool.version.name).exchanges)
 
@@ -201,5 +231,6 @@ class Gateway:
             self._sweeper = None
         for client in list(self.clients):
             client.cut()
+        self._mirrors.close()
         for pool in self._pools.values():
             pool.close()

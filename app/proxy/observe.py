@@ -83,6 +83,10 @@ class Reader:
             return self._follow_stream(content, observed=observed)
         return Tap(self, content, self._room, head.length) if observed else None
 
+    def tap(self, head: ResponseHead) -> "Tap":
+        """A copy of an answer's body, whatever it is."""
+        return Tap(self, head.content, self._room, head.length)
+
     def _follow_stream(self, content: Content, *, observed: bool) -> Follower | None:
         if content.coding:
             # Nothing in it can be seen as it comes.

@@ -4,12 +4,15 @@ Rule: counts only grow and a row is forgotten only when it was acknowledged, not
 is undecided and its second is over; so no count is lost while Postgres is away.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Flush, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.tally import Counter, Flush, Outcome, Tally, TallyKey, TallyRow, Watermark
+
+if TYPE_CHECKING:
+    from app.proxy.routes import Arm
 
 OUTCOMES: Final = tuple(Outcome)
 OK, CLIENT_ERROR, UPSTREAM_ERROR, CONNECT_ERROR, TIMEOUT, OVERLOADED, CANCELLED = range(len(OUTCOMES))
@@ -20,7 +23,18 @@ OVERHEAD_EDGES_US: Final = tuple(1 << power for power in range(3, 21))
 class Cell:
     """One row that is being counted; outcomes by position in OUTCOMES."""
 
-    __slots__ = ("acknowledged", "bins", "collected", "exchanges", "excluded", "key", "outcomes", "sequence")
+    __slots__ = (
+        "acknowledged",
+        "bins",
+        "collected",
+        "counters",
+        "exchanges",
+        "excluded",
+        "further",
+        "key",
+        "outcomes",
+        "sequence",
+    )
 
     def __init__(self, key: TallyKey) -> None:
         self.key = key
@@ -28,17 +42,19 @@ class Cell:
         self.excluded = 0
         self.outcomes = [0] * len(OUTCOMES)
         self.bins: dict[int, int] = {}
+        self.counters: dict[Counter, int] = {}
+        self.further = 0
         self.sequence = 0
         self.acknowledged = 0
-        self.collected = (0, 0, 0, 0)
+        self.collected = (0, 0, 0, 0, 0)
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """Sums that grow with every change: draws, ends, latencies, excluded."""
-        return (self.exchanges, sum(self.outcomes), sum(self.bins.values()), self.excluded)
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """Sums that grow with every change: draws, ends, latencies, excluded, further counts."""
+        return (self.exchanges, sum(self.outcomes), sum(self.bins.values()), self.excluded, self.further)
 
     def row(self) -> TallyRow:
         outcomes = {outcome: count for outcome, count in zip(OUTCOMES, self.outcomes, strict=True) if count}
-        tally = Tally(self.exchanges, outcomes, self.excluded, dict(self.bins))
+        tally = Tally(self.exchanges, outcomes, self.excluded, dict(self.bins), dict(self.counters))
         return TallyRow(self.key, tally, self.sequence)
 
 
@@ -146,6 +162,13 @@ class Recorder:
             cell = self._cells[key] = Cell(key)
         return cell
 
+    def count(self, arm: "Arm", counters: Mapping[Counter, int], now: float) -> None:
+        """Count what else is known of an arm, in the present second."""
+        cell = self.cell(TallyKey(self.tell_second(now), arm.model, arm.generation, arm.version))
+        for counter, count in counters.items():
+            cell.counters[counter] = cell.counters.get(counter, 0) + count
+        cell.further += 1
+
     def collect(self) -> Flush:
         """Every row that changed since it was last acknowledged, oldest first, and what is final.
 
@@ -179,7 +202,7 @@ class Recorder:
             if cell is None:
                 continue
             cell.acknowledged = max(cell.acknowledged, row.sequence)
-            exchanges, ended, latencies, _ = counts = cell.counts()
+            exchanges, ended, latencies, _, _ = counts = cell.counts()
             settled = counts == cell.collected and cell.acknowledged == cell.sequence
             if settled and ended == exchanges == latencies and row.key.second < self.second:
                 del self._cells[row.key]

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
-from app.domain.routing import Route, RoutedModel, RoutingTable
+from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 
 
@@ -27,6 +27,7 @@ def routed(
     timeouts: Timeouts | None = None,
     generation: int = 1,
     latency_horizon_ms: int = 30_000,
+    mirror: Mirror | None = None,
 ) -> RoutedModel:
     """One model; the first version is stable and, without weights, gets everything."""
     model = ModelName(name)
@@ -35,7 +36,7 @@ def routed(
     versions = tuple(
         Version(model, VersionName(version), (url,), timeouts or Timeouts()) for version, url in urls.items()
     )
-    route = Route(model, generation, stable, weights, latency_horizon_ms)
+    route = Route(model, generation, stable, weights, latency_horizon_ms, mirror)
     return RoutedModel(Model(model, match, sticky_header), route, versions)
 
 
