@@ -10,7 +10,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ours = [report for report in reports if "servers" in report.keywords]
     if not ours:
         return
-    ran = {value for report in ours if report.when == "call" for name, value in report.user_properties if name == RAN}
+    called = [report for report in ours if report.when == "call"]
+    ran = {str(value) for report in called for name, value in report.user_properties if name == RAN}
     terminalreporter.write_line(f"peers that ran: {', '.join(sorted(ran)) or 'none'}")
-    for reason in sorted({report.longrepr[2] for report in ours if report.skipped}):
-        terminalreporter.write_line(f"peer that did not: {reason.removeprefix('Skipped: ')}")
+    for reason in sorted({_reason(report) for report in ours if report.skipped}):
+        terminalreporter.write_line(f"peer that did not run: {reason}")
+
+
+def _reason(skipped: pytest.TestReport) -> str:
+    """What a skipped test says (pytest keeps it as file, line, text)."""
+    return skipped.longrepr[2].removeprefix("Skipped: ") if isinstance(skipped.longrepr, tuple) else ""

@@ -1,7 +1,7 @@
 """Triton, as pytriton brings it: binary tensors with both their lengths, strings, its own kind of errors."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
 import pytest
@@ -32,15 +32,15 @@ def table(server: Running) -> RoutingTable:
     return table_of(*(routed({"v1": server.url}, name=name) for name in ("double", "shout", "absent")))
 
 
-def binary(tensor: dict[str, object], payload: bytes, path: str = INFER) -> bytes:
+def binary(tensor: Mapping[str, object], payload: bytes, path: str = INFER) -> bytes:
     """A tensor as bytes after a JSON head; the answer is asked for in the same form."""
-    sized = tensor | {"parameters": {"binary_data_size": len(payload)}}
+    sized = {**tensor, "parameters": {"binary_data_size": len(payload)}}
     head = orjson.dumps({"id": "7", "inputs": [sized], "parameters": {"binary_data_output": True}})
     return post(head + payload, path, f"inference-header-content-length: {len(head)}", BYTES)
 
 
-def plain(tensor: dict[str, object], data: list[object], path: str = INFER) -> bytes:
-    return post(orjson.dumps({"id": "7", "inputs": [tensor | {"data": data}]}), path)
+def plain(tensor: Mapping[str, object], data: Sequence[object], path: str = INFER) -> bytes:
+    return post(orjson.dumps({"id": "7", "inputs": [{**tensor, "data": data}]}), path)
 
 
 ALL_BYTES = bytes(range(256))

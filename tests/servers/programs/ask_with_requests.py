@@ -14,8 +14,8 @@ def main() -> None:
     given = arguments.parse_args()
     with requests.Session() as session:
         session.trust_env = False
-        split = {"columns": ["number"], "data": [[4], [9]]}
-        answer = session.post(f"{given.url}/invocations", json={"dataframe_split": split}, timeout=30)
+        rows = '{"dataframe_split": {"columns": ["number"], "data": [[4], [9]]}}'
+        answer = session.post(f"{given.url}/invocations", json=json.loads(rows), timeout=30)
         answer.raise_for_status()
         refused = session.post(f"{given.url}/invocations", json={"no such input": 1}, timeout=30)
     result = {
