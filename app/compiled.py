@@ -18,12 +18,14 @@ FOLDER = PACKAGE / "_compiled"
 MODULES = (
     "app.domain.histogram",
     "app.proxy.brake",
+    "app.proxy.cells",
     "app.proxy.chunks",
     "app.proxy.counted",
     "app.proxy.exchange",
     "app.proxy.framing",
     "app.proxy.gateway",
     "app.proxy.health",
+    "app.proxy.journal",
     "app.proxy.limits",
     "app.proxy.listener",
     "app.proxy.outgoing",
@@ -37,6 +39,8 @@ MODULES = (
     "app.proxy.retry_budget",
     "app.proxy.routes",
     "app.proxy.sticky",
+    "app.proxy.totals",
+    "app.proxy.units",
     "app.proxy.upstream_connection",
     "app.proxy.upstreams",
 )

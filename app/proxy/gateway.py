@@ -90,6 +90,7 @@ class Gateway:
         self.monotonic = monotonic
         self.limits = limits
         self.recorder = Recorder(clock, monotonic)
+        self.recorder.open_exchanges = self._open_exchanges
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = {}
         self.clients: set[ClientConnection] = set()
@@ -153,6 +154,11 @@ class Gateway:
         if self._tls is None and any(url.startswith(_HTTPS) for url in version.urls):
             self._tls = ssl.create_default_context()
         return self._tls
+
+    def _open_exchanges(self) -> list[Exchange]:
+        """Every exchange under way."""
+        found = (client._exchange for client in self.clients)  # noqa: SLF001 -- asked once per checkpoint
+        return [exchange for exchange in found if exchange is not None]
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""

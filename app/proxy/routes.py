@@ -16,8 +16,9 @@ from app.proxy.observe import Reader, Room
 from app.proxy.sticky import Sticky
 
 if TYPE_CHECKING:
+    from app.proxy.cells import Cell
     from app.proxy.pools import Pool
-    from app.proxy.recorder import Cell, Totals
+    from app.proxy.totals import Totals
 
 MAX_KNOWN_PATHS: Final = 4096
 MAX_KNOWN_PATH: Final = 512
