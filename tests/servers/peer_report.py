@@ -7,13 +7,12 @@ RAN = "peer that ran"
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [each for kind in terminalreporter.stats.values() for each in kind if isinstance(each, pytest.TestReport)]
-    ours = [report for report in reports if "servers" in report.keywords]
-    if not ours:
-        return
-    called = [report for report in ours if report.when == "call"]
+    called = [report for report in reports if report.when == "call"]
     ran = {str(value) for report in called for name, value in report.user_properties if name == RAN}
-    terminalreporter.write_line(f"peers that ran: {', '.join(sorted(ran)) or 'none'}")
-    for reason in sorted({_reason(report) for report in ours if report.skipped}):
+    if ran:
+        terminalreporter.write_line(f"peers that ran: {', '.join(sorted(ran))}")
+    missing = {_reason(report) for report in reports if report.skipped and "servers" in report.keywords}
+    for reason in sorted(missing):
         terminalreporter.write_line(f"peer that did not run: {reason}")
 
 
