@@ -7,6 +7,7 @@ never ended.
 
 from typing import Final, Protocol
 
+from app.domain.tally import Counter
 from app.proxy import chunks, problems, recorder
 from app.proxy import response_head as framed
 from app.proxy.following import Follower
@@ -74,8 +75,26 @@ class Exchange(Outgoing):
         self._held = [tail]
         self._held_bytes = len(tail)
         self._model_span = model_span
-        self._draw()
-        self._forward()
+        if self._request.forced_version:
+            self._obey()
+        else:
+            self._draw()
+            self._forward()
+
+    def _obey(self) -> None:
+        """Send it where an operator wants it, outside of all evidence."""
+        request = self._request
+        arm = self._route.arms.get(request.forced_version)
+        if not self._gateway.may_override(request.override_key):
+            self._give_up(
+                recorder.CANCELLED, problems.OVERRIDE_REFUSED, "the override key is not the operators'"
+            )
+        elif arm is None:
+            self._give_up(recorder.CANCELLED, problems.UNKNOWN_VERSION, f"model {self.arm.model} has no such version")
+        else:
+            self.count_excluded(arm, self._since)
+            self._recorder.count(arm, {Counter.FORCED: 1}, self._since)
+            self._forward()
 
     def _draw(self) -> None:
         """Toss the coin, where there is something to toss it for."""

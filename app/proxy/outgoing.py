@@ -312,7 +312,7 @@ class Outgoing(Counted):
 
     def _may_fall_back(self) -> bool:
         stable = self._route.stable
-        return self.arm is not stable and stable.pool.budget.take()
+        return self.arm is not stable and self.is_evidence and stable.pool.budget.take()
 
     def _fall_back(self, outcome: int, now: float) -> None:
         """Count the canary's failure and let stable answer, without a coin."""

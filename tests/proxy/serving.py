@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
 from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
+from app.proxy.forwarding import Network
 
 
 def routed(
@@ -103,9 +104,18 @@ async def refuse_everything(scope: object, receive: object, send: object) -> Non
 
 
 def gateway_with(
-    table: RoutingTable, *, coin: Callable[[], float] | None = None, limits: Limits | None = None
+    table: RoutingTable,
+    *,
+    coin: Callable[[], float] | None = None,
+    limits: Limits | None = None,
+    trusted_proxies: tuple[Network, ...] = (),
 ) -> Gateway:
     """A gateway on the machine's clock; sweeps often, so that time limits can be short."""
-    gateway = Gateway(time.time, limits=limits or Limits(sweep_s=0.02), coin=coin or random.random)
+    gateway = Gateway(
+        time.time,
+        limits=limits or Limits(sweep_s=0.02),
+        coin=coin or random.random,
+        trusted_proxies=trusted_proxies,
+    )
     gateway.swap(table)
     return gateway
