@@ -36,8 +36,7 @@ def _spread(words: list[str]) -> list[str]:
     """As many workers as help, unless the caller says how many or debugs."""
     if any(word.startswith(("-n", "--numprocesses", "--pdb", "--collect-only", "--co")) for word in words):
         return []
-    # A group is the tests of one model server: one worker starts it, once.
-    return ["-n", str(min(_MOST_WORKERS, os.cpu_count() or 1)), "--dist", "loadgroup"]
+    return ["-n", str(min(_MOST_WORKERS, os.cpu_count() or 1))]
 
 
 def _run_to_document(command: list[str]) -> int:

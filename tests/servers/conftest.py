@@ -2,8 +2,8 @@
 
 import pytest
 
-from servers.peer_report import RAN
 from servers.peers import Running
+from servers.pytest_hooks import RAN
 
 
 @pytest.fixture(scope="session")

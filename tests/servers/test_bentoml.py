@@ -14,7 +14,7 @@ from app.domain.tally import Outcome
 from servers.comparing import connections_to, relayed, settled
 from servers.peers import BENTOML, Running, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bentoml"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 JSON = "content-type: application/json"
 SUM = b'{"left":1,"right":2}'

@@ -16,7 +16,7 @@ from app.domain.tally import Outcome
 from servers.comparing import connections_to, relayed, settled
 from servers.peers import KSERVE, TRITONCLIENT, Running, ask, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("kserve"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 JSON = "content-type: application/json"
 PREDICT = "/v1/models/double:predict"

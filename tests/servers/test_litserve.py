@@ -15,7 +15,7 @@ from app.domain.tally import Outcome
 from servers.comparing import both, connections_to, relayed
 from servers.peers import LITSERVE, OPENAI, Running, ask, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("litserve"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 PATH = "/v1/chat/completions"
 MADE_ANEW = rb'"id":"chatcmpl-[0-9a-f]+"|"created":\d+'

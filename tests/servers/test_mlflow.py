@@ -16,7 +16,7 @@ from app.domain.tally import Outcome
 from servers.comparing import relayed
 from servers.peers import MLFLOW, REQUESTS, Running, ask, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("mlflow"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 INVOCATIONS = "/invocations"
 JSON = "content-type: application/json"

@@ -16,7 +16,7 @@ from app.domain.tally import Outcome
 from servers.comparing import connections_to, relayed, settled
 from servers.peers import MLSERVER, TRITONCLIENT, Running, ask, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("mlserver"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 JSON = "content-type: application/json"
 INFER = "/v2/models/iris/infer"

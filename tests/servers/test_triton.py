@@ -14,7 +14,7 @@ from app.domain.tally import Outcome
 from servers.comparing import relayed
 from servers.peers import PYTRITON, TRITONCLIENT, Running, ask, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("pytriton"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 INFER = "/v2/models/double/infer"
 NUMBERS = {"name": "numbers", "shape": [2, 2], "datatype": "FP32"}

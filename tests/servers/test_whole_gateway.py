@@ -11,7 +11,7 @@ from recorded import exported
 
 from servers.peers import KSERVE, LITSERVE, MLSERVER, OPENAI, TRITONCLIENT, Running, ask, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("whole gateway"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 BIAS = 100
 HALVES = {"v1": 5_000, "v2": 5_000}
