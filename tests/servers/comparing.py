@@ -3,16 +3,18 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fakes.waiting import PATIENCE_S
+from fakes.waiting import PATIENCE_S, eventually
 from proxy.serving import gateway_with, serving
 from proxy.talking import Answer, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.routing import RoutingTable
-from app.domain.tally import Outcome
+from app.domain.catalog import Observation
+from app.domain.routing import RoutedModel, RoutingTable
+from app.domain.tally import Counter, Outcome
+from app.proxy import Gateway
 
 # Framed or made anew by the gateway, or different in every answer of any server.
 _NOT_COMPARED = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "x-request-id"})
@@ -64,6 +66,28 @@ async def relayed(
     assert answer.status == status, answer.body
     assert outcomes(gateway) == {"v1": {_COUNTED_AS[status // 100]: 1}}
     return answer
+
+
+async def counted(table: RoutingTable, request: bytes) -> dict[Counter, int]:
+    """What a gateway counted further of one exchange, beside its outcome."""
+    gateway = gateway_with(table)
+    async with serving(gateway) as port:
+        async with talking(port) as talk:
+            await talk.ask(request)
+        await eventually(lambda: counters_of(gateway))
+        return counters_of(gateway)
+
+
+def counters_of(gateway: Gateway) -> dict[Counter, int]:
+    found: dict[Counter, int] = {}
+    for row in gateway.recorder.collect().rows:
+        found |= row.tally.counters
+    return found
+
+
+def observed(known: RoutedModel) -> RoutedModel:
+    """The same model, with its answers read."""
+    return replace(known, model=replace(known.model, observation=Observation()))
 
 
 async def settled(number: Callable[[], Awaitable[int]], for_s: float = 0.3) -> int:

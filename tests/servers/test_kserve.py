@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 
 import orjson
@@ -11,9 +12,10 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.routing import RoutingTable
-from app.domain.tally import Outcome
-from servers.comparing import connections_to, relayed, settled
+from app.domain.catalog import VersionName
+from app.domain.routing import FULL_BP, Mirror, RoutingTable
+from app.domain.tally import Counter, Outcome
+from servers.comparing import connections_to, counters_of, observed, relayed, settled
 from servers.peers import KSERVE, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -139,3 +141,20 @@ async def test_two_copies_share_the_traffic_as_the_coin_falls(server: Running, c
             answered.append((answer.field("x-turnback-version"), answer.body))
     assert answered == 3 * [("v1", b'{"predictions":[[2.0]]}'), ("v2", b'{"predictions":[[102.0]]}')]
     assert outcomes(gateway) == {"v1": {Outcome.OK: 3}, "v2": {Outcome.OK: 3}}
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "verdict"), [("same", Counter.MIRROR_AGREED), ("canary", Counter.MIRROR_DIFFERED)]
+)
+async def test_a_mirror_is_compared_by_its_predictions(
+    server: Running, canary: Running, mirrored: str, verdict: Counter
+) -> None:
+    urls = {"v1": server.url, "v2": server.url if mirrored == "same" else canary.url}
+    known = observed(routed(urls, name="double"))
+    copied = replace(known, route=replace(known.route, mirror=Mirror(VersionName("v2"), FULL_BP)))
+    gateway = gateway_with(table_of(copied))
+    async with serving(gateway) as port, talking(port) as talk:
+        answer = await talk.ask(post(b'{"instances":[[1,2]]}', PREDICT, JSON))
+        await eventually(lambda: verdict in counters_of(gateway))
+    assert (answer.field("x-turnback-version"), answer.body) == ("v1", b'{"predictions":[[2.0,4.0]]}')
+    assert counters_of(gateway)[Counter.MIRROR_PAIRS] == 1

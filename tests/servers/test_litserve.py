@@ -1,6 +1,7 @@
 """LitServe: chat completions, plain and streamed, as a real server of the OpenAI API sends them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -11,13 +12,14 @@ from proxy.test_exchange import outcomes
 
 from app.domain.catalog import Match
 from app.domain.routing import RoutingTable
-from app.domain.tally import Outcome
-from servers.comparing import both, connections_to, relayed
+from app.domain.tally import Counter, Outcome
+from servers.comparing import both, connections_to, counted, observed, relayed
 from servers.peers import LITSERVE, OPENAI, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 PATH = "/v1/chat/completions"
+NOWHERE = "http://127.0.0.1:9"
 MADE_ANEW = rb'"id":"chatcmpl-[0-9a-f]+"|"created":\d+'
 
 
@@ -78,15 +80,48 @@ async def test_an_error_of_the_model_comes_as_the_server_sent_it(server: Running
     assert answer.body == b'{"detail":"Internal Server Error"}'
 
 
-async def test_an_error_within_a_stream_comes_as_the_server_sent_it(server: Running) -> None:
-    async with serving(gateway_with(table(server))) as port:
+async def test_an_error_within_a_stream_comes_as_the_server_sent_it_and_counts_as_one(server: Running) -> None:
+    gateway = gateway_with(table(server))
+    async with serving(gateway) as port:
         answer = (await both(server.port, port, chat("then fail", stream=True))).same(but_for=MADE_ANEW)
     assert answer.status == 200
     assert b'data: {"error": ' in answer.body
+    assert outcomes(gateway) == {"v1": {Outcome.UPSTREAM_ERROR: 1}}
 
 
 async def test_a_body_the_server_refuses_is_the_clients_error(server: Running) -> None:
     await relayed(server.port, table(server), post(b'{"model":', PATH, "content-type: application/json"), 422)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_body_names_the_model(server: Running, stream: bool) -> None:
+    named = table_of(routed({"v1": server.url}, name="echo"), routed({"v1": NOWHERE}, name="another"))
+    await relayed(server.port, named, chat("to be or not", stream=stream), 200, but_for=MADE_ANEW)
+
+
+async def test_a_model_nobody_registered_is_the_gateways_own_404(server: Running) -> None:
+    other = table_of(routed({"v1": server.url}, name="another"))
+    async with serving(gateway_with(other)) as port, talking(port) as talk:
+        answer = await talk.ask(chat("to be or not"))
+    assert (answer.status, answer.problem()["fault"]) == (404, "client")
+
+
+async def test_a_version_may_know_the_model_by_another_name(server: Running) -> None:
+    known = routed({"v1": server.url}, name="echo")
+    renamed = replace(known, versions=tuple(replace(each, served_model='llama "7b"') for each in known.versions))
+    async with serving(gateway_with(table_of(renamed))) as port, talking(port) as talk:
+        answer = await talk.ask(chat("to be or not"))
+    assert answer.status == 200
+    assert orjson.loads(answer.body)["model"] == 'llama "7b"'
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tokens_are_counted_as_the_server_reports_them(server: Running, stream: bool) -> None:
+    table = table_of(observed(routed({"v1": server.url}, name="echo")))
+    counters = await counted(table, chat("to be or not", stream=stream))
+    # In a stream, LitServe reports the last piece's usage alone.
+    pieces = 1 if stream else 4
+    assert counters == {Counter.READ: 1, Counter.PROMPT_TOKENS: 3 * pieces, Counter.COMPLETION_TOKENS: pieces}
 
 
 async def test_other_paths_of_the_server_are_reached_under_the_models_name(server: Running) -> None:
@@ -98,14 +133,14 @@ async def test_other_paths_of_the_server_are_reached_under_the_models_name(serve
 
 
 async def test_the_official_client_needs_only_another_base_url(server: Running) -> None:
-    gateway = gateway_with(table(server))
+    gateway = gateway_with(table_of(routed({"v1": server.url}, name="echo")))
     async with serving(gateway) as port:
         answer = await ask(OPENAI, "--base-url", f"http://127.0.0.1:{port}/v1", "--model", "echo")
     assert answer == {
         "version": "v1",
         "model": "echo",
         "content": "to be or not to be ",
-        "tokens": 6,
+        "tokens": 24,
         "streamed": "to be or not to be ",
         "chunks": 7,
         "finish_reason": "stop",

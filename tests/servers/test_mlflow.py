@@ -12,13 +12,14 @@ from proxy.talking import get, post
 from proxy.test_exchange import outcomes
 
 from app.domain.routing import RoutingTable
-from app.domain.tally import Outcome
-from servers.comparing import relayed
+from app.domain.tally import Counter, Outcome
+from servers.comparing import counted, observed, relayed
 from servers.peers import MLFLOW, REQUESTS, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 INVOCATIONS = "/invocations"
+NOWHERE = "http://127.0.0.1:9"
 JSON = "content-type: application/json"
 CSV = "content-type: text/csv"
 
@@ -75,6 +76,20 @@ async def test_text_labelled_as_json_crosses_as_it_is(server: Running) -> None:
     assert (answer.field("content-type"), answer.body) == ("application/json", b"3.17.2")
     with pytest.raises(orjson.JSONDecodeError):
         orjson.loads(answer.body)
+
+
+async def test_a_header_names_the_model_among_several(server: Running) -> None:
+    several = table_of(routed({"v1": server.url}, name="root"), routed({"v1": NOWHERE}, name="another"))
+    request = post(records(4, 9), INVOCATIONS, JSON, "x-turnback-model: root")
+    answer = await relayed(server.port, several, request, 200)
+    assert answer.body == b'{"predictions": [2.0, 3.0]}'
+
+
+async def test_a_prediction_that_is_no_number_is_read_and_counted(server: Running) -> None:
+    table = table_of(observed(routed({"v1": server.url}, name="root")))
+    assert await counted(table, post(records(4), "/m/root/invocations", JSON)) == {Counter.READ: 1}
+    counters = await counted(table, post(records(4, -1), "/m/root/invocations", JSON))
+    assert counters == {Counter.READ: 1, Counter.NONFINITE: 1}
 
 
 async def test_a_plain_client_needs_only_another_address(server: Running) -> None:

@@ -12,8 +12,8 @@ from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
 from app.domain.routing import RoutingTable
-from app.domain.tally import Outcome
-from servers.comparing import connections_to, relayed, settled
+from app.domain.tally import Counter, Outcome
+from servers.comparing import connections_to, counted, observed, relayed, settled
 from servers.peers import MLSERVER, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -87,6 +87,14 @@ async def test_a_big_answer_is_zipped_when_the_client_takes_gzip(server: Running
     assert (plain.field("content-encoding"), zipped.field("content-encoding")) == (None, "gzip")
     assert len(zipped.body) < len(plain.body)
     assert gzip.decompress(zipped.body) == plain.body
+
+
+@pytest.mark.parametrize("accepted", ["identity", "gzip"])
+async def test_a_prediction_is_read_zipped_or_not(server: Running, accepted: str) -> None:
+    body = flowers(*(60 * [SETOSA]), id="7", **PROBABILITIES)
+    table = table_of(observed(routed({"v1": server.url}, name="iris")))
+    counters = await counted(table, post(body, INFER, JSON, f"accept-encoding: {accepted}"))
+    assert counters == {Counter.READ: 1}
 
 
 async def test_a_stream_of_events_comes_whole(server: Running) -> None:

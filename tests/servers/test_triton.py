@@ -10,8 +10,8 @@ from proxy.talking import get, post
 from proxy.test_exchange import outcomes
 
 from app.domain.routing import RoutingTable
-from app.domain.tally import Outcome
-from servers.comparing import relayed
+from app.domain.tally import Counter, Outcome
+from servers.comparing import counted, observed, relayed
 from servers.peers import PYTRITON, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -93,6 +93,13 @@ async def test_a_big_tensor_arrives_whole_in_both_directions(server: Running) ->
     request = binary(NUMBERS | {"shape": [1, 262144]}, numbers)
     answer = await relayed(server.port, table(server), request, 200)
     assert struct.unpack("<262144f", answer.body[-len(numbers) :]) == tuple(2.0 * each for each in range(262144))
+
+
+@pytest.mark.parametrize("last", [4.0, float("nan")])
+async def test_a_prediction_in_binary_is_read(server: Running, last: float) -> None:
+    table = table_of(observed(routed({"v1": server.url}, name="double")))
+    counters = await counted(table, binary(NUMBERS, struct.pack("<4f", 1, 2, 3, last)))
+    assert counters == {Counter.READ: 1} | ({} if last == 4 else {Counter.NONFINITE: 1})
 
 
 async def test_the_official_client_needs_only_another_address(server: Running) -> None:

@@ -25,7 +25,8 @@ class Echo(litserve.LitAPI):
                 time.sleep(0.02)
                 yield {"role": "assistant", "content": "and on "}
             # LitServe adds up what each piece reports.
-            yield {"role": "assistant", "content": f"{word} ", "completion_tokens": 1, "total_tokens": 1}
+            counts = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+            yield {"role": "assistant", "content": f"{word} ", **counts}
 
 
 def main() -> None:
