@@ -33,6 +33,7 @@ from app.controller.figures import StandingFigures
 from app.controller.probe import Prober
 from app.domain.catalog import Timeouts
 from app.errors import CannotServe, DatabaseUnavailable
+from app.proxy.admission import capped, use_all_descriptors
 from app.proxy.figures import RecorderFigures
 from app.proxy.gateway import Gateway
 from app.proxy.journal import Journal
@@ -79,6 +80,7 @@ def serve(settings: Settings, role: Role) -> int:
     telemetry.configure_logging(pretty={LogFormat.JSON: False, LogFormat.PRETTY: True}.get(settings.log_format))
     try:
         _refuse(settings, role)
+        use_all_descriptors()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_Process(settings, role).run())
     except CannotServe as refused:
@@ -139,7 +141,11 @@ class _Process:
         self._role = role
         self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
-        self._gateway = Gateway(self._clock.now)
+        self._gateway = Gateway(
+            self._clock.now,
+            limits=capped(settings.max_connections, settings.max_connections_per_address),
+            trusted_proxies=settings.trusted_proxies,
+        )
         self._decided = telemetry.DecisionCount()
         self._database: Database | None = None
         self._replica: Replica | None = None

@@ -7,6 +7,7 @@ for each, and a variable that is no setting is refused: a typo must not run with
 import os
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,21 @@ class Settings(BaseSettings):
 
     inference_host: Annotated[str, Field(description="Address the inference listener binds to.")] = "0.0.0.0"  # noqa: S104 -- clients come from elsewhere; it is what a gateway is for
     inference_port: Annotated[Port, Field(description="Port of the inference listener; 0 takes a free one.")] = 8320
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        NoDecode,
+        Field(
+            description="Comma-separated networks of proxies in front; only they are believed about where a"
+            " request came from."
+        ),
+    ] = ()
+    max_connections: Annotated[
+        int | None,
+        Field(ge=1, description="Client connections a process serves at once; as many as its files allow without."),
+    ] = None
+    max_connections_per_address: Annotated[
+        int, Field(ge=0, description="Client connections served to one address at once; 0 for no such cap.")
+    ] = 0
     admin_host: Annotated[str, Field(description="Address the admin listener binds to.")] = "127.0.0.1"
     admin_port: Annotated[Port, Field(description="Port of the admin listener; 0 takes a free one.")] = 8321
     ops_host: Annotated[str, Field(description="Address the ops listener binds to.")] = "127.0.0.1"
@@ -105,7 +121,7 @@ class Settings(BaseSettings):
         LogFormat.AUTO
     )
 
-    @field_validator("upstream_allow", mode="before")
+    @field_validator("upstream_allow", "trusted_proxies", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
