@@ -70,6 +70,8 @@ model_list:
       model: openai/bench
       api_key: none
       mock_response: "{answer}"
+general_settings:
+  dangerously_permit_weak_or_unset_master_key: true
 """
 _MOCK_ANSWER = "a" * 512
 
