@@ -14,7 +14,7 @@ from bench.cpu import children_on, tree_pids
 from bench.servers import CHECKOUT, BenchFailed, Server, python_module
 
 # Open connections take memory when they are made and give some back at the next sweep.
-_SETTLE_S = 1.5
+_SETTLE_S = 1.2
 # Beside its connections a process has some files of its own.
 _SPARE_FILES = 256
 

@@ -15,7 +15,6 @@ from bench.environments import environment, is_built
 from bench.message import CHAT, INFER, Message
 from bench.servers import CHECKOUT, READY_S, python_module
 
-MANY_MODELS = 10_000
 RATES = (500, 2_000)
 # A copy of `app` with its data plane compiled, if somebody built one.
 COMPILED = CHECKOUT / "build" / "compiled"
@@ -174,5 +173,11 @@ PEERS = (
         ready_s=90.0,
     ),
 )
-# The same data plane beside itself: with many models, and without its books.
-VARIANTS = (turnback("many_models", "--models", MANY_MODELS), turnback("unrecorded", "--recording", "off"))
+
+
+def with_models(models: int) -> Peer:
+    """Our data plane with so many models instead of one."""
+    return turnback("many_models", "--models", models)
+
+
+UNRECORDED = turnback("unrecorded", "--recording", "off")

@@ -18,7 +18,7 @@ from bench.figures import Document, Measured, summary
 from bench.load import WRK_INSTALL, wrk_present
 from bench.machine import machine, python_build
 from bench.memory import affordable_connections
-from bench.peers import MANY_MODELS, PEERS, Peer
+from bench.peers import PEERS, Peer
 from bench.servers import BenchFailed, stopping_on_sigterm
 from bench.workloads import Bench, Plan, Say, bench_of
 
@@ -26,20 +26,20 @@ from bench.workloads import Bench, Plan, Say, bench_of
 _BUSY = 1.0
 
 QUICK = Plan(
-    cycles=6,
+    cycles=5,
     peers=frozenset({"turnback", "turnback_compiled", "nginx", "envoy", "fastapi_httpx"}),
-    numbered_cycles=3,
+    numbered_cycles=2,
     latency_cycles=3,
+    latency_s=0.8,
     rates=frozenset({500}),
     latency_of=frozenset({"turnback", "nginx"}),
 )
 FULL = Plan(
-    cycles=15,
-    numbered_cycles=9,
-    large_cycles=7,
-    stream_cycles=5,
+    cycles=12,
+    numbered_cycles=7,
+    large_cycles=5,
+    stream_cycles=4,
     latency_cycles=9,
-    latency_s=1.5,
     rates=frozenset({50, 500, 2_000}),
     variant_cycles=7,
     idle_connections=2_000,
@@ -121,5 +121,5 @@ def measured(bench: Bench, plan: Plan) -> Measured:
         idle_kib=bench.idle_kib(plan.idle_connections),
         idle_connections=plan.idle_connections,
         variants=bench.variants(plan),
-        models=MANY_MODELS,
+        models=plan.models,
     )

@@ -54,21 +54,14 @@ def markdown(document: Document) -> str:
 def _setting(document: Document) -> str:
     machine, python = document["machine"], document["python"]
     shared = "; both are the same CPU" if machine["shared_cpu"] else ""
+    build = f"{python['implementation']} {python['version']}, {python['compiler']}"
+    cpus = f"proxies on CPU {machine['proxy_cpu']}, load and upstream on CPU {machine['load_cpu']}"
     lines = [
         f"- measured: {document['measured_at']}, {document['cycles']} cycles, {document['seconds']:.0f} s",
-        (
-            f"- machine: {machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; proxies on CPU "
-            f"{machine['proxy_cpu']}, load and upstream on CPU {machine['load_cpu']}{shared}"
-        ),
+        f"- machine: {machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; {cpus}{shared}",
         f"- load average at the start: {machine['load_average']}",
-        (
-            f"- Python: {python['implementation']} {python['version']}, {python['compiler']}, PGO {_said(python['pgo'])}, "
-            f"LTO {_said(python['lto'])}"
-        ),
-        (
-            f"- load: {document['load']}; every figure is in [{NAME}.json]({NAME}.json), the method in "
-            "`docs/benchmarks.md`"
-        ),
+        f"- Python: {build}, PGO {_said(python['pgo'])}, LTO {_said(python['lto'])}",
+        f"- load: {document['load']}; all figures: [{NAME}.json]({NAME}.json); method: `docs/benchmarks.md`",
     ]
     return "\n".join(lines)
 

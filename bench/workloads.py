@@ -17,7 +17,7 @@ from bench.figures import Cost, Cycles, Samples
 from bench.load import Loader, wrk_present
 from bench.memory import idle_connection_kib, tree_rss_kib
 from bench.message import INFER, LARGE, MANY_MODELS, MANY_PATHS, Message
-from bench.peers import VARIANTS, Peer
+from bench.peers import UNRECORDED, Peer, with_models
 from bench.servers import BenchFailed, Server, answered_by, free_port, python_module, running
 
 Say = Callable[[str], None]
@@ -61,6 +61,7 @@ class Plan:
     rates: frozenset[int] = frozenset()
     latency_of: frozenset[str] | None = None
     variant_cycles: int = 0
+    models: int = 10_000
     idle_connections: int = 0
     tool: str | None = None
 
@@ -102,15 +103,15 @@ class Bench:
         if ours is None or not plan.variant_cycles:
             return []
         with ExitStack() as stack:
-            started = {peer: stack.enter_context(self.started(peer)) for peer in VARIANTS}
+            many = with_models(plan.models)
+            started = {peer: stack.enter_context(self.started(peer)) for peer in (many, UNRECORDED)}
             bench = Bench(self.upstream, {**self.proxies, **started}, self.loader, self.folder, self.rng, self.say)
-            many, unrecorded = VARIANTS
             kinds = {
                 "one_model": (ours, INFER),
                 "many_paths": (ours, MANY_PATHS),
                 "one_of_many_models": (many, INFER),
                 "many_models": (many, MANY_MODELS),
-                "unrecorded": (unrecorded, INFER),
+                "unrecorded": (UNRECORDED, INFER),
             }
             return bench.kinds(plan, kinds)
 
