@@ -35,8 +35,12 @@ from app.domain.catalog import Timeouts
 from app.errors import CannotServe, DatabaseUnavailable
 from app.proxy.figures import RecorderFigures
 from app.proxy.gateway import Gateway
+from app.proxy.journal import Journal
+from app.proxy.recovery import DeadBoots
 from app.replica.clock import DatabaseClock
+from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
+from app.replica.snapshot import Snapshot
 from app.settings import LogFormat, Settings
 from app.store import migrate
 from app.store.database import Database
@@ -139,8 +143,10 @@ class _Process:
         self._decided = telemetry.DecisionCount()
         self._database: Database | None = None
         self._replica: Replica | None = None
+        self._journal: Journal | None = None
         self._controller: Controller | None = None
         self._migrated = asyncio.Event()
+        self._migration_tried = asyncio.Event()
         self._draining = False
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -157,6 +163,8 @@ class _Process:
             stack.push_async_callback(self._end_tasks)
             prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s))
             listeners = self._wire(self._database, prober, sockets)
+            if self._journal is not None:
+                await self._journal.open()
             serving = {each.name: asyncio.create_task(each.serve()) for each in listeners}
             self._start_loops(url)
             self._start("ready", lambda: self._announce(listeners))
@@ -190,6 +198,7 @@ class _Process:
         drain_s = settings.drain_s
         listeners = []
         if self._role.serves:
+            self._journal = Journal(settings.state_dir / "journal", self._boot, self._gateway.recorder)
             self._replica = Replica(
                 database,
                 self._boot,
@@ -200,6 +209,8 @@ class _Process:
                 open_brakes=lambda: [(brake.model, brake.version) for brake in self._gateway.open_brakes()],
                 clock=self._clock,
                 pace=Pace(settings.poll_interval_s, settings.flush_interval_s, settings.canary_max_stale_s),
+                dead_boots=DeadBoots(settings.state_dir / "journal").find,
+                snapshot=Snapshot(settings.state_dir),
             )
             own_paths = inference_app(Build(__version__, self._boot))
             listeners.append(
@@ -220,7 +231,7 @@ class _Process:
                 body_max_bytes=settings.admin_body_max_bytes,
             )
             listeners.append(listener("admin", sockets["admin"], app, drain_s=drain_s))
-        labels = telemetry.BoundedLabels(self._serving_arms)
+        labels = telemetry.BoundedLabels(lambda: serving_arms(self._gateway.table))
         ops = ops_app(telemetry.registry(list(self._sources()), labels), self._readiness)
         listeners.append(listener("ops", sockets["ops"], ops, drain_s=drain_s))
         return listeners
@@ -243,17 +254,22 @@ class _Process:
     # ------------------------------------------------------------------ loops
 
     def _start_loops(self, url: str) -> None:
-        """In a process that migrates, nothing reads a table before it is there."""
+        """In a process that migrates, nothing reads a table before it is there, unless Postgres is away."""
         if self._role.decides:
             self._start("migration", lambda: self._migrate(url))
-        for name, part in (("replica", self._replica), ("controller", self._controller)):
+        if self._journal is not None:
+            self._start("journal", self._journal.run)
+        for name, part, event in (
+            ("replica", self._replica, self._migration_tried),
+            ("controller", self._controller, self._migrated),
+        ):
             if part is not None:
-                self._start(name, self._after_migration(part.run))
+                self._start(name, self._after(event, part.run))
 
-    def _after_migration(self, loop: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def _after(self, migration: asyncio.Event, loop: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def wait_then_run() -> None:
             if self._role.decides:
-                await self._migrated.wait()
+                await migration.wait()
             await loop()
 
         return wait_then_run
@@ -263,7 +279,9 @@ class _Process:
             try:
                 await asyncio.to_thread(migrate.upgrade, url)
                 self._migrated.set()
+                self._migration_tried.set()
             except DatabaseUnavailable:
+                self._migration_tried.set()
                 log.warning("database.unreachable", retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
@@ -321,15 +339,16 @@ class _Process:
         await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name != "ops"))
         self._gateway.close()
         await self._end_tasks()
-        if self._replica is not None:
+        if self._replica is not None and self._journal is not None:
             await self._push_all(self._replica)
+            await self._journal.close()
         await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name == "ops"))
 
     async def _push_all(self, replica: Replica) -> None:
         """The last tallies; one push may not hold all of them after an outage."""
         for _ in range(LAST_PUSHES_MAX):
             written = await replica.push()
-            left = len(self._gateway.recorder.collect().rows)
+            left = self._gateway.recorder.waiting
             if left == 0:
                 return
             if not written:
@@ -342,11 +361,15 @@ class _Process:
         checks: dict[str, Check] = {}
         if self._replica is not None:
             loaded = self._gateway.table.revision >= 0
-            checks["routing_table"] = Check(loaded, vital=True, detail="loaded" if loaded else "not loaded yet")
+            where = "read from disk" if self._replica.status.from_disk else "loaded"
+            checks["routing_table"] = Check(loaded, vital=True, detail=where if loaded else "not loaded yet")
             withheld = self._replica.status.canary_withheld
             checks["canaries"] = Check(not withheld, vital=False, detail="withheld" if withheld else "as routed")
             brakes = ", ".join(f"{brake.model}/{brake.version}" for brake in self._gateway.open_brakes())
             checks["brakes"] = Check(not brakes, vital=False, detail=brakes or "none open")
+        if self._journal is not None:
+            up = self._journal.is_up
+            checks["journal"] = Check(up, vital=False, detail="written" if up else "not writable")
         up = self._database_up()
         alone = self._role is Role.CONTROL
         checks["database"] = Check(up, vital=alone, detail="reachable" if up else "not reachable")
@@ -362,34 +385,18 @@ class _Process:
             return self._replica.status.database_up is True
         return self._controller is not None and self._controller.standing.database_up is True
 
-    def _serving_arms(self) -> set[tuple[str, str]]:
-        return {
-            (routed.model.name, version)
-            for routed in self._gateway.table.models
-            for version, weight in routed.route.weights_bp.items()
-            if weight > 0
-        }
-
     def _sources(self) -> Iterator[telemetry.Source]:
         yield self
         yield self._decided
         if self._role.serves:
             yield RecorderFigures(self._gateway.recorder, time.monotonic)
+        if self._replica is not None:
+            yield RoutingFigures(lambda: self._gateway.table, self._replica)
         if self._controller is not None:
             controller = self._controller
             yield StandingFigures(lambda: controller.standing)
 
     def series(self) -> Iterator[Series]:
-        """What only the composition root knows: the build, the database, the routing table in force."""
+        """What only the composition root knows: the build and the database."""
         yield Series(telemetry.BUILD_INFO, (__version__, self._role), 1.0)
         yield Series(telemetry.DB_UP, (), float(self._database_up()))
-        if self._replica is None:
-            return
-        age_s = self._replica.status.routing_age_s
-        if age_s is not None:
-            yield Series(telemetry.ROUTING_AGE, (), age_s)
-        for routed in self._gateway.table.models:
-            model = routed.model.name
-            yield Series(telemetry.GENERATION, (model,), float(routed.route.generation))
-            for version, weight in routed.route.weights_bp.items():
-                yield Series(telemetry.WEIGHT, (model, version), weight / 10_000)

@@ -18,7 +18,7 @@ from app.errors import CannotServe
 PREFIX = "TURNBACK_"
 
 # Variables other parts of the project own; they are no settings of a serving process.
-_FOREIGN = frozenset({"TURNBACK_ADMIN_URL", "TURNBACK_OUTPUT"})
+_FOREIGN = frozenset({"TURNBACK_ADMIN_URL", "TURNBACK_COMPILED", "TURNBACK_OUTPUT"})
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

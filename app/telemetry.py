@@ -164,6 +164,12 @@ ROUTING_AGE = Family(
     Kind.GAUGE,
     "Seconds since this replica last knew that its routing table is current.",
 )
+JOURNAL_UP = Family(
+    "turnback_journal_up", Kind.GAUGE, "1 while what ends is written where a kill cannot take it, else 0."
+)
+LOST_ROWS = Family(
+    "turnback_lost_rows_total", Kind.COUNTER, "Exchanges whose tallies were dropped because too many rows waited."
+)
 DROPPED = Family(
     "turnback_series_dropped_total", Kind.COUNTER, "Series folded into another or left out to keep labels bounded."
 )
@@ -186,6 +192,8 @@ FAMILIES = (
     DB_UP,
     GENERATION,
     ROUTING_AGE,
+    JOURNAL_UP,
+    LOST_ROWS,
     DROPPED,
 )
 

@@ -70,6 +70,7 @@ VERBS = {
         ),
         Verb("bench", _DEVELOP, "benching", "Measure: `bench proxy` or `bench decide`.", checkout=True),
         Verb("check", _DEVELOP, "developing", "Lint, types, layers, Dockerfile and compose file.", checkout=True),
+        Verb("compile", _DEVELOP, "compiling", "Compile the hot modules; needs a C compiler.", checkout=True),
         Verb("openapi", _DEVELOP, "developing", "Write openapi/*.json from the code.", checkout=True),
     )
 }

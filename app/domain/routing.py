@@ -7,6 +7,7 @@ and the generation is the id of the weight epoch that evidence is grouped by.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.errors import InvalidInput
@@ -99,8 +100,20 @@ def draw(route: Route, point: float) -> VersionName:
     return route.stable
 
 
-def sticky_point(key: bytes, salt: bytes) -> float:
-    """Where a caller's key falls in [0, 1): the same for the same salt, unguessable without it.
+class Place(NamedTuple):
+    """Where a caller falls.
+
+    Attributes:
+        point: In [0, 1), as `draw` takes it.
+        unit: Another 64 bits of the same hash, signed: names the caller without saying who it is.
+    """
+
+    point: float
+    unit: int
+
+
+def sticky_place(key: bytes, salt: bytes) -> Place:
+    """Where a caller's key falls: the same for the same salt, unguessable without it.
 
     Raising the canary's weight never moves a caller from canary back to stable, because the
     canary owns the high end of [0, 1) and grows downwards.
@@ -112,5 +125,7 @@ def sticky_point(key: bytes, salt: bytes) -> float:
     Source:
         RFC 7693 (keyed BLAKE2b).
     """
+    digest = blake2b(key, key=salt, digest_size=16).digest()
     # 53 bits fit a float exactly; with 64 the highest points would round up to 1.0.
-    return (int.from_bytes(blake2b(key, key=salt, digest_size=8).digest(), "big") >> 11) / 2.0**53
+    point = (int.from_bytes(digest[:8], "big") >> 11) / 2.0**53
+    return Place(point, int.from_bytes(digest[8:], "big", signed=True))

@@ -7,6 +7,7 @@ an ASGI scope. `Gateway` is all that other planes use.
 from app.proxy.brake import OpenBrake
 from app.proxy.gateway import Gateway
 from app.proxy.limits import Limits
-from app.proxy.recorder import Recorder, TotalsSinceStart, VersionTotals
+from app.proxy.recorder import Recorder
+from app.proxy.totals import TotalsSinceStart, VersionTotals
 
 __all__ = ["Gateway", "Limits", "OpenBrake", "Recorder", "TotalsSinceStart", "VersionTotals"]

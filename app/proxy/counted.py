@@ -1,13 +1,18 @@
 """What one exchange adds to the tallies: a draw, a latency, an outcome, each once.
 
 Rule: an exchange counts for the arm that was drawn, in the second it was drawn in; what an arm
-serves without a coin is no evidence and is only counted as excluded.
+serves without a coin is no evidence and is only counted as excluded. The outcome is in the journal
+when `count_outcome` returns, so it is told before the last byte of the answer is written.
 """
 
 from app.domain.histogram import latency_bin
-from app.domain.tally import TallyKey
-from app.proxy.recorder import Cell, Recorder
+from app.domain.tally import TallyKey, UnitRow
+from app.proxy.cells import OUTCOMES, Cell
+from app.proxy.recorder import Recorder
+from app.proxy.records import ENDED, EXCLUDED
 from app.proxy.routes import Arm
+
+_UNTOLD = -1
 
 
 class Counted:
@@ -17,7 +22,7 @@ class Counted:
         arm: The version that serves it now.
     """
 
-    __slots__ = ("_cell", "_drawn", "_latency_told", "_recorder", "arm")
+    __slots__ = ("_bin", "_cell", "_drawn", "_recorder", "_unit", "arm")
 
     def __init__(self, recorder: Recorder, arm: Arm, drawn: float) -> None:
         """Nothing is counted yet.
@@ -30,7 +35,8 @@ class Counted:
         self._recorder = recorder
         self._drawn = drawn
         self._cell: Cell | None = None
-        self._latency_told = False
+        self._bin = _UNTOLD
+        self._unit: tuple[int, int] | None = None
         self.arm = arm
 
     @property
@@ -38,27 +44,41 @@ class Counted:
         """Whether a coin assigned the arm and the outcome is still open."""
         return self._cell is not None
 
-    def count_draw(self, arm: Arm) -> None:
-        """The coin fell on this arm."""
+    @property
+    def told_while_open(self) -> tuple[TallyKey, int] | None:
+        """The row and bin of a latency that was told before the end; None when there is no such thing."""
+        cell = self._cell
+        return None if cell is None or self._bin == _UNTOLD else (cell.key, self._bin)
+
+    def count_draw(self, arm: Arm, unit: int = 0, salted_at: int = 0) -> None:
+        """The coin fell on this arm.
+
+        Args:
+            unit: The sticky caller, a keyed hash of 64 bits, signed.
+            salted_at: The generation that made the hash's salt, 1 or more; 0 when there is no unit.
+        """
         self.arm = arm
         self._cell = cell = self._current_cell(arm, self._drawn)
         cell.exchanges += 1
         arm.totals.exchanges += 1
+        if salted_at and self._recorder.units.is_first(arm.model, salted_at, unit):
+            self._unit = (unit, salted_at)
 
     def count_excluded(self, arm: Arm, now: float) -> None:
         """This arm serves without a coin."""
         self.arm = arm
-        self._current_cell(arm, now).excluded += 1
+        cell = self._current_cell(arm, now)
+        cell.excluded += 1
         arm.totals.excluded += 1
+        journal = self._recorder.journal
+        if journal is not None:
+            journal.append(EXCLUDED, 0, 0, cell)
 
     def count_latency(self, now: float) -> None:
         """The head has come, or so long it has taken at least; the first call counts."""
-        if self._latency_told:
-            return
-        self._latency_told = True
         cell = self._cell
-        if cell is not None:
-            index = latency_bin((now - self._drawn) * 1e6)
+        if cell is not None and self._bin == _UNTOLD:
+            self._bin = index = latency_bin((now - self._drawn) * 1e6)
             bins = cell.bins
             bins[index] = bins.get(index, 0) + 1
             bins = self.arm.totals.bins
@@ -67,12 +87,31 @@ class Counted:
     def count_outcome(self, outcome: int, now: float) -> None:
         """How it ended, by position in OUTCOMES; the first call counts."""
         cell = self._cell
-        if cell is not None:
-            if not self._latency_told:
-                self.count_latency(now)
-            self._cell = None
-            cell.outcomes[outcome] += 1
-            self.arm.totals.outcomes[outcome] += 1
+        if cell is None:
+            return
+        if self._bin == _UNTOLD:
+            self.count_latency(now)
+        self._cell = None
+        cell.outcomes[outcome] += 1
+        self.arm.totals.outcomes[outcome] += 1
+        if self._unit is not None:
+            self._count_unit(self._unit, cell, outcome)
+            return
+        journal = self._recorder.journal
+        # Last, because a full segment makes a checkpoint of all that was counted.
+        if journal is not None:
+            journal.append(ENDED, outcome, self._bin, cell)
+
+    def _count_unit(self, of: tuple[int, int], cell: Cell, outcome: int) -> None:
+        """The same, of a unit's first exchange."""
+        unit, salted_at = of
+        key = cell.key
+        self._recorder.units.ended(
+            UnitRow(key.model, salted_at, unit, key.second, key.generation, key.version, OUTCOMES[outcome], self._bin)
+        )
+        journal = self._recorder.journal
+        if journal is not None:
+            journal.append(ENDED, outcome, self._bin, cell, unit, salted_at)
 
     def _current_cell(self, arm: Arm, now: float) -> Cell:
         recorder = self._recorder
@@ -80,7 +119,6 @@ class Counted:
             recorder.tell_second(now)
         cell = arm.cell
         if cell is None or arm.cell_second != recorder.second:
-            key = TallyKey(recorder.second, arm.model, arm.generation, arm.version)
-            cell = arm.cell = recorder.cell(key)
+            cell = arm.cell = recorder.current_cell(arm.model, arm.generation, arm.version)
             arm.cell_second = recorder.second
         return cell

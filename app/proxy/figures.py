@@ -7,7 +7,8 @@ from itertools import accumulate
 from app import telemetry
 from app.domain import histogram
 from app.domain.catalog import ModelName, VersionName
-from app.proxy.recorder import Recorder, TotalsSinceStart, VersionTotals
+from app.proxy.recorder import Recorder
+from app.proxy.totals import TotalsSinceStart, VersionTotals
 from app.telemetry import Distribution, Series
 
 DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -29,6 +30,9 @@ class RecorderFigures:
         for version in totals.versions:
             yield from _of_version(version)
         yield Series(telemetry.OVERHEAD, (), _overhead(totals))
+        yield Series(telemetry.LOST_ROWS, (), float(totals.lost_exchanges))
+        if totals.journal_up is not None:
+            yield Series(telemetry.JOURNAL_UP, (), float(totals.journal_up))
         yield from self._observed(
             {(of.model, of.version): sum(of.outcomes.values()) + of.in_flight for of in totals.versions}
         )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from app.proxy import problems, recorder
 from app.proxy.counted import Counted
 from app.proxy.framing import CRLF
+from app.proxy.observe import Reader
+from app.proxy.pools import Pool
 from app.proxy.problems import Problem
 from app.proxy.request_head import RequestHead
 from app.proxy.response_head import ResponseHead
@@ -123,12 +125,27 @@ class Outgoing(Counted):
             self._phase = AWAITING
             self._since = self._gateway.monotonic()
 
-    def _payload(self, upstream: Upstream) -> bytes:
-        """Head and all held body bytes for this upstream of the arm's version."""
+    @property
+    def reader(self) -> Reader:
+        """Who reads answers like this one's."""
+        return self._target.reader
+
+    def _request_tail(self) -> bytes | None:
+        """The line end before the body and the body as it goes on the wire; None when not all of it is held."""
+        held = self._held
+        if held is None or not self.body_ended:
+            return None
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    def payload_for(self, pool: Pool, upstream: Upstream, tail: bytes) -> bytes:
+        """The request as an upstream of a version gets it.
+
+        Args:
+            pool: The version's.
+            upstream: One of its upstreams.
+            tail: The line end before the body, and body bytes as they go on the wire.
+        """
         request = self._request
-        pool = self.arm.pool
-        held = self._held or [CRLF]
-        tail = held[0] if len(held) == 1 else b"".join(held)
         lines = request.lines
         if self._model_span is not None and pool.served_model is not None:
             lines, tail = _renamed(lines, tail, self._model_span, pool.served_model)
@@ -142,6 +159,11 @@ class Outgoing(Counted):
                 tail,
             )
         )
+
+    def _payload(self, upstream: Upstream) -> bytes:
+        """Head and all held body bytes for this upstream of the arm's version."""
+        held = self._held or [CRLF]
+        return self.payload_for(self.arm.pool, upstream, held[0] if len(held) == 1 else b"".join(held))
 
     # ------------------------------------------------------------------ attempts
 
@@ -290,7 +312,7 @@ class Outgoing(Counted):
 
     def _may_fall_back(self) -> bool:
         stable = self._route.stable
-        return self.arm is not stable and stable.pool.budget.take()
+        return self.arm is not stable and self.is_evidence and stable.pool.budget.take()
 
     def _fall_back(self, outcome: int, now: float) -> None:
         """Count the canary's failure and let stable answer, without a coin."""

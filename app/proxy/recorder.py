@@ -1,124 +1,132 @@
 """Tallies in memory: what each arm did, by the second in which it was drawn.
 
 Rule: counts only grow and a row is forgotten only when it was acknowledged, nothing of its second
-is undecided and its second is over; so no count is lost while Postgres is away.
+is undecided and its second is over; so no count is lost while Postgres is away. When too many rows
+wait, they are merged into wider ones before any is dropped.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Flush, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.tally import Counter, Flush, TallyKey, Watermark
+from app.proxy.cells import (
+    CANCELLED,
+    CLIENT_ERROR,
+    CONNECT_ERROR,
+    OK,
+    OUTCOMES,
+    OVERLOADED,
+    TIMEOUT,
+    UPSTREAM_ERROR,
+    Cell,
+)
+from app.proxy.checkpoint import Checkpoint
+from app.proxy.coarsening import coarsened, is_mergeable
+from app.proxy.records import COUNTED, COUNTER_AT, ArmName
+from app.proxy.totals import OVERHEAD_EDGES_US, Totals, TotalsSinceStart, overhead_counts
+from app.proxy.units import UNITS_PER_FLUSH, FirstExchanges
 
-OUTCOMES: Final = tuple(Outcome)
-OK, CLIENT_ERROR, UPSTREAM_ERROR, CONNECT_ERROR, TIMEOUT, OVERLOADED, CANCELLED = range(len(OUTCOMES))
-MAX_ROWS: Final = 5_000
-OVERHEAD_EDGES_US: Final = tuple(1 << power for power in range(3, 21))
+if TYPE_CHECKING:
+    from app.proxy.journal import Journal
+    from app.proxy.routes import Arm
+
+__all__ = [
+    "CANCELLED",
+    "CLIENT_ERROR",
+    "CONNECT_ERROR",
+    "MAX_ROWS",
+    "OK",
+    "OUTCOMES",
+    "OVERLOADED",
+    "TIMEOUT",
+    "UPSTREAM_ERROR",
+    "OpenExchange",
+    "Recorder",
+]
+
+MAX_ROWS: Final = 2_000
+COARSEN_ABOVE: Final = 20_000
+DROP_ABOVE: Final = 40_000
+# Coarsening again is worth it only when so many rows came since.
+_COARSEN_STEP: Final = 1_000
 
 
-class Cell:
-    """One row that is being counted; outcomes by position in OUTCOMES."""
-
-    __slots__ = ("acknowledged", "bins", "collected", "exchanges", "excluded", "key", "outcomes", "sequence")
-
-    def __init__(self, key: TallyKey) -> None:
-        self.key = key
-        self.exchanges = 0
-        self.excluded = 0
-        self.outcomes = [0] * len(OUTCOMES)
-        self.bins: dict[int, int] = {}
-        self.sequence = 0
-        self.acknowledged = 0
-        self.collected = (0, 0, 0, 0)
-
-    def counts(self) -> tuple[int, int, int, int]:
-        """Sums that grow with every change: draws, ends, latencies, excluded."""
-        return (self.exchanges, sum(self.outcomes), sum(self.bins.values()), self.excluded)
-
-    def row(self) -> TallyRow:
-        outcomes = {outcome: count for outcome, count in zip(OUTCOMES, self.outcomes, strict=True) if count}
-        tally = Tally(self.exchanges, outcomes, self.excluded, dict(self.bins))
-        return TallyRow(self.key, tally, self.sequence)
-
-
-class Totals:
-    """One version since this process started."""
-
-    __slots__ = ("bins", "exchanges", "excluded", "fallbacks", "model", "outcomes", "retries", "version")
-
-    def __init__(self, model: ModelName, version: VersionName) -> None:
-        self.model = model
-        self.version = version
-        self.exchanges = 0
-        self.excluded = 0
-        self.retries = 0
-        self.fallbacks = 0
-        self.outcomes = [0] * len(OUTCOMES)
-        self.bins: dict[int, int] = {}
+class OpenExchange(Protocol):
+    """What a checkpoint must know of an exchange that has not ended."""
 
     @property
-    def in_flight(self) -> int:
-        return self.exchanges - sum(self.outcomes)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionTotals:
-    """A copy of one version's totals since this process started.
-
-    Attributes:
-        excluded: Exchanges served without a coin.
-        retries: Second attempts on a fresh connection to the same version.
-        fallbacks: Exchanges of this version that stable served instead.
-        latency_bins: As in a tally, see app.domain.histogram.
-    """
-
-    model: ModelName
-    version: VersionName
-    outcomes: dict[Outcome, int]
-    excluded: int
-    retries: int
-    fallbacks: int
-    in_flight: int
-    latency_bins: dict[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class TotalsSinceStart:
-    """Everything this process counted since it started.
-
-    Attributes:
-        overhead_edges_us: Upper edges of the overhead histogram's bins; the last bin has none.
-        overhead_counts: One more than edges: how often the gateway itself took so long between
-            reading a request and handing it to the upstream's connection.
-        overhead_sum_us: Sum of those times.
-    """
-
-    versions: tuple[VersionTotals, ...]
-    overhead_edges_us: tuple[int, ...]
-    overhead_counts: tuple[int, ...]
-    overhead_sum_us: float
+    def told_while_open(self) -> tuple[TallyKey, int] | None: ...
 
 
 class Recorder:
     """Counts exchanges by draw second.
 
     Attributes:
-        second: The second draws are counted in, in database time; never goes back.
+        second: The second draws are counted in, in database time; never goes back once rows were handed out.
         second_ends: When to look at the database clock again, on the monotonic clock.
+        journal: Where each end is written down; None counts in memory only.
+        units: First exchanges of sticky callers.
+        open_exchanges: All exchanges that were drawn and have not ended.
+        is_held: Whether nothing is handed out, because rows are being merged.
+        lost_exchanges: Of rows that were dropped.
     """
 
-    __slots__ = ("_cells", "_clock", "_monotonic", "_totals", "overhead", "overhead_us", "second", "second_ends")
+    __slots__ = (
+        "_cells",
+        "_clock",
+        "_coarsen_above",
+        "_handed_out",
+        "_monotonic",
+        "_totals",
+        "coarsen_above",
+        "drop_above",
+        "is_held",
+        "journal",
+        "lost_exchanges",
+        "open_exchanges",
+        "overhead",
+        "overhead_us",
+        "second",
+        "second_ends",
+        "units",
+    )
 
-    def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        *,
+        coarsen_above: int = COARSEN_ABOVE,
+        drop_above: int = DROP_ABOVE,
+    ) -> None:
+        """Count nothing yet.
+
+        Args:
+            clock: Unix seconds in database time.
+            monotonic: Seconds.
+            coarsen_above: So many rows may wait before they are merged.
+            drop_above: So many may wait before the oldest are dropped.
+        """
         self._clock = clock
         self._monotonic = monotonic
         self._cells: dict[TallyKey, Cell] = {}
         self._totals: dict[tuple[ModelName, VersionName], Totals] = {}
+        self._handed_out = False
+        self._coarsen_above = coarsen_above
+        self.coarsen_above = coarsen_above
+        self.drop_above = drop_above
+        self.journal: Journal | None = None
+        self.units = FirstExchanges()
+        self.open_exchanges: Callable[[], Iterable[OpenExchange]] = tuple
+        self.is_held = False
+        self.lost_exchanges = 0
         self.second = -1
         self.second_ends = float("-inf")
         self.overhead = [0] * 64
         self.overhead_us = 0.0
+
+    # ------------------------------------------------------------------ counting
 
     def totals(self, model: ModelName, version: VersionName) -> Totals:
         """The counters of one version, the same object for as long as this process lives."""
@@ -140,79 +148,156 @@ class Recorder:
             self.second_ends = now + 1.0 - seconds % 1.0
         return self.second
 
-    def cell(self, key: TallyKey) -> Cell:
+    def current_cell(self, model: ModelName, generation: int, version: VersionName) -> Cell:
+        """The row of an arm in the current second."""
+        key = TallyKey(self.second, model, generation, version)
         cell = self._cells.get(key)
         if cell is None:
-            cell = self._cells[key] = Cell(key)
+            number = 0 if self.journal is None else self.journal.number((model, generation, version))
+            cell = self._cells[key] = Cell(key, number)
         return cell
+
+    def count(self, arm: "Arm", counters: Mapping[Counter, int], now: float) -> None:
+        """Add to further counters of an arm, in the current second, whenever its exchange was drawn.
+
+        Args:
+            now: The monotonic clock's reading.
+        """
+        self.tell_second(now)
+        cell = self.current_cell(arm.model, arm.generation, arm.version)
+        for counter, amount in counters.items():
+            cell.counters[counter] = cell.counters.get(counter, 0) + amount
+            cell.counted += 1
+            if self.journal is not None:
+                self.journal.append(COUNTED, COUNTER_AT[counter], 0, cell, amount)
+
+    # ------------------------------------------------------------------ handing out
+
+    @property
+    def waiting(self) -> int:
+        """Rows and units that Postgres is not known to have."""
+        cells = self._cells.values()
+        return len(self.units) + sum(
+            cell.counts() != cell.collected or cell.sequence > cell.acknowledged for cell in cells
+        )
 
     def collect(self) -> Flush:
         """Every row that changed since it was last acknowledged, oldest first, and what is final.
 
+        To be called only when Postgres listens: a row that was handed out is never merged any more.
         At most MAX_ROWS rows; the watermark then ends before the first one left out.
         """
-        self.second_ends = float("-inf")
-        second = self.tell_second(self._monotonic())
-        status = latency = second - 1
+        self._look_at_clock()
+        final = Watermark(self.second - 1, self.second - 1)
         changed: list[Cell] = []
         for cell in self._cells.values():
             counts = cell.counts()
-            if counts[1] < counts[0]:
-                status = min(status, cell.key.second - 1)
-            if counts[2] < counts[0]:
-                latency = min(latency, cell.key.second - 1)
+            final = _before_undecided(final, cell, counts)
             if counts != cell.collected:
-                cell.collected = counts
-                cell.sequence += 1
+                cell.note_change(counts)
             if cell.sequence > cell.acknowledged:
                 changed.append(cell)
         changed.sort(key=_second_of)
-        for left_out in changed[MAX_ROWS : MAX_ROWS + 1]:
-            status = min(status, left_out.key.second - 1)
-            latency = min(latency, left_out.key.second - 1)
-        return Flush(tuple(cell.row() for cell in changed[:MAX_ROWS]), Watermark(status, latency))
+        most = 0 if self.is_held else MAX_ROWS
+        for left_out in changed[most : most + 1]:
+            final = _before(final, left_out.second)
+        units, left_out_second = self.units.next_flush(0 if self.is_held else UNITS_PER_FLUSH)
+        if left_out_second is not None:
+            final = _before(final, left_out_second)
+        for cell in changed[:most]:
+            cell.handed_out = True
+        return Flush(tuple(cell.live_row() for cell in changed[:most]), final, units)
+
+    def _look_at_clock(self) -> None:
+        """Tell the second anew; the first time it may go back, as it was told before the database was heard."""
+        if not self._handed_out:
+            self._handed_out = True
+            self.second = -1
+        self.second_ends = float("-inf")
+        self.tell_second(self._monotonic())
 
     def acknowledge(self, flush: Flush) -> None:
         """The flush is in Postgres: forget what can no longer change."""
+        self.units.acknowledge(flush.units)
         for row in flush.rows:
             cell = self._cells.get(row.key)
             if cell is None:
                 continue
             cell.acknowledged = max(cell.acknowledged, row.sequence)
-            exchanges, ended, latencies, _ = counts = cell.counts()
-            settled = counts == cell.collected and cell.acknowledged == cell.sequence
-            if settled and ended == exchanges == latencies and row.key.second < self.second:
+            settled = cell.counts() == cell.collected and cell.acknowledged == cell.sequence
+            if settled and cell.is_decided and row.key.second < self.second:
                 del self._cells[row.key]
+
+    # ------------------------------------------------------------------ for the journal
+
+    def checkpoint(self) -> Checkpoint:
+        """All that has ended and may be unknown to Postgres, at this instant."""
+        open_bins: dict[TallyKey, dict[int, int]] = {}
+        for exchange in self.open_exchanges():
+            told = exchange.told_while_open
+            if told is not None:
+                bins = open_bins.setdefault(told[0], {})
+                bins[told[1]] = bins.get(told[1], 0) + 1
+        cells = (
+            cell if cell.second < self.second and cell.is_decided else cell.only_ended(open_bins.get(cell.key, {}))
+            for cell in self._cells.values()
+        )
+        return Checkpoint(tuple(cells), self.units.waiting())
+
+    def arms(self) -> set[ArmName]:
+        """Whose rows are still kept."""
+        return {(key.model, key.generation, key.version) for key in self._cells}
+
+    @property
+    def wants_coarsening(self) -> bool:
+        """Whether so many rows wait that some should be merged."""
+        return len(self._cells) > self._coarsen_above
+
+    def coarsen(self) -> None:
+        """Merge rows that Postgres cannot have; drop the oldest only when that does not help.
+
+        Rows of the time before and rows of the time after must never meet in Postgres: until a
+        checkpoint knows the merged ones, `is_held` has to be set.
+        """
+        self._cells = coarsened(self._cells.values(), self.second, self.coarsen_above // 2)
+        self.drop_oldest()
+        self._coarsen_above = max(self.coarsen_above, len(self._cells) + _COARSEN_STEP)
+
+    def drop_oldest(self) -> None:
+        """Give up the oldest rows beyond the last limit, and count their exchanges as lost."""
+        too_many = len(self._cells) - self.drop_above
+        if too_many <= 0:
+            return
+        droppable = sorted((cell for cell in self._cells.values() if is_mergeable(cell, self.second)), key=_second_of)
+        for cell in droppable[:too_many]:
+            del self._cells[cell.key]
+            self.lost_exchanges += cell.exchanges
+
+    # ------------------------------------------------------------------ figures
 
     def since_start(self) -> TotalsSinceStart:
         """A copy of all totals; cheap enough for every scrape."""
         return TotalsSinceStart(
-            tuple(_copy(totals) for totals in self._totals.values()),
+            tuple(totals.copy() for totals in self._totals.values()),
             OVERHEAD_EDGES_US,
-            _overhead_counts(self.overhead),
+            overhead_counts(self.overhead),
             self.overhead_us,
+            self.lost_exchanges,
+            None if self.journal is None else self.journal.is_up,
         )
 
 
 def _second_of(cell: Cell) -> int:
-    return cell.key.second
+    return cell.second
 
 
-def _copy(totals: Totals) -> VersionTotals:
-    return VersionTotals(
-        totals.model,
-        totals.version,
-        dict(zip(OUTCOMES, totals.outcomes, strict=True)),
-        totals.excluded,
-        totals.retries,
-        totals.fallbacks,
-        totals.in_flight,
-        dict(totals.bins),
-    )
+def _before(final: Watermark, second: int) -> Watermark:
+    return Watermark(min(final.status, second - 1), min(final.latency, second - 1))
 
 
-def _overhead_counts(by_bits: list[int]) -> tuple[int, ...]:
-    """Counts by bit length of the microseconds, folded to the published edges."""
-    first = OVERHEAD_EDGES_US[0].bit_length()
-    last = OVERHEAD_EDGES_US[-1].bit_length()
-    return (sum(by_bits[:first]), *by_bits[first:last], sum(by_bits[last:]))
+def _before_undecided(final: Watermark, cell: Cell, counts: tuple[int, ...]) -> Watermark:
+    """The watermark, not above what is still open in this row."""
+    exchanges, ended, told = counts[:3]
+    status = final.status if ended == exchanges else min(final.status, cell.second - 1)
+    latency = final.latency if told == exchanges else min(final.latency, cell.second - 1)
+    return final if (status, latency) == (final.status, final.latency) else Watermark(status, latency)

@@ -5,18 +5,20 @@ checked here is what the upstream sees.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from hashlib import blake2b
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import FULL_BP, RoutedModel, RoutingTable, sticky_point
+from app.domain.routing import FULL_BP, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
+from app.proxy.observe import Reader, Room
+from app.proxy.sticky import Sticky
 
 if TYPE_CHECKING:
+    from app.proxy.cells import Cell
     from app.proxy.pools import Pool
-    from app.proxy.recorder import Cell, Totals
+    from app.proxy.totals import Totals
 
 MAX_KNOWN_PATHS: Final = 4096
 MAX_KNOWN_PATH: Final = 512
@@ -49,22 +51,36 @@ class CompiledRoute:
     Attributes:
         others: Arms with weight that are not stable, by name.
         stable_share: Stable owns [0, stable_share), the others what is above, in their order.
-        sticky_line: Lower-case start of the field line that holds the caller's key, or None.
+        arms: Every version of the model, by name.
+        sticky: How callers keep their arm, or None.
+        sample_share: Chance that an answer is read.
+        mirror: Who gets copies, or None.
+        mirror_share: Chance that a request is copied.
     """
 
     __slots__ = (
+        "_model",
         "_open_brakes",
+        "_room",
         "_thresholds",
+        "arms",
         "latency_horizon_s",
+        "mirror",
+        "mirror_share",
         "others",
+        "sample_share",
         "stable",
         "stable_share",
-        "sticky_line",
-        "sticky_salt",
+        "sticky",
     )
 
-    def __init__(self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount) -> None:
+    def __init__(
+        self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount, room: Room
+    ) -> None:
+        """Args: room: What copies of answers may hold."""
         route = routed.route
+        self._model = routed.model
+        self._room = room
         self._open_brakes = open_brakes
         self.stable = arms[route.stable]
         self.others = tuple(
@@ -77,34 +93,28 @@ class CompiledRoute:
             cumulative += route.weights_bp.get(arm.version, 0)
             self._thresholds.append((cumulative / FULL_BP, arm))
         self.latency_horizon_s = route.latency_horizon_ms / 1000
-        header = routed.model.sticky_header
-        self.sticky_line = None if header is None else header.lower().encode() + b":"
-        # Until rollouts carry a secret, the salt only has to be the same in every process.
-        self.sticky_salt = blake2b(routed.model.name.encode(), digest_size=16).digest()
+        self.arms = {name.encode(): arm for name, arm in arms.items()}
+        self.sticky = Sticky(routed.model, route) if routed.model.is_sticky else None
+        self.sample_share = 0.0 if routed.model.observation is None else routed.model.observation.sample_bp / FULL_BP
+        self.mirror = None if route.mirror is None else arms[route.mirror.version]
+        self.mirror_share = 0.0 if route.mirror is None else route.mirror.share_bp / FULL_BP
 
-    def draw(self, coin: Callable[[], float], lines: list[bytes]) -> Arm | None:
-        """The arm an exchange falls on, as app.domain.routing.draw; None without a coin: a brake is open.
+    def reader(self, path: bytes) -> Reader:
+        """Who reads the answers to a path."""
+        return Reader(self._model, path, self._room)
 
-        Args:
-            coin: Uniform in [0, 1).
-            lines: The request's fields, one of which may hold its caller's key.
-        """
-        if self._open_brakes.brakes and any(arm.pool.brake.is_open for arm in self.others):
-            return None
-        point = coin() if self.sticky_line is None else self._sticky_point(self.sticky_line, coin, lines)
+    def is_held_back(self) -> bool:
+        """Whether a brake keeps all exchanges on stable, so that no coin is tossed."""
+        return self._open_brakes.brakes > 0 and any(arm.pool.brake.is_open for arm in self.others)
+
+    def draw(self, point: float) -> Arm:
+        """The arm that a uniform point in [0, 1) falls on, as app.domain.routing.draw."""
         if point < self.stable_share:
             return self.stable
         for threshold, arm in self._thresholds:
             if point < threshold:
                 return arm
         return self.stable
-
-    def _sticky_point(self, start: bytes, coin: Callable[[], float], lines: list[bytes]) -> float:
-        """Where a caller's key falls; a caller without one gets a coin."""
-        for line in lines:
-            if line[: len(start)].lower() == start:
-                return sticky_point(line[len(start) :].strip(framing.BLANKS), self.sticky_salt)
-        return coin()
 
 
 class Target:
@@ -113,12 +123,14 @@ class Target:
     Attributes:
         cut: How many bytes of the path's front name the model; 0 when it is named elsewhere.
         strips: Whether they are taken off before the path is forwarded.
+        reader: Who reads the answers.
     """
 
-    __slots__ = ("cut", "route", "strips")
+    __slots__ = ("cut", "reader", "route", "strips")
 
-    def __init__(self, route: CompiledRoute, cut: int = 0, *, strips: bool = False) -> None:
+    def __init__(self, route: CompiledRoute, path: bytes, cut: int = 0, *, strips: bool = False) -> None:
         self.route = route
+        self.reader = route.reader(path)
         self.cut = cut
         self.strips = strips
 
@@ -155,10 +167,11 @@ class CompiledTable:
     Attributes:
         known: Raw paths seen before (after the host where hosts take part in routing), and where
             they lead; empty again when full.
+        known_named: The same for paths that do not name the model, with the model's name in front.
         hosts_matter: Whether some model is matched by its host.
     """
 
-    __slots__ = ("_any_host", "_by_host", "_by_name", "_invocations", "hosts_matter", "known", "table")
+    __slots__ = ("_any_host", "_by_host", "_by_name", "_invocations", "hosts_matter", "known", "known_named", "table")
 
     def __init__(self, table: RoutingTable, routes: Mapping[ModelName, CompiledRoute]) -> None:
         self.table = table
@@ -167,6 +180,7 @@ class CompiledTable:
         self._any_host: dict[bytes, CompiledRoute] = {}
         self._invocations: CompiledRoute | None = None
         self.known: dict[bytes, Target] = {}
+        self.known_named: dict[tuple[bytes, bytes], Target] = {}
         for routed in table.models:
             match = routed.model.match
             if match is not None:
@@ -178,12 +192,20 @@ class CompiledTable:
                 self._invocations = routes[routed.model.name]
         self.hosts_matter = bool(self._by_host)
 
-    def find_named(self, name: bytes) -> Target:
+    def find_named(self, name: bytes, url: bytes) -> Target:
         """Where a request leads whose body or header names the model. Raises: NoRoute."""
-        route = self._by_name.get(name)
-        if route is None:
-            raise NoRoute(name.decode("ascii", "replace"))
-        return Target(route)
+        path = url.partition(b"?")[0]
+        target = self.known_named.get((name, path))
+        if target is None:
+            route = self._by_name.get(name)
+            if route is None:
+                raise NoRoute(name.decode("ascii", "replace"))
+            target = Target(route, path)
+            if len(path) <= MAX_KNOWN_PATH:
+                if len(self.known_named) >= MAX_KNOWN_PATHS:
+                    self.known_named.clear()
+                self.known_named[name, path] = target
+        return target
 
     def find(self, url: bytes, host: bytes, asked_model: bytes = b"") -> Target:
         """Where a request target leads.
@@ -204,7 +226,7 @@ class CompiledTable:
             if _DOT_SEGMENT.search(path):
                 raise BadTarget
             if path == _INVOCATIONS and asked_model:
-                return self.find_named(asked_model)
+                return self.find_named(asked_model, path)
             target = self._named(path) or self._matched(path, host)
             if len(key) <= MAX_KNOWN_PATH and path != _INVOCATIONS:
                 if len(self.known) >= MAX_KNOWN_PATHS:
@@ -218,7 +240,7 @@ class CompiledTable:
                 name = _segment(path, len(prefix))
                 route = self._by_name.get(name)
                 if route is not None:
-                    return Target(route, len(prefix) + len(name), strips=prefix == _STRIPPED)
+                    return Target(route, path, len(prefix) + len(name), strips=prefix == _STRIPPED)
         return None
 
     def _matched(self, path: bytes, host: bytes) -> Target:
@@ -226,9 +248,9 @@ class CompiledTable:
             if prefixes:
                 prefix = _longest_prefix(prefixes, path)
                 if prefix is not None:
-                    return Target(prefixes[prefix], len(prefix))
+                    return Target(prefixes[prefix], path, len(prefix))
         if path == _INVOCATIONS and self._invocations is not None:
-            return Target(self._invocations)
+            return Target(self._invocations, path)
         raise NoRoute(_recognised(path))
 
 

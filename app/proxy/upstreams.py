@@ -29,10 +29,6 @@ MOST_EJECTIONS: Final = 30
 PROBES_TO_LEAVE: Final = 3
 
 
-class AddressRefused(OSError):
-    """A host's name leads to an address that no upstream may have."""
-
-
 class Upstream:
     """Where one model server is found, and how well it does.
 
@@ -125,7 +121,7 @@ class Upstream:
         found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if not addresses or not all(self._may_connect(self.host, address) for address in addresses):
-            raise AddressRefused(f"{self.host} leads to an address that is not allowed")
+            raise OSError(f"{self.host} leads to an address that is not allowed")
         return addresses
 
     def spawn(self, task: "asyncio.Task[None]") -> None:

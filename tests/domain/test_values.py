@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.domain.catalog import ModelName, VersionName, model_name, version_name
 from app.domain.policy import Metric, Policy, check_policy
-from app.domain.routing import FULL_BP, Route, check_weights, draw, sticky_point
+from app.domain.routing import FULL_BP, Route, check_weights, draw, sticky_place
 from app.domain.tally import Outcome, Tally
 from app.errors import InvalidInput
 
@@ -75,8 +75,8 @@ def test_the_drawn_shares_are_the_weights(first: int, second: int) -> None:
 
 @given(st.binary(max_size=64), st.binary(max_size=64), st.binary(min_size=16, max_size=64))
 def test_a_callers_point_depends_on_key_and_salt_alone(key: bytes, other: bytes, salt: bytes) -> None:
-    assert 0.0 <= sticky_point(key, salt) < 1.0
-    assert (sticky_point(key, salt) == sticky_point(other, salt)) is (key == other)
+    assert 0.0 <= sticky_place(key, salt).point < 1.0
+    assert (sticky_place(key, salt) == sticky_place(other, salt)) is (key == other)
 
 
 @given(st.dictionaries(st.sampled_from([STABLE, CANARY, STANDBY]), st.integers(-5, FULL_BP + 5), min_size=1))

@@ -91,7 +91,7 @@ def made(folder: Path) -> SmallProject:
     project.wheels.mkdir(parents=True)
     commands = project.folder / "app" / "cli"
     commands.mkdir(parents=True)
-    for name in ("app/__init__.py", "app/__main__.py", "app/cli/verbs.py"):
+    for name in ("app/__init__.py", "app/__main__.py", "app/compiled.py", "app/cli/verbs.py"):
         shutil.copy(PROJECT / name, project.folder / name)
     before = (PROJECT / "app/cli/__init__.py").read_text(encoding="utf-8")
     (project.folder / "app" / "cli_before.py").write_text(before, encoding="utf-8")

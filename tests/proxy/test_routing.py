@@ -127,7 +127,7 @@ def test_the_compiled_draw_is_the_domains(stable: int, share: float, point: floa
     weights = {"v1": stable, "v2": second, "v3": 10_000 - stable - second}
     model = routed({"v1": URL, "v2": URL, "v3": URL}, weights)
     route = gateway_with(table_of(model)).compiled.find(b"/m/fraud", b"").route
-    drawn = route.draw(lambda: point, [])
+    drawn = route.draw(point)
     assert drawn is not None
     assert drawn.version == draw(model.route, point)
 
