@@ -30,6 +30,12 @@ GOALS = (
     Goal("cpu_nginx", f"{_CPU}: at most 1.5 × nginx", 1.5, ("ratio_nginx",)),
     Goal("cpu_nginx_numbered", f"{_CPU}, no two heads alike: at most 1.5 × nginx", 1.5, ("ratio_nginx_numbered",)),
     Goal("cpu_nginx_compiled", f"{_CPU}, compiled: at most 1.2 × nginx", 1.2, ("compiled", "ratio_nginx")),
+    Goal(
+        "cpu_nginx_compiled_numbered",
+        f"{_CPU}, compiled, no two heads alike: at most 1.2 × nginx",
+        1.2,
+        ("numbered", "compiled", "ratio_nginx"),
+    ),
     Goal("cpu_envoy", f"{_CPU}: at most 0.6 × Envoy", 0.6, ("ratio_envoy",)),
     Goal("added_p50_500", "added p50 at 500/s: at most 1.2 × nginx", 1.2, ("added_p50_beside_nginx", "500", "ratio")),
     Goal(

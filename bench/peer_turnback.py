@@ -2,21 +2,25 @@
 
 Runs in a process of its own: `python -m bench.peer_turnback PORT UPSTREAM_PORT`. Two versions share the
 traffic, so that every exchange is drawn by a coin; tallies are flushed every second like a replica does,
-only that nothing takes them.
+only that nothing takes them; each exchange's end goes to a journal like in `serve`.
 """
 
 import argparse
 import asyncio
 import time
+from pathlib import Path
+from uuid import uuid4
 
 import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
 
+from app import compiled
 from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.routing import Route, RoutedModel, RoutingTable
 from app.proxy import Gateway
 from app.proxy.counted import Counted
+from app.proxy.journal import Journal
 from app.proxy.routes import Arm
 from bench.message import MODEL, model_name
 
@@ -45,7 +49,7 @@ class _Unrecorded:
     """What stands for the accounts of an exchange when nothing is to be recorded."""
 
     @staticmethod
-    def draw(exchange: Counted, arm: Arm) -> None:
+    def draw(exchange: Counted, arm: Arm, _unit: int = 0, _salted_at: int = 0) -> None:
         exchange.arm = arm
 
     @staticmethod
@@ -79,15 +83,18 @@ async def refuse(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise RuntimeError(f"{scope['type']} reached the ASGI application")
 
 
-async def flush_for_ever(gateway: Gateway) -> None:
+async def flush_for_ever(gateway: Gateway, journal: Journal | None) -> None:
     while True:
+        # What a journal would have cost is not to be measured without one.
+        if journal is not None and not journal.is_up:
+            raise SystemExit("the journal is down")
         await asyncio.sleep(FLUSH_S)
         gateway.recorder.acknowledge(gateway.recorder.collect())
 
 
-async def serve(port: int, table: RoutingTable, *, recording: bool) -> None:
-    """Serve on loopback until SIGTERM."""
-    gateway = gateway_of(recording=recording)
+async def serve(port: int, table: RoutingTable, journal_folder: Path | None) -> None:
+    """Serve on loopback until SIGTERM; without a folder nothing is recorded."""
+    gateway = gateway_of(recording=journal_folder is not None)
     gateway.swap(table)
     config = uvicorn.Config(
         refuse,
@@ -100,12 +107,20 @@ async def serve(port: int, table: RoutingTable, *, recording: bool) -> None:
         access_log=False,
         log_level="warning",
     )
-    flushing = asyncio.create_task(flush_for_ever(gateway))
+    journal = None if journal_folder is None else Journal(journal_folder, str(uuid4()), gateway.recorder)
+    beside = []
+    if journal is not None:
+        await journal.open()
+        beside.append(asyncio.create_task(journal.run()))
+    beside.append(asyncio.create_task(flush_for_ever(gateway, journal)))
     try:
         await uvicorn.Server(config).serve()
     finally:
-        flushing.cancel()
+        for task in beside:
+            task.cancel()
         gateway.close()
+        if journal is not None:
+            await journal.close()
 
 
 def main() -> None:
@@ -113,10 +128,13 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("upstream", type=int)
     parser.add_argument("--models", type=int, default=1)
-    parser.add_argument("--recording", choices=["on", "off"], default="on")
+    parser.add_argument("--build", choices=["sources", "compiled"], default="sources")
+    parser.add_argument("--journal", type=Path, default=None, help="a folder; nothing is recorded without")
     asked = parser.parse_args()
+    if compiled.is_in_use() != (asked.build == "compiled"):
+        parser.error(f"{compiled.VARIABLE} does not let the {asked.build} run")
     table = table_of(f"http://127.0.0.1:{asked.upstream}", asked.models)
-    uvloop.run(serve(asked.port, table, recording=asked.recording == "on"))
+    uvloop.run(serve(asked.port, table, asked.journal))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,17 @@ one worker; nobody is given a setting that its own documentation does not advise
 """
 
 import shutil
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app import compiled
 from bench import configurations
 from bench.environments import environment, is_built
 from bench.message import CHAT, INFER, Message
-from bench.servers import CHECKOUT, READY_S, python_module
+from bench.servers import READY_S, python_module
 
 RATES = (500, 2_000)
-# A copy of `app` with its data plane compiled, if somebody built one.
-COMPILED = CHECKOUT / "build" / "compiled"
 _SELDOM = 3
 
 
@@ -76,23 +74,20 @@ class Peer:
     ready_s: float = READY_S
 
 
-def turnback(name: str, *options: object) -> Peer:
-    """Our own data plane, started with options of `bench.peer_turnback`."""
+def turnback(name: str, *options: object, build: str = "sources", records: bool = True) -> Peer:
+    """Our own data plane, from its sources or as `python3 -m app compile` built it."""
+    chosen = f"{compiled.VARIABLE}={'yes' if build == 'compiled' else 'no'}"
 
-    def command(port: int, upstream: int, _folder: Path) -> list[str]:
-        return python_module("bench.peer_turnback", port, upstream, *options)
+    def command(port: int, upstream: int, folder: Path) -> list[str]:
+        journal = ["--journal", folder / "journal"] if records else []
+        module = python_module("bench.peer_turnback", port, upstream, "--build", build, *journal, *options)
+        return ["/usr/bin/env", chosen, *module]
 
     return Peer(name, command, lambda: True, "python3 -m app test", ready_s=60.0)
 
 
-def _turnback_compiled(port: int, upstream: int, _folder: Path) -> list[str]:
-    # With -P the folder a module is run in is not searched first, and PYTHONPATH has the say.
-    path = f"PYTHONPATH={COMPILED}:{CHECKOUT}"
-    return ["/usr/bin/env", path, sys.executable, "-P", "-m", "bench.peer_turnback", str(port), str(upstream)]
-
-
-def _compiled_present() -> bool:
-    return any(COMPILED.glob("app/proxy/*.so"))
+def _is_compiled() -> bool:
+    return compiled.build().is_dir()
 
 
 def _program(name: str) -> str | None:
@@ -133,7 +128,7 @@ def _litellm(port: int, _upstream: int, folder: Path) -> list[str]:
 _BUILT_BY_ITSELF = "python3 -m app bench proxy"
 PEERS = (
     turnback("turnback"),
-    Peer("turnback_compiled", _turnback_compiled, _compiled_present, "not built in this checkout"),
+    replace(turnback("turnback_compiled", build="compiled"), present=_is_compiled, install="python3 -m app compile"),
     Peer("nginx", _nginx, lambda: _program("nginx") is not None, "apt-get install nginx-light"),
     Peer("haproxy", _haproxy, lambda: _program("haproxy") is not None, "apt-get install haproxy"),
     Peer("envoy", _envoy, ENVOY.is_built, _BUILT_BY_ITSELF, wheels=ENVOY),
@@ -180,4 +175,4 @@ def with_models(models: int) -> Peer:
     return turnback("many_models", "--models", models)
 
 
-UNRECORDED = turnback("unrecorded", "--recording", "off")
+UNRECORDED = turnback("unrecorded", records=False)

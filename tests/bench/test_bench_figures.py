@@ -34,7 +34,7 @@ def in_full() -> Measured:
     )
     return Measured(
         infer=small,
-        numbered=cycles(turnback=(30.0, 60.0), nginx=(20.0, 30.0)),
+        numbered=cycles(turnback=(30.0, 60.0), turnback_compiled=(24.0, 36.0), nginx=(20.0, 30.0)),
         large=cycles(turnback=(150.0,), nginx=(200.0,), envoy=(300.0,)),
         stream=cycles(turnback=(24.0,), nginx=(20.0,)),
         added_first_ms=[{"turnback": 0.4, "nginx": 0.3}],

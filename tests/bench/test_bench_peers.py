@@ -10,17 +10,19 @@ from random import Random
 import pytest
 import yaml
 
+from app import compiled
 from app.domain.catalog import ModelName, Version, VersionName
 from app.proxy.counted import Counted
 from app.proxy.routes import Arm
 from bench import configurations, streams
+from bench.cpu import split_cpus
 from bench.message import CHAT, INFER, LARGE, MANY_MODELS, Message
 from bench.peer_turnback import gateway_of, table_of
 from bench.peers import FASTAPI_AIOHTTP, PEERS, UNRECORDED, Peer, with_models
-from bench.servers import CHECKOUT, Server, answered_by, exchange_once
+from bench.servers import CHECKOUT, BenchFailed, Server, answered_by, exchange_once, free_port, python_module, running
 from bench.workloads import Bench, Plan, bench_of
 
-NAMES = ("turnback", "nginx", "haproxy", "envoy", "fastapi_aiohttp", "fastapi_httpx")
+NAMES = ("turnback", "turnback_compiled", "nginx", "haproxy", "envoy", "fastapi_aiohttp", "fastapi_httpx")
 
 
 def silent(_line: str) -> None:
@@ -90,6 +92,30 @@ async def test_only_with_recording_does_an_exchange_leave_a_tally(
     gateway.close()
     assert exchange.arm is arm
     assert [row.tally.exchanges for row in rows] == ([1] if recording else [])
+
+
+@pytest.mark.bench
+def test_our_data_plane_leaves_when_its_journal_is_down(tmp_path: Path) -> None:
+    """What a journal would have cost is not measured without one."""
+    (tmp_path / "file").touch()
+
+    def unwritable(port: int, upstream: int, _folder: Path) -> list[str]:
+        return list(peer_named("turnback").command(port, upstream, tmp_path / "file"))
+
+    peer = Peer("turnback", unwritable, lambda: True, "")
+    with pytest.raises(BenchFailed, match="the journal is down"), in_front_of_an_upstream(peer):
+        pass
+
+
+@pytest.mark.bench
+def test_a_data_plane_that_is_not_of_the_build_it_is_called_does_not_start() -> None:
+    port = free_port()
+    command = ["/usr/bin/env", f"{compiled.VARIABLE}=no", *python_module("bench.peer_turnback", port, 1)]
+    with (
+        pytest.raises(BenchFailed, match="does not let the compiled run"),
+        running("turnback", [*command, "--build", "compiled"], port, split_cpus()[0]),
+    ):
+        pass
 
 
 def test_the_two_fastapi_peers_differ_in_their_client_only() -> None:
