@@ -12,7 +12,7 @@ import httptools
 
 from app.proxy import response_head as framed
 from app.proxy.chunks import ChunkDecoder, MalformedChunk
-from app.proxy.framing import CRLF, HEAD_END, remember
+from app.proxy.framing import CRLF, HEAD_END
 from app.proxy.response_head import Broken, ResponseHead
 from app.proxy.upstreams import Upstream
 
@@ -186,7 +186,7 @@ class UpstreamConnection(asyncio.Protocol):
         held = self._held
         buffer = held + data if held else data
         end = buffer.find(HEAD_END)
-        head = None if held or end < 0 else self._upstream.heads.get(buffer[:end])
+        head = None if held or end < 0 else self._upstream.heads.known.get(buffer[:end])
         if head is None or head.length != len(buffer) - end - 4 or exchange.to_head:
             self._read_unknown_head(exchange, data, buffer, end)
         else:
@@ -210,7 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._held = b""
         tail = buffer[end + 2 :]
         if head.length == len(tail) - 2 and not exchange.to_head and head.status not in framed.BODILESS:
-            remember(self._upstream.heads, buffer[:end], head)
+            self._upstream.heads.offer(buffer[:end], head)
             self._release(exchange, reusable=head.keep_alive)
             exchange.head_received(head, framed.BY_LENGTH, tail, ended=True)
         else:
