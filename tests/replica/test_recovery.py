@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, split, stored, until
@@ -39,9 +40,7 @@ def plane_that_finds(database: Database, *left: Left) -> Plane:
     def found() -> Iterator[Left]:
         return (each for each in left if each.fate != "forgotten")
 
-    plane = Plane(database, Pace(poll_s=0.05, flush_s=0.05))
-    plane.replica._dead_boots = found
-    return plane
+    return Plane(database, Pace(poll_s=0.05, flush_s=0.05), dead_boots=found)
 
 
 async def test_a_dead_boots_rows_are_written_once_however_often_they_are_found(database: Database) -> None:
@@ -104,9 +103,7 @@ async def test_nothing_is_handed_out_while_postgres_does_not_listen(database: Da
 
 
 def on_disk(database: Database, folder: Path, **pace: float) -> Plane:
-    plane = Plane(database, Pace(poll_s=0.05, flush_s=0.05, **pace))
-    plane.replica._snapshot = Snapshot(folder)
-    return plane
+    return Plane(database, Pace(poll_s=0.05, flush_s=0.05, **pace), snapshot=Snapshot(folder))
 
 
 async def test_a_start_without_postgres_serves_from_disk_until_it_is_back(database: Database, tmp_path: Path) -> None:
@@ -133,19 +130,19 @@ async def test_a_table_from_disk_is_replaced_even_by_one_of_the_same_revision(
     database: Database, tmp_path: Path
 ) -> None:
     means = await registered(database)
-    plane = on_disk(database, tmp_path)
+    plane = Plane(database, Pace())
     await plane.replica.pull()
-    Snapshot(tmp_path).save(plane.tables[-1])
     await split(means, 100)
-    later = on_disk(Database(f"postgresql://nobody@/nothing?host={tmp_path}"), tmp_path)
+    Snapshot(tmp_path).save(replace(plane.tables[-1], revision=plane.tables[-1].revision + 1))
+    away = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
+    later = on_disk(away, tmp_path)
     assert not await later.replica.pull()
-    assert later.replica.status.from_disk
-    later.replica._table = plane.tables[-1]
-    await later.replica._database.close()
+    assert later.weights_bp == {V1: FULL_BP}
     later.replica._database = database
     assert await later.replica.pull()
+    assert later.replica.status.applied_revision == plane.tables[-1].revision + 1
     assert has_weight(later, 100)
-    assert not later.replica.status.from_disk
+    await away.close()
 
 
 async def test_without_a_snapshot_a_start_without_postgres_waits(tmp_path: Path) -> None:
