@@ -23,7 +23,7 @@ from app.proxy.cells import (
 )
 from app.proxy.checkpoint import Checkpoint
 from app.proxy.coarsening import coarsened, is_mergeable
-from app.proxy.records import COUNTED, COUNTER_AT, OPENED, ArmName
+from app.proxy.records import COUNTED, COUNTER_AT, OPENED, ArmName, pack_body
 from app.proxy.totals import OVERHEAD_EDGES_US, Totals, TotalsSinceStart, overhead_counts
 from app.proxy.units import UNITS_PER_FLUSH, FirstExchanges
 
@@ -169,7 +169,7 @@ class Recorder:
             cell.counters[counter] = cell.counters.get(counter, 0) + amount
             cell.counted += 1
             if self.journal is not None:
-                self.journal.append(COUNTED, COUNTER_AT[counter], 0, cell, amount)
+                self.journal.append(pack_body(COUNTED, COUNTER_AT[counter], 0, cell.number, cell.second, amount, 0))
 
     # ------------------------------------------------------------------ handing out
 
@@ -211,7 +211,7 @@ class Recorder:
             cell.handed_out = True
             if self.journal is not None and not cell.records:
                 # A recovery has to know every row that Postgres may have, to take back draws that never ended.
-                self.journal.append(OPENED, 0, 0, cell)
+                self.journal.append(pack_body(OPENED, 0, 0, cell.number, cell.second, 0, 0))
         return cell.live_row()
 
     def _look_at_clock(self) -> None:
