@@ -7,9 +7,12 @@ never ended.
 
 from typing import Final, Protocol
 
+from app.domain.tally import Counter
 from app.proxy import chunks, problems, recorder
 from app.proxy import response_head as framed
+from app.proxy.following import Follower
 from app.proxy.framing import CRLF
+from app.proxy.mirror import Primary
 from app.proxy.outgoing import AWAITING, CONNECTING, OVER, QUEUED, RELAYING, SENDING, Outgoing
 from app.proxy.problems import STATUS_LINES, Problem
 from app.proxy.response_head import ResponseHead
@@ -43,9 +46,11 @@ class Exchange(Outgoing):
         close_after: Whether the client connection ends with this exchange.
     """
 
-    __slots__ = ("_chunked", "_status", "close_after")
+    __slots__ = ("_chunked", "_follower", "_primary", "_status", "close_after")
 
     _chunked: bool
+    _follower: Follower | None
+    _primary: Primary | None
     _status: int
     close_after: bool
 
@@ -64,13 +69,32 @@ class Exchange(Outgoing):
         """
         self._chunked = False
         self._status = 0
+        self._follower = self._primary = None
         self.close_after = not self._request.keep_alive
         self.body_ended = ended
         self._held = [tail]
         self._held_bytes = len(tail)
         self._model_span = model_span
-        self._draw()
-        self._forward()
+        if self._request.forced_version:
+            self._obey()
+        else:
+            self._draw()
+            self._forward()
+
+    def _obey(self) -> None:
+        """Send it where an operator wants it, outside of all evidence."""
+        request = self._request
+        arm = self._route.arms.get(request.forced_version)
+        if not self._gateway.may_override(request.override_key):
+            self._give_up(
+                recorder.CANCELLED, problems.OVERRIDE_REFUSED, "the override key is not the operators'"
+            )
+        elif arm is None:
+            self._give_up(recorder.CANCELLED, problems.UNKNOWN_VERSION, f"model {self.arm.model} has no such version")
+        else:
+            self.count_excluded(arm, self._since)
+            self._recorder.count(arm, {Counter.FORCED: 1}, self._since)
+            self._forward()
 
     def _draw(self) -> None:
         """Toss the coin, where there is something to toss it for."""
@@ -83,7 +107,9 @@ class Exchange(Outgoing):
             self.count_draw(route.draw(self._gateway.coin()))
         else:
             place = route.sticky.place(self._request.lines, self._gateway.coin)
-            self.count_draw(route.draw(place.point))
+            self.count_draw(route.draw(place.point), place.unit, route.sticky.salted_at)
+        if route.mirror is not None and self.arm is not route.mirror and self._gateway.coin() < route.mirror_share:
+            self._primary = Primary(route.mirror)
 
     # ------------------------------------------------------------------ called by the upstream connection
 
@@ -100,13 +126,11 @@ class Exchange(Outgoing):
         self.count_latency(now)
         self._since = now
         self._phase = RELAYING
-        self._status = status = head.status
+        self._status = head.status
+        if framing > framed.BY_LENGTH or self._primary is not None or self.reader.observes:
+            self._follow(head, framing, tail)
         self._held = None
-        pool = self.arm.pool
-        upstream = self._upstream
-        if upstream is not None and (upstream.failures or pool.brake.failures):
-            pool.answered(upstream)
-        lines = [STATUS_LINES[status], *head.lines, pool.version_line, self._request_id_line]
+        lines = self._answer_lines(head, now)
         if framing > framed.BY_LENGTH:
             tail = self._frame_anew(lines, tail, ended=ended)
         if self.close_after or not self.body_ended:
@@ -125,6 +149,32 @@ class Exchange(Outgoing):
         if ended:
             self._end()
 
+    def _answer_lines(self, head: ResponseHead, now: float) -> list[bytes]:
+        """The status line and the fields that cross or are the gateway's own."""
+        pool = self.arm.pool
+        upstream = self._upstream
+        if upstream is not None and (upstream.failures or pool.brake.failures):
+            pool.answered(upstream)
+        lines = [STATUS_LINES[head.status], *head.lines, pool.version_line, self._request_id_line]
+        if self._gateway.server_timing:
+            lines.append(b"server-timing: upstream;dur=%.1f" % ((now - self._drawn) * 1e3))
+        return lines
+
+    def _follow(self, head: ResponseHead, framing: int, tail: bytes) -> None:
+        """Let whoever wants to know what the answer says hear it."""
+        reader = self.reader
+        primary = self._primary
+        if primary is not None:
+            primary.begin(head, self._since - self._drawn, self._request_tail(), reader.tap(head))
+            primary.feed(tail[2:])
+        if framing == framed.NO_BODY:
+            return
+        share = self._route.sample_share
+        sampled = reader.observes and (share >= 1.0 or self._gateway.coin() < share)
+        follower = self._follower = reader.follow(head, sampled=sampled)
+        if follower is not None:
+            follower.feed(tail[2:])
+
     def _frame_anew(self, lines: list[bytes], tail: bytes, *, ended: bool) -> bytes:
         """Say how a body without a length ends, and frame its first bytes."""
         if self._request.http_1_0:
@@ -137,6 +187,10 @@ class Exchange(Outgoing):
     def body_received(self, data: bytes, *, ended: bool) -> None:
         """Bytes of the answer's body, those of chunks decoded; after the last the connection is somebody else's."""
         self._moved = True
+        if self._follower is not None:
+            self._follower.feed(data)
+        if self._primary is not None:
+            self._primary.feed(data)
         if self._chunked:
             data = chunks.encode(data, last=ended)
         if ended:
@@ -167,14 +221,31 @@ class Exchange(Outgoing):
         """Count the outcome of an answer whose last byte is about to be written."""
         status = self._status
         self._phase = OVER
-        self.count_outcome(
-            recorder.OK if status < 400 else recorder.CLIENT_ERROR if status < 500 else recorder.UPSTREAM_ERROR, now
-        )
+        outcome = recorder.OK if status < 400 else recorder.CLIENT_ERROR if status < 500 else recorder.UPSTREAM_ERROR
+        if self._follower is not None and not self._follower.ended_well(clean_end=True):
+            outcome = recorder.UPSTREAM_ERROR
+        self.count_outcome(outcome, now)
 
     def _end(self) -> None:
         """The answer is written."""
         self._let_go()
+        if self._follower is not None or self._primary is not None:
+            self._pass_on(clean_end=True)
         self._client.exchange_ended(close=self.close_after)
+
+    def _pass_on(self, *, clean_end: bool) -> None:
+        """Hand what was copied to those who look at it later."""
+        follower, self._follower = self._follower, None
+        if follower is not None and self.reader.observes:
+            self._gateway.read_later(follower, self.arm, clean_end=clean_end)
+        primary, self._primary = self._primary, None
+        if primary is not None and clean_end:
+            self._gateway.mirror_later(self, primary)
+
+    def _settle(self, outcome: int) -> None:
+        super()._settle(outcome)
+        if self._follower is not None:
+            self._pass_on(clean_end=False)
 
     def _give_up(self, outcome: int, problem: Problem, detail: str) -> None:
         """Say so, or cut an answer that had begun."""

@@ -34,15 +34,7 @@ _HOP_BY_HOP: Final = (
     b"te",
     b"trailer",
 )
-_REBUILT: Final = (
-    b"forwarded",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-proto",
-    b"x-real-ip",
-)
-DROPPED_FROM_REQUESTS: Final = (*_HOP_BY_HOP, *_REBUILT, b"http2-settings")
+DROPPED_FROM_REQUESTS: Final = (*_HOP_BY_HOP, b"x-real-ip", b"http2-settings")
 DROPPED_FROM_RESPONSES: Final = (*_HOP_BY_HOP, b"upgrade", b"x-request-id")
 
 _FRAMING_LETTERS: Final = (b"contentlength", b"transferencoding")

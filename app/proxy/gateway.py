@@ -6,15 +6,23 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from app.domain.catalog import ModelName, Version, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
+from app.proxy.admission import Admission
 from app.proxy.brake import OpenBrake, OpenCount
+from app.proxy.collected_body import CollectedBytes
+from app.proxy.connection import Connection
 from app.proxy.exchange import Exchange
+from app.proxy.following import Follower
+from app.proxy.forwarding import Network
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
+from app.proxy.mirror import Mirrors, Primary
+from app.proxy.observe import Room
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
@@ -37,25 +45,35 @@ class Gateway:
         compiled: The routing table in force, ready for look-ups.
         clients: Open client connections.
         heads: Request heads seen before.
+        admission: Counts client connections.
+        collected: Counts request bodies that are held whole.
+        trusted_proxies: Networks of proxies that are believed about where a request came from.
         draining: Whether connections end with their present exchange.
     """
 
     __slots__ = (
         "_may_connect",
+        "_mirrors",
         "_open_count",
+        "_override_key",
         "_pools",
         "_prefix",
         "_requests",
+        "_room",
         "_sweeper",
         "_tls",
+        "admission",
         "clients",
         "coin",
+        "collected",
         "compiled",
         "draining",
         "heads",
         "limits",
         "monotonic",
         "recorder",
+        "server_timing",
+        "trusted_proxies",
     )
 
     def __init__(
@@ -67,6 +85,9 @@ class Gateway:
         limits: Limits = DEFAULT_LIMITS,
         tls: ssl.SSLContext | None = None,
         may_connect: MayConnect = lambda _host, _address: True,
+        server_timing: bool = False,
+        override_key: bytes = b"",
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> None:
         """Start with an empty table.
 
@@ -77,6 +98,9 @@ class Gateway:
             limits: Bounds on what is taken in.
             tls: How https upstreams are verified, and what they are shown; the system's authorities without.
             may_connect: Whether a host's resolved address may be connected to.
+            override_key: What an operator must show to choose a version by header; nobody may without one.
+            server_timing: Whether answers say how long their upstream took (W3C Server Timing).
+            trusted_proxies: Networks of proxies that are believed about where a request came from.
         """
         self.coin = coin
         self.monotonic = monotonic
@@ -85,8 +109,15 @@ class Gateway:
         self.recorder.open_exchanges = self._open_exchanges
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = {}
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Connection] = set()
+        self.admission = Admission(limits)
+        self.collected = CollectedBytes(limits.collected_bytes)
+        self.trusted_proxies = trusted_proxies
         self.draining = False
+        self.server_timing = server_timing
+        self._room = Room()
+        self._mirrors = Mirrors(self.recorder, limits, monotonic)
+        self._override_key = override_key
         self._tls = tls
         self._may_connect = may_connect
         self._open_count = OpenCount()
@@ -137,7 +168,7 @@ class Gateway:
             self._pools[key] = pool
             totals = self.recorder.totals(version.model, version.name)
             arms[version.name] = Arm(version.model, route.generation, version.name, pool, totals)
-        return CompiledRoute(routed, arms, self._open_count)
+        return CompiledRoute(routed, arms, self._open_count, self._room)
 
     def _tls_for(self, version: Version) -> ssl.SSLContext | None:
         if self._tls is None and any(url.startswith(_HTTPS) for url in version.urls):
@@ -148,6 +179,10 @@ class Gateway:
         """Every exchange under way."""
         found = (client._exchange for client in self.clients)  # noqa: SLF001 -- asked once per checkpoint
         return [exchange for exchange in found if exchange is not None]
+
+    def may_override(self, key: bytes) -> bool:
+        """Whether this key lets its bearer choose a version."""
+        return bool(self._override_key) and compare_digest(key, self._override_key)
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""
@@ -185,12 +220,30 @@ class Gateway:
         recorder.overhead[int(overhead_us).bit_length()] += 1
         recorder.overhead_us += overhead_us
 
+    # ------------------------------------------------------------------ after an answer
+
+    def read_later(self, follower: Follower, arm: Arm, *, clean_end: bool) -> None:
+        """Read what was copied of an answer, once the loop has nothing more urgent."""
+        asyncio.get_running_loop().call_soon(self._read, follower, arm, clean_end)
+
+    def _read(self, follower: Follower, arm: Arm, clean_end: bool) -> None:
+        counters = follower.read(clean_end=clean_end).counters
+        if counters:
+            self.recorder.count(arm, counters, self.monotonic())
+
+    def mirror_later(self, exchange: Exchange, primary: Primary) -> None:
+        """Copy an exchange that has ended."""
+        asyncio.get_running_loop().call_soon(self._mirrors.send, exchange, primary)
+
+    # ------------------------------------------------------------------ deadlines and ends
+
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """The one timer: every deadline of every connection and exchange."""
         self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
         now = self.monotonic()
         for client in list(self.clients):
             client.sweep(now)
+        self._mirrors.sweep(now)
         for pool in self._pools.values():
             pool.sweep(now, self.recorder.totals(pool.version.model, pool.version.name).exchanges)
 
@@ -208,5 +261,6 @@ class Gateway:
             self._sweeper = None
         for client in list(self.clients):
             client.cut()
+        self._mirrors.close()
         for pool in self._pools.values():
             pool.close()

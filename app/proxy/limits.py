@@ -12,10 +12,17 @@ class Limits:
         fields: Header fields of one request.
         url_bytes: The request target.
         body_bytes: The body of one inference request.
+        routed_body_bytes: The body of a request that is held whole, because it names the model.
+        collected_bytes: All bodies that are held whole, in one process.
         own_body_bytes: The body of a request to the gateway's own paths.
         held_bytes: Request body kept for a second attempt.
         response_head_bytes: Status line and header fields of one response.
         response_fields: Header fields of one response.
+        connections: Client connections of one process.
+        connections_per_address: Those from one address; 0 for no cap, as balancers have one address for all.
+        body_bytes_s: What a client has to send of its body per second; it may be client_idle_s behind.
+        answer_bytes_s: What a client has to read of its answer per second; likewise.
+        request_s: From the first byte of a request to the end of its body.
         head_s: From the first byte of a request to the end of its head.
         keep_alive_s: An idle client connection.
         client_idle_s: A client that neither sends its body nor reads its answer.
@@ -34,10 +41,17 @@ class Limits:
     fields: int = 100
     url_bytes: int = 8 * 1024
     body_bytes: int = 1024 * 1024 * 1024
+    routed_body_bytes: int = 16 * 1024 * 1024
+    collected_bytes: int = 256 * 1024 * 1024
     own_body_bytes: int = 1024 * 1024
     held_bytes: int = 64 * 1024
     response_head_bytes: int = 64 * 1024
     response_fields: int = 200
+    connections: int = 16_384
+    connections_per_address: int = 0
+    body_bytes_s: int = 240
+    answer_bytes_s: int = 240
+    request_s: float = 300.0
     head_s: float = 5.0
     keep_alive_s: float = 75.0
     client_idle_s: float = 30.0

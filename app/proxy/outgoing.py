@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from app.proxy import problems, recorder
 from app.proxy.counted import Counted
 from app.proxy.framing import CRLF
+from app.proxy.observe import Reader
 from app.proxy.pools import Pool
 from app.proxy.problems import Problem
 from app.proxy.request_head import RequestHead
@@ -125,15 +126,26 @@ class Outgoing(Counted):
             self._since = self._gateway.monotonic()
 
     @property
-    def held_bytes(self) -> int:
-        """How much of the request's body is held, -1 when not all of it."""
-        return self._held_bytes if self._held is not None and self.body_ended else -1
+    def reader(self) -> Reader:
+        """Who reads answers like this one's."""
+        return self._target.reader
 
-    def payload_for(self, pool: Pool, upstream: Upstream) -> bytes:
-        """Head and all held body bytes for this upstream of a version."""
+    def _request_tail(self) -> bytes | None:
+        """The line end before the body and the body as it goes on the wire; None when not all of it is held."""
+        held = self._held
+        if held is None or not self.body_ended:
+            return None
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    def payload_for(self, pool: Pool, upstream: Upstream, tail: bytes) -> bytes:
+        """The request as an upstream of a version gets it.
+
+        Args:
+            pool: The version's.
+            upstream: One of its upstreams.
+            tail: The line end before the body, and body bytes as they go on the wire.
+        """
         request = self._request
-        held = self._held or [CRLF]
-        tail = held[0] if len(held) == 1 else b"".join(held)
         lines = request.lines
         if self._model_span is not None and pool.served_model is not None:
             lines, tail = _renamed(lines, tail, self._model_span, pool.served_model)
@@ -147,6 +159,11 @@ class Outgoing(Counted):
                 tail,
             )
         )
+
+    def _payload(self, upstream: Upstream) -> bytes:
+        """Head and all held body bytes for this upstream of the arm's version."""
+        held = self._held or [CRLF]
+        return self.payload_for(self.arm.pool, upstream, held[0] if len(held) == 1 else b"".join(held))
 
     # ------------------------------------------------------------------ attempts
 
@@ -175,7 +192,7 @@ class Outgoing(Counted):
         upstream.in_flight += 1
         if upstream.idle:
             connection = self._connection = upstream.idle.pop()
-            connection.send(self, self.payload_for(self.arm.pool, upstream))
+            connection.send(self, self._payload(upstream))
             self._sent()
         else:
             self._connect(upstream)
@@ -217,7 +234,7 @@ class Outgoing(Counted):
             connection.pause_reading()
         self._client.resume_reading()
         self._since = self._gateway.monotonic()
-        payload = self.payload_for(self.arm.pool, upstream)
+        payload = self._payload(upstream)
         self._sent()
         # Last, because a full upstream holds the client back again at once.
         connection.write(payload)
@@ -295,7 +312,7 @@ class Outgoing(Counted):
 
     def _may_fall_back(self) -> bool:
         stable = self._route.stable
-        return self.arm is not stable and stable.pool.budget.take()
+        return self.arm is not stable and self.is_evidence and stable.pool.budget.take()
 
     def _fall_back(self, outcome: int, now: float) -> None:
         """Count the canary's failure and let stable answer, without a coin."""

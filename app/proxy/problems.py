@@ -41,8 +41,11 @@ def _upstream(code: str, status: int, title: str) -> Problem:
 
 
 MALFORMED_REQUEST = _client("MalformedRequest", 400, "The request is not valid HTTP/1.1")
+MODEL_NOT_NAMED = _client("ModelNotNamed", 400, "The body does not plainly name a model")
 UNKNOWN_PATH = _client("UnknownPath", 404, "No model is served at this path")
 UNKNOWN_MODEL = _client("UnknownModel", 404, "No such model")
+OVERRIDE_REFUSED = _client("OverrideRefused", 403, "Only operators choose a version")
+UNKNOWN_VERSION = _client("UnknownVersion", 404, "No such version")
 REQUEST_TIMEOUT = _client("RequestTimeout", 408, "The request did not arrive in time")
 BODY_TOO_LARGE = _client("BodyTooLarge", 413, "The request's body is too large")
 URL_TOO_LONG = _client("UrlTooLong", 414, "The request's target is too long")
@@ -57,6 +60,8 @@ UPSTREAM_MALFORMED = _upstream("UpstreamMalformed", 502, "The model server did n
 UPSTREAM_TIMEOUT = _upstream("UpstreamTimeout", 504, "The model server did not answer in time")
 VERSION_OVERLOADED = _upstream("VersionOverloaded", 503, "The version has all the requests it can hold")
 VERSION_WITHDRAWN = _upstream("VersionWithdrawn", 503, "The version lost its traffic while it served this request")
+GATEWAY_OVERLOADED = Problem("GatewayOverloaded", "The gateway has all the requests it can hold", 503, Fault.GATEWAY)
+TOO_MANY_CONNECTIONS = Problem("TooManyConnections", "Too many connections are open", 503, Fault.GATEWAY)
 NOT_READY = Problem("NotReady", "The gateway has no routes yet", 503, Fault.GATEWAY)
 
 

@@ -1,8 +1,8 @@
 """Where one request's body ends, and what follows it."""
 
-from app.proxy import chunks, problems
+from app.proxy import chunks
 from app.proxy.chunks import ChunkDecoder, MalformedChunk
-from app.proxy.request_head import CHUNKED, Refused, malformed
+from app.proxy.request_head import CHUNKED, body_too_large, malformed
 
 
 class RequestBody:
@@ -10,10 +10,11 @@ class RequestBody:
 
     Attributes:
         left: Bytes still to come by length, CHUNKED while a chunked body goes on, 0 when it ended.
+        received: Bytes of bodies that came after their heads, of all requests on the connection.
         rest: Bytes that came behind the body's end; taken by whoever reads the next request.
     """
 
-    __slots__ = ("_decoder", "_limit", "_taken", "left", "rest")
+    __slots__ = ("_decoder", "_limit", "_taken", "left", "received", "rest")
 
     def __init__(self, limit: int) -> None:
         """Bodies may have at most `limit` bytes."""
@@ -21,6 +22,7 @@ class RequestBody:
         self._taken = 0
         self._decoder: ChunkDecoder | None = None
         self.left = 0
+        self.received = 0
         self.rest = b""
 
     def be_chunked(self) -> None:
@@ -35,6 +37,7 @@ class RequestBody:
 
     def take(self, data: bytes) -> bytes:
         """The payload in these bytes. Raises: Refused."""
+        self.received += len(data)
         if self._decoder is not None:
             return self._decode(self._decoder, data)
         left = self.left - len(data)
@@ -51,7 +54,7 @@ class RequestBody:
             raise malformed("the chunked body cannot be read") from None
         self._taken += len(payload)
         if self._taken > self._limit:
-            raise Refused(problems.BODY_TOO_LARGE, f"at most {self._limit} bytes are taken")
+            raise body_too_large(self._limit)
         if decoder.done:
             self._decoder = None
             self.left = 0

@@ -4,10 +4,12 @@ Rule: a head is read completely and not refused, or nothing of its request is fo
 read before llhttp has judged it, so nothing here may trust its syntax.
 """
 
+import copy
 import re
 from typing import Final
 
-from app.proxy import framing, problems
+from app.proxy import framing, problems, trace_context
+from app.proxy.forwarding import Relayed
 from app.proxy.framing import CRLF
 from app.proxy.limits import Limits
 from app.proxy.problems import Problem
@@ -36,6 +38,19 @@ def malformed(detail: str) -> Refused:
     return Refused(problems.MALFORMED_REQUEST, detail)
 
 
+def body_too_large(limit: int) -> Refused:
+    """The body has more bytes than its path takes."""
+    return Refused(problems.BODY_TOO_LARGE, f"at most {limit} bytes are taken here")
+
+
+def head_too_large(buffer: bytes, limits: Limits) -> Refused:
+    """The head has more bytes than are read; most of them may be its target's."""
+    long_url = buffer.find(CRLF, 0, limits.url_bytes) < 0
+    limit = limits.url_bytes if long_url else limits.head_bytes
+    problem = problems.URL_TOO_LONG if long_url else problems.HEAD_TOO_LARGE
+    return Refused(problem, f"at most {limit} bytes are taken")
+
+
 class RequestHead:
     """What one head says; not changed once it has been read, so that requests alike share it.
 
@@ -46,22 +61,31 @@ class RequestHead:
         host: The same in lower case without its port.
         request_id: The client's own when sane, else empty.
         keep_alive: Whether the client lets the connection stay.
+        has_trace: Whether a valid `traceparent` is among the lines.
+        relayed: What the head says of where it came from, None when nothing; without a Host never None.
+        asked_model, forced_version, override_key: The `x-turnback-` fields of these meanings, or empty.
     """
 
     __slots__ = (
         "_hosts",
         "_nominated",
         "_seen",
+        "_trace",
         "_transfer_encoding",
         "_upgrade",
+        "asked_model",
         "authority",
         "expect_continue",
+        "forced_version",
+        "has_trace",
         "host",
         "http_1_0",
         "keep_alive",
         "length",
         "lines",
         "method",
+        "override_key",
+        "relayed",
         "request_id",
         "url",
     )
@@ -70,11 +94,12 @@ class RequestHead:
         """Read a head without its final blank line. Raises: Refused."""
         self.lines: list[bytes] = []
         self.length = 0
-        self.authority = b""
-        self.request_id = b""
+        self.authority = self.request_id = b""
+        self.asked_model = self.forced_version = self.override_key = b""
         self.keep_alive = True
-        self.http_1_0 = False
-        self.expect_continue = False
+        self.http_1_0 = self.expect_continue = self.has_trace = False
+        self.relayed: Relayed | None = None
+        self._trace: list[tuple[bytes, bytes]] | None = None
         self._hosts = 0
         self._seen = 0
         self._transfer_encoding: bytes | None = None
@@ -145,11 +170,38 @@ class RequestHead:
         self._upgrade = value.lower()
         self._seen |= _ODD_SEEN
 
+    def on_trace(self, name: bytes, value: bytes) -> None:
+        if self._trace is None:
+            self._trace = []
+        self._trace.append((name, value))
+        self._seen |= _ODD_SEEN
+
+    def relays(self) -> Relayed:
+        """Where the head's own word on where it came from is kept."""
+        if self.relayed is None:
+            self.relayed = Relayed()
+        return self.relayed
+
+    def on_asked_model(self, value: bytes) -> None:
+        self._be_first(_MODEL_SEEN)
+        self.asked_model = value
+
+    def on_forced_version(self, value: bytes) -> None:
+        self._be_first(_VERSION_SEEN)
+        self.forced_version = value
+
+    def on_override_key(self, value: bytes) -> None:
+        self._be_first(_KEY_SEEN)
+        self.override_key = value
+
     def on_singleton(self, bit: int, line: bytes) -> None:
+        self._be_first(bit)
+        self.lines.append(line)
+
+    def _be_first(self, bit: int) -> None:
         if self._seen & bit:
             raise malformed("a field that must be single is repeated")
         self._seen |= bit
-        self.lines.append(line)
 
     def on_untrusted(self, _value: bytes) -> None:
         raise malformed("a field name is no token, has an underscore or imitates framing")
@@ -183,10 +235,11 @@ class RequestHead:
         """Look closer at a target that is no path, or a Host not seen before."""
         if not self.url.startswith(b"/") and (self.url != b"*" or self.method != b"OPTIONS"):
             self._be_origin_form()
-        if not self._hosts and self.http_1_0:
+        if not self.authority and not self._hosts and self.http_1_0:
+            self.relays()
             return
         host = framing.host_without_port(self.authority)
-        if host is None or self._hosts != 1:
+        if host is None or self._hosts > 1 or (not self._hosts and not self.http_1_0):
             raise malformed("exactly one Host field with a host is needed")
         if len(self.authority) <= MAX_KNOWN_HOST and len(_known_hosts) < MAX_KNOWN_HOSTS:
             _known_hosts[self.authority] = host
@@ -196,21 +249,42 @@ class RequestHead:
         """Make an absolute-form target a path; its authority must be the Host (RFC 9112 §3.2.2)."""
         scheme, separator, rest = self.url.partition(b"://")
         authority, slash, path = rest.partition(b"/")
-        if not separator or scheme.lower() not in {b"http", b"https"}:
+        if not separator or not authority or scheme.lower() not in {b"http", b"https"}:
             raise malformed("the target is neither a path nor an http address")
-        if self._hosts == 1 and authority.lower() != self.authority.lower():
+        if not self._hosts:
+            self.authority = authority
+        elif authority.lower() != self.authority.lower():
             raise malformed("the target's authority is not the Host")
-        self.url = slash + path if slash else b"/"
+        # A server without a path is the server itself to OPTIONS (RFC 9112 §3.2.4).
+        self.url = slash + path if slash else b"*" if self.method == b"OPTIONS" else b"/"
 
     def _settle_oddities(self) -> None:
         """What only some heads have: a transfer coding, connection options, an upgrade."""
         if self._transfer_encoding is not None:
             self._be_chunked(self._transfer_encoding)
-        if self._nominated is not None:
-            self._apply_options(self._nominated)
+        nominated = self._nominated
+        if self._trace is not None and (nominated is None or _TRACE.isdisjoint(nominated)):
+            self._follow(self._trace)
+        if nominated is not None:
+            self._apply_options(nominated)
         # Java's client offers h2c to everybody and goes on with HTTP/1.1 (RFC 9110 §7.8 lets us).
         if self._upgrade is not None and self._upgrade != b"h2c":
             raise Refused(problems.UPGRADE_NOT_IMPLEMENTED, "ask again without an Upgrade field")
+
+    def _follow(self, trace: list[tuple[bytes, bytes]]) -> None:
+        """Pass a trace on if exactly one valid `traceparent` names it."""
+        parents = [value for name, value in trace if name == _TRACEPARENT]
+        if len(parents) == 1 and trace_context.is_valid(parents[0]):
+            self.has_trace = True
+            self.lines.extend(b"%b: %b" % field for field in trace)
+
+    def by_length(self, length: int) -> "RequestHead":
+        """The same head with a body of so many bytes, however it was framed before."""
+        head = copy.copy(self)
+        head.length = length
+        head.lines = [line for line in self.lines if not line.startswith(_FRAMING_STARTS)]
+        head.lines.append(b"content-length: %d" % length)
+        return head
 
     def _be_chunked(self, coding: bytes) -> None:
         if coding != b"chunked" or self._seen & _LENGTH_SEEN:
@@ -234,11 +308,31 @@ def _singleton(name: bytes, bit: int) -> framing.Meaning[RequestHead]:
     return meaning
 
 
+def _trace(name: bytes) -> framing.Meaning[RequestHead]:
+    def meaning(head: RequestHead, value: bytes) -> None:
+        head.on_trace(name, value)
+
+    return meaning
+
+
+def _relayed_last(attribute: str) -> framing.Meaning[RequestHead]:
+    def meaning(head: RequestHead, value: bytes) -> None:
+        setattr(head.relays(), attribute, value)
+
+    return meaning
+
+
+_TRACEPARENT: Final = b"traceparent"
+_TRACE: Final = frozenset((_TRACEPARENT, b"tracestate"))
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
+_FRAMING_STARTS: Final = (b"content-length:", b"transfer-encoding:")
 # Bits of what has been seen.
 _LENGTH_SEEN: Final = 1
 _BODY_SEEN: Final = 2
 _ODD_SEEN: Final = 4
+_MODEL_SEEN: Final = 64
+_VERSION_SEEN: Final = 128
+_KEY_SEEN: Final = 256
 _NAMES: Final = framing.Names[RequestHead](
     {
         b"host": RequestHead.on_host,
@@ -251,6 +345,16 @@ _NAMES: Final = framing.Names[RequestHead](
         b"content-type": _singleton(b"content-type", 8),
         b"authorization": _singleton(b"authorization", 16),
         b"idempotency-key": _singleton(b"idempotency-key", 32),
+        b"traceparent": _trace(_TRACEPARENT),
+        b"tracestate": _trace(b"tracestate"),
+        b"x-forwarded-for": lambda head, value: head.relays().addresses.append(value),
+        b"forwarded": lambda head, value: head.relays().elements.append(value),
+        b"x-forwarded-proto": _relayed_last("scheme"),
+        b"x-forwarded-host": _relayed_last("host"),
+        b"x-forwarded-port": _relayed_last("port"),
+        b"x-turnback-model": RequestHead.on_asked_model,
+        b"x-turnback-force-version": RequestHead.on_forced_version,
+        b"x-turnback-override-key": RequestHead.on_override_key,
     },
     dropped=framing.DROPPED_FROM_REQUESTS,
     untrusted=RequestHead.on_untrusted,

@@ -12,6 +12,7 @@ from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import FULL_BP, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
+from app.proxy.observe import Reader, Room
 from app.proxy.sticky import Sticky
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class CompiledRoute:
     """
 
     __slots__ = (
+        "_model",
         "_open_brakes",
+        "_room",
         "_thresholds",
         "arms",
         "latency_horizon_s",
@@ -71,8 +74,13 @@ class CompiledRoute:
         "sticky",
     )
 
-    def __init__(self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount) -> None:
+    def __init__(
+        self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount, room: Room
+    ) -> None:
+        """Args: room: What copies of answers may hold."""
         route = routed.route
+        self._model = routed.model
+        self._room = room
         self._open_brakes = open_brakes
         self.stable = arms[route.stable]
         self.others = tuple(
@@ -90,6 +98,10 @@ class CompiledRoute:
         self.sample_share = 0.0 if routed.model.observation is None else routed.model.observation.sample_bp / FULL_BP
         self.mirror = None if route.mirror is None else arms[route.mirror.version]
         self.mirror_share = 0.0 if route.mirror is None else route.mirror.share_bp / FULL_BP
+
+    def reader(self, path: bytes) -> Reader:
+        """Who reads the answers to a path."""
+        return Reader(self._model, path, self._room)
 
     def is_held_back(self) -> bool:
         """Whether a brake keeps all exchanges on stable, so that no coin is tossed."""
@@ -111,12 +123,14 @@ class Target:
     Attributes:
         cut: How many bytes of the path's front name the model; 0 when it is named elsewhere.
         strips: Whether they are taken off before the path is forwarded.
+        reader: Who reads the answers.
     """
 
-    __slots__ = ("cut", "route", "strips")
+    __slots__ = ("cut", "reader", "route", "strips")
 
-    def __init__(self, route: CompiledRoute, cut: int = 0, *, strips: bool = False) -> None:
+    def __init__(self, route: CompiledRoute, path: bytes, cut: int = 0, *, strips: bool = False) -> None:
         self.route = route
+        self.reader = route.reader(path)
         self.cut = cut
         self.strips = strips
 
@@ -153,10 +167,11 @@ class CompiledTable:
     Attributes:
         known: Raw paths seen before (after the host where hosts take part in routing), and where
             they lead; empty again when full.
+        known_named: The same for paths that do not name the model, with the model's name in front.
         hosts_matter: Whether some model is matched by its host.
     """
 
-    __slots__ = ("_any_host", "_by_host", "_by_name", "_invocations", "hosts_matter", "known", "table")
+    __slots__ = ("_any_host", "_by_host", "_by_name", "_invocations", "hosts_matter", "known", "known_named", "table")
 
     def __init__(self, table: RoutingTable, routes: Mapping[ModelName, CompiledRoute]) -> None:
         self.table = table
@@ -165,6 +180,7 @@ class CompiledTable:
         self._any_host: dict[bytes, CompiledRoute] = {}
         self._invocations: CompiledRoute | None = None
         self.known: dict[bytes, Target] = {}
+        self.known_named: dict[tuple[bytes, bytes], Target] = {}
         for routed in table.models:
             match = routed.model.match
             if match is not None:
@@ -176,12 +192,20 @@ class CompiledTable:
                 self._invocations = routes[routed.model.name]
         self.hosts_matter = bool(self._by_host)
 
-    def find_named(self, name: bytes) -> Target:
+    def find_named(self, name: bytes, url: bytes) -> Target:
         """Where a request leads whose body or header names the model. Raises: NoRoute."""
-        route = self._by_name.get(name)
-        if route is None:
-            raise NoRoute(name.decode("ascii", "replace"))
-        return Target(route)
+        path = url.partition(b"?")[0]
+        target = self.known_named.get((name, path))
+        if target is None:
+            route = self._by_name.get(name)
+            if route is None:
+                raise NoRoute(name.decode("ascii", "replace"))
+            target = Target(route, path)
+            if len(path) <= MAX_KNOWN_PATH:
+                if len(self.known_named) >= MAX_KNOWN_PATHS:
+                    self.known_named.clear()
+                self.known_named[name, path] = target
+        return target
 
     def find(self, url: bytes, host: bytes, asked_model: bytes = b"") -> Target:
         """Where a request target leads.
@@ -202,7 +226,7 @@ class CompiledTable:
             if _DOT_SEGMENT.search(path):
                 raise BadTarget
             if path == _INVOCATIONS and asked_model:
-                return self.find_named(asked_model)
+                return self.find_named(asked_model, path)
             target = self._named(path) or self._matched(path, host)
             if len(key) <= MAX_KNOWN_PATH and path != _INVOCATIONS:
                 if len(self.known) >= MAX_KNOWN_PATHS:
@@ -216,7 +240,7 @@ class CompiledTable:
                 name = _segment(path, len(prefix))
                 route = self._by_name.get(name)
                 if route is not None:
-                    return Target(route, len(prefix) + len(name), strips=prefix == _STRIPPED)
+                    return Target(route, path, len(prefix) + len(name), strips=prefix == _STRIPPED)
         return None
 
     def _matched(self, path: bytes, host: bytes) -> Target:
@@ -224,9 +248,9 @@ class CompiledTable:
             if prefixes:
                 prefix = _longest_prefix(prefixes, path)
                 if prefix is not None:
-                    return Target(prefixes[prefix], len(prefix))
+                    return Target(prefixes[prefix], path, len(prefix))
         if path == _INVOCATIONS and self._invocations is not None:
-            return Target(self._invocations)
+            return Target(self._invocations, path)
         raise NoRoute(_recognised(path))
 
 

@@ -13,8 +13,9 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
-from app.domain.routing import Route, RoutedModel, RoutingTable
+from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
+from app.proxy.forwarding import Network
 
 
 def routed(
@@ -27,6 +28,7 @@ def routed(
     timeouts: Timeouts | None = None,
     generation: int = 1,
     latency_horizon_ms: int = 30_000,
+    mirror: Mirror | None = None,
 ) -> RoutedModel:
     """One model; the first version is stable and, without weights, gets everything."""
     model = ModelName(name)
@@ -35,7 +37,7 @@ def routed(
     versions = tuple(
         Version(model, VersionName(version), (url,), timeouts or Timeouts()) for version, url in urls.items()
     )
-    route = Route(model, generation, stable, weights, latency_horizon_ms)
+    route = Route(model, generation, stable, weights, latency_horizon_ms, mirror)
     return RoutedModel(Model(model, match, sticky_header), route, versions)
 
 
@@ -102,9 +104,18 @@ async def refuse_everything(scope: object, receive: object, send: object) -> Non
 
 
 def gateway_with(
-    table: RoutingTable, *, coin: Callable[[], float] | None = None, limits: Limits | None = None
+    table: RoutingTable,
+    *,
+    coin: Callable[[], float] | None = None,
+    limits: Limits | None = None,
+    trusted_proxies: tuple[Network, ...] = (),
 ) -> Gateway:
     """A gateway on the machine's clock; sweeps often, so that time limits can be short."""
-    gateway = Gateway(time.time, limits=limits or Limits(sweep_s=0.02), coin=coin or random.random)
+    gateway = Gateway(
+        time.time,
+        limits=limits or Limits(sweep_s=0.02),
+        coin=coin or random.random,
+        trusted_proxies=trusted_proxies,
+    )
     gateway.swap(table)
     return gateway

@@ -30,7 +30,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         (b"GET / HTTP/1.1\r\nHost: a\r\n X: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", 400),
+        *((b"GET / HTTP/1.1\r\nHost: a\r\nX: y%cz\r\n\r\n" % control, 400) for control in (0, 1, 8, 11, 12, 27, 127)),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX\x80: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
@@ -43,6 +43,16 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http://user@a/ HTTP/1.1\r\nHost: user@a\r\n\r\n", 400),
+        (b"GET http://user@a/ HTTP/1.0\r\n\r\n", 400),
+        (b"GET http:///x HTTP/1.1\r\nHost: \r\n\r\n", 400),
+        (b"GET http:///x HTTP/1.0\r\n\r\n", 400),
+        (b"GET http://a/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"POST * HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"GET /x/../y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         (b"GET / HTTP/1.9\r\nHost: a\r\n\r\n", 505),
@@ -71,7 +81,10 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         )),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: tea\r\n\r\nx", 417),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\ncontent-type: a/b\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", 400),
+        *((b"GET / HTTP/1.1\r\nHost: a\r\n%b: a\r\n%b: a\r\n\r\n" % (name, name.lower()), 400) for name in (
+            b"Authorization", b"Idempotency-Key", b"X-Turnback-Model", b"X-Turnback-Force-Version",
+            b"X-Turnback-Override-Key",
+        )),
         (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         (b"GET /" + b"x" * 40_000, 414),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
@@ -116,7 +129,7 @@ async def test_fields_cross_as_they_came_but_for_framing_and_hop_by_hop() -> Non
                     "Keep-Alive: timeout=5",
                     "TE: trailers",
                     "Proxy-Authorization: x",
-                    "X-Turnback-Force-Version: v2",
+                    "X-Turnback-Anything: v2",
                     "X-Forwarded-For: 6.6.6.6",
                     "Forwarded: for=6.6.6.6",
                     "X-Real-IP: 6.6.6.6",
@@ -129,7 +142,9 @@ async def test_fields_cross_as_they_came_but_for_framing_and_hop_by_hop() -> Non
         (received,) = server.received
         lines = received.head.decode().split("\r\n")[1:-2]
         request_id = received.field("x-request-id")
+        traceparent = received.field("traceparent")
         assert request_id is not None
+        assert traceparent is not None
         assert sorted(lines) == sorted(
             [
                 f"host: 127.0.0.1:{server.port}",
@@ -139,9 +154,12 @@ async def test_fields_cross_as_they_came_but_for_framing_and_hop_by_hop() -> Non
                 "ce-id: 7",
                 "Inference-Header-Content-Length: 3",
                 f"x-request-id: {request_id.decode()}",
+                f"traceparent: {traceparent.decode()}",
                 "x-forwarded-proto: http",
+                f"x-forwarded-port: {port}",
                 "x-forwarded-for: 127.0.0.1",
                 "x-forwarded-host: gateway.test",
+                'forwarded: for=127.0.0.1;proto=http;host="gateway.test"',
             ]
         )
 
@@ -210,11 +228,28 @@ async def test_unusual_but_valid_requests_are_served(raw: bytes, line: bytes) ->
         assert [received.line for received in server.received] == [line, line]
 
 
-async def test_options_of_the_server_itself_is_answered_here() -> None:
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ],
+)
+async def test_options_of_the_server_itself_is_answered_here(raw: bytes) -> None:
     async with serving(gateway_with(table_of())) as port, talking(port) as talk:
         for _ in range(2):
-            answer = await talk.ask(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = await talk.ask(raw)
             assert (answer.status, answer.field("connection")) == (204, None)
+
+
+async def test_http_1_0_takes_its_host_from_an_absolute_target() -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url}, match=Match(host="a.test", path_prefix="/"))))
+        async with serving(gateway) as port, talking(port) as talk:
+            assert (await talk.ask(b"GET http://a.test:80/x HTTP/1.0\r\n\r\n")).status == 200
+        assert server.received[0].field("x-forwarded-host") == b"a.test:80"
 
 
 @pytest.mark.parametrize("host", [b"", HOST])
@@ -229,15 +264,52 @@ async def test_http_1_0_is_served_once_with_or_without_a_host(host: bytes) -> No
         assert server.received[0].body == b"hi"
 
 
-async def test_a_pipelined_request_is_refused_without_harm_to_the_one_before_it() -> None:
+@pytest.mark.parametrize(
+    "first",
+    [get(), post(b"hello"), CHUNKED.replace(b"POST /", b"POST /m/fraud") + b"5\r\nhello\r\n0\r\n\r\n"],
+)
+@pytest.mark.parametrize(
+    "second", [b"GET / HTTP/1.1\r\nHost: a\nb\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"hello", b"\r\n\r\nGET  /", b"\x00"]
+)
+async def test_a_request_is_not_believed_when_what_came_behind_it_is_none(first: bytes, second: bytes) -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port:
+            async with talking(port) as talk:
+                # The head may be known or not; it makes no difference.
+                assert (await talk.ask(first)).status == 200
+            async with talking(port) as talk:
+                assert (await talk.ask(first + second)).status == 400
+                assert await talk.is_closed()
+        assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [
+        (b"\r\n\r\n" + get("/m/fraud/2"), 200),
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 501),
+        (get("/" + "x" * 9_000), 414),
+    ],
+)
+async def test_a_request_is_served_when_what_came_behind_it_is_one_if_only_to_be_refused(
+    second: bytes, status: int
+) -> None:
     async with upstream() as server:
         gateway = gateway_with(table_of(routed({"v1": server.url})))
         async with serving(gateway) as port, talking(port) as talk:
-            await talk.send(get() + b"GET / HTTP/1.1\r\nHost: a\nb\r\n\r\n")
+            await talk.send(get() + second)
             assert (await talk.answer()).status == 200
-            assert (await talk.answer()).status == 400
-            assert await talk.is_closed()
-        assert len(server.received) == 1
+            assert (await talk.answer()).status == status
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+async def test_the_beginning_of_a_request_may_come_behind_another_one(cut: int) -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            assert (await talk.ask(get() + get()[:cut])).status == 200
+            assert (await talk.ask(get()[cut:])).status == 200
 
 
 async def test_a_chunked_body_that_breaks_off_midway_is_refused_and_cut_upstream() -> None:

@@ -1,0 +1,55 @@
+"""How many client connections are let in, in all and from one address.
+
+Rule: beyond a cap a connection is accepted, told so with 503 and closed: a full backlog would tell its
+client nothing, and an idle listener would not see clients leave.
+"""
+
+import resource
+from typing import Final
+
+from app.proxy.limits import Limits
+
+# Listeners, the database's connections, journal segments, logs: what a process needs beside exchanges.
+_OTHER_DESCRIPTORS: Final = 64
+_FEWEST: Final = 16
+
+
+class Admission:
+    """Counts the connections of each address; those in all are uvicorn's to count."""
+
+    __slots__ = ("_limits", "_open")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._open: dict[str, int] = {}
+
+    def refusal(self, address: str, in_all: int) -> str | None:
+        """Why one more connection cannot be let in, or None; then it counts until it leaves.
+
+        Args:
+            address: The client's.
+            in_all: Connections open already.
+        """
+        limits = self._limits
+        if in_all >= limits.connections:
+            return f"this process serves at most {limits.connections} connections"
+        if limits.connections_per_address:
+            count = self._open.get(address, 0)
+            if count >= limits.connections_per_address:
+                return f"at most {limits.connections_per_address} connections are served to one address"
+            self._open[address] = count + 1
+        return None
+
+    def leave(self, address: str) -> None:
+        """A connection that was let in has ended."""
+        count = self._open.get(address, 0)
+        if count > 1:
+            self._open[address] = count - 1
+        else:
+            self._open.pop(address, None)
+
+
+def fitting_connections() -> int:
+    """How many clients the process has file descriptors for: each may need one more for its upstream."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(_FEWEST, (soft - _OTHER_DESCRIPTORS) // 2)

@@ -1,0 +1,245 @@
+"""One client connection's transport: holding back, pace, deadlines and ends.
+
+Rule: every state a connection can be in has a deadline, and one sweep looks at all of them; a client that
+is too slow is told so while nothing was answered, and cut where something was.
+"""
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+from app.proxy import problems
+from app.proxy.client_pace import Pace
+from app.proxy.collected_body import WholeRequest
+from app.proxy.exchange import Exchange
+from app.proxy.forwarding import Origin
+from app.proxy.own_paths import Uvicorn
+from app.proxy.problems import Problem
+from app.proxy.request_body import RequestBody
+from app.proxy.request_head import Refused
+
+if TYPE_CHECKING:
+    from app.proxy.gateway import Gateway
+
+# What a transport has got rid of between its telling to pause and its telling to go on, at the least.
+_DRAINED: Final = 48 * 1024
+_RESET: Final = struct.pack("ii", 1, 0)
+
+READING_HEAD, EXCHANGING, COLLECTING, LINGERING, CLOSED = range(5)
+
+
+class Connection(asyncio.Protocol):
+    """What a client connection is beside the requests that come over it.
+
+    Attributes:
+        is_write_paused: Whether the client is not reading its answers fast enough.
+        is_read_paused: Whether this side has stopped reading from the client.
+        write: The transport's own.
+    """
+
+    __slots__ = (
+        "_body",
+        "_drained",
+        "_exchange",
+        "_gateway",
+        "_held",
+        "_origin",
+        "_read_pace",
+        "_send_pace",
+        "_since",
+        "_state",
+        "_transport",
+        "_unread",
+        "_uvicorn",
+        "_whole",
+        "is_read_paused",
+        "is_write_paused",
+        "write",
+    )
+
+    _origin: Origin
+
+    def __init__(self, gateway: "Gateway", uvicorn: Uvicorn) -> None:
+        self._gateway = gateway
+        self._uvicorn = uvicorn
+        self._state = READING_HEAD
+        self._since = 0.0
+        self._held = b""
+        self._body = RequestBody(gateway.limits.body_bytes)
+        self._exchange: Exchange | None = None
+        self._whole: WholeRequest | None = None
+        self._send_pace, self._read_pace = Pace(), Pace()
+        self._drained = self._unread = 0
+        self.is_read_paused = self.is_write_paused = False
+
+    # ------------------------------------------------------------------ called by the event loop
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
+        self._transport = transport
+        self.write = transport.write
+        gateway = self._gateway
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self._origin = origin = Origin(peer, local, gateway.trusted_proxies)
+        connections = self._uvicorn.server_state.connections
+        refusal = gateway.admission.refusal(origin.address, len(connections))
+        if refusal is not None:
+            self._state = CLOSED
+            self.write(problems.response(problems.TOO_MANY_CONNECTIONS, refusal, gateway.new_request_id(), close=True))
+            transport.close()
+            return
+        # uvicorn only ever calls shutdown() on what is in there.
+        connections.add(self)  # type: ignore[arg-type]
+        gateway.clients.add(self)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._forget()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """The client gets no more of its answer."""
+        self._state = CLOSED
+        exchange = self._exchange
+        self._exchange = None
+        if self._whole is not None:
+            self._release_body(self._whole)
+        if exchange is not None:
+            exchange.client_left()
+
+    def pause_writing(self) -> None:
+        self.is_write_paused = True
+        if self._exchange is not None:
+            self._exchange.client_full()
+
+    def resume_writing(self) -> None:
+        self.is_write_paused = False
+        self._drained += _DRAINED
+        self._unread = 0
+        if self._exchange is not None:
+            self._exchange.client_drained()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read the request that came while the one before it was served."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ for uvicorn and the gateway
+
+    def shutdown(self) -> None:
+        """Close now if nothing is under way, else after this exchange; called by uvicorn, too."""
+        self._gateway.draining = True
+        if self._exchange is not None:
+            self._exchange.close_after = True
+        elif self._state == READING_HEAD and not self._held:
+            self._close()
+
+    def sweep(self, now: float) -> None:
+        """Look at every deadline of this connection."""
+        if self._exchange is not None:
+            self._exchange.sweep(now)
+        elif self._since == 0.0:
+            self._since = now
+        else:
+            self._sweep_own(now - self._since)
+        if self._body.left and self._state <= COLLECTING:
+            self._sweep_upload(now)
+        if self.is_write_paused:
+            self._sweep_reading(now)
+        else:
+            self._read_pace.rest()
+
+    def _sweep_own(self, waited_s: float) -> None:
+        limits = self._gateway.limits
+        if self._state >= LINGERING:
+            unread = self._transport.get_write_buffer_size() > 0
+            if waited_s > (limits.client_idle_s if unread else limits.linger_s):
+                self._transport.abort()
+        elif self._held:
+            if waited_s > limits.head_s:
+                self._refuse(problems.REQUEST_TIMEOUT, f"it has to arrive within {limits.head_s:g} s")
+        elif self._state == READING_HEAD and waited_s > limits.keep_alive_s:
+            self._close()
+
+    def _sweep_upload(self, now: float) -> None:
+        """A body is on its way: in time, and not too slowly."""
+        limits = self._gateway.limits
+        if self.is_read_paused:
+            self._send_pace.rest()
+        else:
+            self._send_pace.look(now, self._body.received, limits.body_bytes_s)
+        if now - self._since > limits.request_s:
+            self._abandon(Refused(problems.REQUEST_TIMEOUT, f"it has to arrive within {limits.request_s:g} s"))
+        elif self._send_pace.behind_s > limits.client_idle_s:
+            rate = f"a body has to come with {limits.body_bytes_s} bytes a second"
+            self._abandon(Refused(problems.REQUEST_TIMEOUT, rate))
+
+    def _sweep_reading(self, now: float) -> None:
+        """The client has more to read than is buffered for it."""
+        limits = self._gateway.limits
+        unread = self._transport.get_write_buffer_size()
+        self._drained += max(0, self._unread - unread)
+        self._unread = unread
+        self._read_pace.look(now, self._drained, limits.answer_bytes_s)
+        if self._read_pace.behind_s > limits.client_idle_s:
+            self.cut()
+
+    # ------------------------------------------------------------------ hold-back
+
+    def pause_reading(self) -> None:
+        if not self.is_read_paused and not self._transport.is_closing():
+            self.is_read_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.is_read_paused and not self._transport.is_closing():
+            self.is_read_paused = False
+            self._transport.resume_reading()
+
+    # ------------------------------------------------------------------ ends
+
+    def cut(self) -> None:
+        """Reset the connection, so that no client takes a broken answer for a whole one."""
+        self._cancel()
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None and not self._transport.is_closing():
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
+
+    def _abandon(self, refused: Refused) -> None:
+        """The body broke off in a way that cannot be repaired: cancel, and say so if nothing was said yet."""
+        if self._exchange is not None and self._exchange.answering:
+            self.cut()
+        else:
+            self._cancel()
+            self._refuse(refused.problem, refused.detail)
+
+    def _refuse(self, problem: Problem, detail: str) -> None:
+        """Answer what cannot be served, and close; nothing that follows is believed."""
+        self._body.left = -1
+        self._exchange = None
+        self.write(problems.response(problem, detail, self._gateway.new_request_id(), close=True))
+        self._close()
+
+    def _close(self) -> None:
+        """Close after what is written; a client that still sends gets time to read the answer."""
+        self._since = 0.0
+        self._body.rest = self._held = b""
+        if self._body.left and not self._transport.is_closing():
+            self._state = LINGERING
+            self.resume_reading()
+            self._transport.write_eof()
+        else:
+            self._state = CLOSED
+            self._transport.close()
+
+    def _release_body(self, whole: WholeRequest) -> None:
+        self._whole = None
+        whole.body.release()
+
+    def _forget(self) -> None:
+        connections = self._uvicorn.server_state.connections
+        if self in connections:
+            connections.discard(self)
+            self._gateway.clients.discard(self)
+            self._gateway.admission.leave(self._origin.address)

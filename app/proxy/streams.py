@@ -1,0 +1,143 @@
+"""Whether a streamed answer ended well, and how many tokens it took.
+
+Rule: a status of 200 says nothing about a stream. It ended well if the transfer ended cleanly, no
+event said of a failure, and the last event its protocol promises has come. A text that speaks of
+errors is no failure: only an event's type, or a top-level key of its JSON, is.
+"""
+
+import re
+from typing import Final
+
+import orjson
+
+from app.domain.tally import Counter
+from app.proxy.events import EVENT_ENDS, LINE_ENDS, EventCutter, events
+from app.proxy.following import NOTHING, Reading, Usage
+from app.proxy.spoken import Ending
+from app.proxy.usage import Usages
+
+_ERROR: Final = b"error"
+_FAILED: Final = frozenset((b"error", b"response.failed"))
+# The beginning of an event too long to be parsed still tells its type.
+_TYPE: Final = re.compile(rb'\{\s*"type"\s*:\s*"([a-z._]+)"')
+
+
+class StreamJudge:
+    """Follows one stream, only looking closer where a failure or an end may be."""
+
+    __slots__ = ("_cutter", "_ended", "_ending", "_failed", "_hint", "_takes_lines")
+
+    def __init__(self, ending: Ending | None, *, in_lines: bool, takes_lines: bool = False) -> None:
+        """Begin to follow.
+
+        Args:
+            ending: The last event that is promised, or None.
+            in_lines: Whether the stream is lines of JSON, no events.
+            takes_lines: Whether a bare line of JSON between events says of a failure too, as Triton's do.
+        """
+        self._cutter = EventCutter(LINE_ENDS if in_lines else EVENT_ENDS)
+        self._ending = ending
+        # What never comes stands for an end that is not promised.
+        self._hint = _ERROR if ending is None else ending.hint
+        self._takes_lines = in_lines or takes_lines
+        self._failed = False
+        self._ended = ending is None
+
+    def feed(self, payload: bytes) -> None:
+        cutter = self._cutter
+        if cutter.held or not payload.endswith(cutter.ends):
+            payload = cutter.cut(payload)
+        if _ERROR in payload or self._hint in payload:
+            self._look(payload)
+
+    def ended_well(self, *, clean_end: bool) -> bool:
+        self._finish()
+        return clean_end and self._ended and not self._failed
+
+    def read(self, *, clean_end: bool) -> Reading:  # noqa: ARG002 -- one shape for all followers
+        return NOTHING
+
+    def _finish(self) -> None:
+        """Look at an event that lacks its end, as last events often do."""
+        rest = self._cutter.rest()
+        if rest:
+            self._look(rest)
+
+    def _look(self, whole: bytes) -> None:
+        """Look at whole events, one of which may say of a failure or of the end."""
+        if self._takes_lines:
+            for line in whole.split(b"\n"):
+                if line.startswith(b"{"):
+                    self._look_at_data(line)
+        for kind, data in events(whole):
+            self._hear(kind)
+            if self._ending is not None and data == self._ending.data:
+                self._ended = True
+            elif _ERROR in data or self._hint in data:
+                self._look_at_data(data)
+
+    def _hear(self, kind: bytes) -> None:
+        """Take an event's type."""
+        if kind in _FAILED:
+            self._failed = True
+        elif self._ending is not None and kind in self._ending.types:
+            self._ended = True
+
+    def _look_at_data(self, data: bytes) -> None:
+        try:
+            document = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            match = _TYPE.match(data)
+            self._hear(match[1] if match else b"")
+            return
+        if not isinstance(document, dict):
+            return
+        kind = document.get("type")
+        self._hear(kind.encode(errors="replace") if isinstance(kind, str) else b"")
+        if is_failure(document):
+            self._failed = True
+
+
+class ObservedStream(StreamJudge):
+    """Follows one stream and its token usage."""
+
+    __slots__ = ("_usages",)
+
+    def __init__(self, ending: Ending, *, in_lines: bool) -> None:
+        super().__init__(ending, in_lines=in_lines)
+        self._usages = Usages(ending.delta)
+
+    def feed(self, payload: bytes) -> None:
+        cutter = self._cutter
+        if cutter.held or not payload.endswith(cutter.ends):
+            payload = cutter.cut(payload)
+        if _ERROR in payload or self._hint in payload:
+            self._look(payload)
+        self._usages.note(payload)
+
+    def read(self, *, clean_end: bool) -> Reading:
+        """Its usage as it said itself; as counted by its events where it broke off before or never says."""
+        self._finish()
+        usage = self._usages.usage(clean_end=clean_end)
+        if usage is None:
+            return Reading({Counter.INVALID: 1}) if clean_end else NOTHING
+        return Reading({Counter.READ: 1, **tokens(usage)}, usage=usage)
+
+
+def is_failure(document: dict[str, object]) -> bool:
+    """Whether a JSON object that came with a 200 says that the model failed.
+
+    An `error` that is a number is taken for something a model computed.
+    """
+    error = document.get("error")
+    if error is True or (isinstance(error, str | dict | list) and error):
+        return True
+    return document.get("type") == "error" or document.get("object") == "error"
+
+
+def tokens(usage: Usage) -> dict[Counter, int]:
+    """What an answer's usage adds to its version's counters."""
+    counts = {Counter.PROMPT_TOKENS: usage.prompt, Counter.COMPLETION_TOKENS: usage.completion}
+    if usage.is_estimated:
+        counts[Counter.USAGE_ESTIMATED] = 1
+    return counts

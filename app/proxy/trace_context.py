@@ -1,0 +1,33 @@
+"""The trace a request belongs to (W3C Trace Context, levels 1 and 2): passed on, or begun here.
+
+Rule: `traceparent` crosses as it came when it is valid; when it is missing, repeated or malformed, a new
+one takes its place and `tracestate` is dropped with it.
+"""
+
+import random
+import re
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+# Later versions may append fields; version ff and ids of zeros alone are invalid (§3.2.2).
+_VALID: Final = re.compile(
+    rb"(?:00|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<later>-.*)?"
+)
+# An own generator: who sees many trace ids could foretell the next, and must not foretell the coin.
+_SECRETLY_SEEDED: Final = random.Random(secrets.randbits(256))  # noqa: S311 -- ids, not keys
+
+
+def is_valid(traceparent: bytes) -> bool:
+    """Whether a `traceparent` field's value can be passed on."""
+    match = _VALID.fullmatch(traceparent)
+    return match is not None and (match["later"] is None or not traceparent.startswith(b"00"))
+
+
+def new_traceparent(bits: Callable[[int], int] = _SECRETLY_SEEDED.getrandbits) -> bytes:
+    """A field line, with its end, that begins a trace: sampled, its id random (flags 03, level 2 §3.2.2.5).
+
+    Args:
+        bits: Gives a number of so many random bits.
+    """
+    return b"traceparent: 00-%032x-%016x-03\r\n" % (bits(128) or 1, bits(64) or 1)

@@ -1,0 +1,104 @@
+"""Token usage, as an answer says it itself or as the events of a stream let it be estimated."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from app.proxy.following import Usage
+
+MAX_TOKENS: Final = 1 << 31
+_KEY: Final = b'"usage"'
+_NULL: Final = b"null"
+# Where usage stands: beside the answer, in Anthropic's message_start, in OpenAI's response.completed.
+_HOLDERS: Final = ("message", "response")
+_PROMPT: Final = ("prompt_tokens", "input_tokens")
+_COMPLETION: Final = ("completion_tokens", "output_tokens")
+_NO_TEXT: Final = (b'"content":""', b'"content": ""', b'"content":null', b'"content": null')
+
+
+class Usages:
+    """Keeps of a stream's events what its usage can be told from: two lines and a count."""
+
+    __slots__ = ("_delta", "_deltas", "_first", "_is_opening", "_last")
+
+    def __init__(self, delta: bytes) -> None:
+        """Count events by the bytes that are once in each that brings a piece of the answer."""
+        self._delta = delta
+        self._deltas = 0
+        self._is_opening = True
+        self._first = b""
+        self._last = b""
+
+    def note(self, whole: bytes) -> None:
+        """Take whole events; mostly one."""
+        deltas = whole.count(self._delta)
+        if deltas and self._is_opening:
+            self._is_opening = False
+            deltas -= _says_only_who_speaks(whole)
+        self._deltas += deltas
+        position = whole.rfind(_KEY)
+        if position >= 0:
+            self._keep(whole, position + len(_KEY))
+
+    def _keep(self, whole: bytes, position: int) -> None:
+        """Keep the line a usage stands in; parsed only when nobody waits for it."""
+        if whole[position : position + 8].lstrip(b": ").startswith(_NULL):
+            return
+        end = whole.find(b"\n", position)
+        line = whole[whole.rfind(b"\n", 0, position) + 1 : end if end >= 0 else len(whole)]
+        if self._first:
+            self._last = line
+        else:
+            self._first = line
+
+    def usage(self, *, clean_end: bool) -> Usage | None:
+        """The last counts the stream said; estimated from its events where it said none, None without any."""
+        said = {**_counts_of_line(self._first), **_counts_of_line(self._last)}
+        completion = said.get("completion")
+        if clean_end and completion is not None:
+            return Usage(said.get("prompt", 0), completion)
+        # A whole answer's last event says only why it ended.
+        counted = self._deltas - 1 if clean_end else self._deltas
+        if completion is not None and completion >= counted:
+            return Usage(said.get("prompt", 0), completion)
+        return Usage(said.get("prompt", 0), max(counted, 0), is_estimated=True) if self._deltas else None
+
+
+def usage_in(document: Mapping[str, object]) -> Usage | None:
+    """The usage a whole answer says, None when it says none."""
+    said = _counts(document)
+    return Usage(said.get("prompt", 0), said.get("completion", 0)) if said else None
+
+
+def _says_only_who_speaks(whole: bytes) -> bool:
+    """Whether a chat's first event has a role and no text."""
+    first = whole.partition(b"\n\n")[0]
+    return b'"role"' in first and (b'"content"' not in first or any(none in first for none in _NO_TEXT))
+
+
+def _counts_of_line(line: bytes) -> dict[str, int]:
+    if not line:
+        return {}
+    try:
+        document = orjson.loads(line.removeprefix(b"data:"))
+    except orjson.JSONDecodeError:
+        return {}
+    return _counts(document) if isinstance(document, dict) else {}
+
+
+def _counts(document: Mapping[str, object]) -> dict[str, int]:
+    """Those of `prompt` and `completion` that an answer or an event says."""
+    usage = document.get("usage")
+    if usage is None:
+        held = (document.get(holder) for holder in _HOLDERS)
+        usage = next((holder.get("usage") for holder in held if isinstance(holder, dict)), None)
+    if not isinstance(usage, dict):
+        return {}
+    said = (("prompt", _tokens(usage, _PROMPT)), ("completion", _tokens(usage, _COMPLETION)))
+    return {name: count for name, count in said if count is not None}
+
+
+def _tokens(usage: Mapping[str, object], names: tuple[str, ...]) -> int | None:
+    counts = (usage.get(name) for name in names)
+    return next((count for count in counts if type(count) is int and 0 <= count < MAX_TOKENS), None)
