@@ -74,13 +74,24 @@ def test_coarsening_that_did_not_help_is_not_tried_at_every_look() -> None:
 def test_nothing_is_handed_out_until_a_checkpoint_knows_the_merged_rows(tmp_path: Path) -> None:
     world = JournalledWorld(tmp_path, coarsen_above=50, records=1_000)
     serve_for(world, 200)
-    world.recorder.is_held = True
-    world.recorder.coarsen()
+    world.do(world.journal._coarsen())
     flush = world.recorder.collect()
     assert flush.rows == ()
     assert flush.watermark.status < 1_000
-    world.recorder.is_held = False
+    world.tend()
+    assert 0 < len(world.recorder.collect().rows) < 10
     world.stop()
+
+
+def test_a_kill_between_the_merge_and_its_checkpoint_counts_nothing_twice(tmp_path: Path) -> None:
+    world = JournalledWorld(tmp_path, coarsen_above=50, records=1_000)
+    serve_for(world, 200)
+    world.do(world.journal._coarsen())
+    store = Store()
+    store.write(world.recorder.collect(), world.boot)
+    world.be_killed()
+    store.recover(tmp_path)
+    assert store.ended == {("v1", Outcome.OK): 200}
 
 
 def test_a_replay_after_coarsening_sees_the_rows_that_were_merged(tmp_path: Path) -> None:

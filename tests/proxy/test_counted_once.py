@@ -98,6 +98,11 @@ class Lives(RuleBasedStateMachine):
     def tend(self) -> None:
         self.world.tend()
 
+    @precondition(lambda self: self.world.recorder.wants_coarsening)
+    @rule()
+    def merge_without_checkpoint(self) -> None:
+        self.world.do(self.world.journal._coarsen())
+
     @rule(seen_before_forgotten=st.booleans())
     def kill(self, seen_before_forgotten: bool) -> None:
         self.world.be_killed()
@@ -105,6 +110,7 @@ class Lives(RuleBasedStateMachine):
         if seen_before_forgotten:
             assert self.store.recover(self.folder, forget=False) == 0
         assert self.store.recover(self.folder) == 0
+        self.compare()
 
     @invariant()
     def a_segment_is_ready(self) -> None:

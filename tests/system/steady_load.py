@@ -11,18 +11,12 @@ BODY = b'{"inputs":[]}'
 
 @dataclass
 class Answers:
-    """What the client saw.
-
-    Attributes:
-        broken: What went wrong on the way, connecting included.
-        unanswered: Requests that were sent and whose answer did not come, or not whole.
-    """
+    """What the client saw."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
     by_version: Counter[tuple[str, int]] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
-    unanswered: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
 
@@ -80,15 +74,15 @@ class Load:
                     streams = None
             except (OSError, asyncio.IncompleteReadError, ValueError, IndexError) as broken:
                 self.answers.broken.append(repr(broken))
+                if streams is not None:
+                    streams[1].close()
                 streams = None
         if streams is not None:
             streams[1].close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; whether the connection can go on."""
-        self.answers.unanswered += 1
         answer = await request(reader, writer, self._model)
-        self.answers.unanswered -= 1
         self.answers.statuses[answer.status] += 1
         self.answers.versions[answer.version] += 1
         self.answers.by_version[answer.version, answer.status] += 1

@@ -33,7 +33,7 @@ class Life:
 
     def __str__(self) -> str:
         seen = self.answers
-        return f"postgres {'up' if self.postgres_up else 'down'}: answered {seen.total}, unanswered {seen.unanswered}"
+        return f"postgres {'up' if self.postgres_up else 'down'}: answered {seen.total}"
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,8 @@ async def test_every_answered_exchange_is_counted_exactly_once(
     for life in lives:
         found = counted[life.boot]
         assert life.answers.statuses.keys() == {200}
-        # An answer that was on its way when the process was killed may be counted, but nothing twice.
-        assert life.answers.total <= found.ok <= life.answers.total + life.answers.unanswered, life
-        # One on its way and one sent into a listener that nobody accepts from any more, per connection.
-        assert life.answers.unanswered <= 2 * CONNECTIONS
+        # Per connection, one answer may have been recorded and never have arrived; nothing is counted twice.
+        assert life.answers.total <= found.ok <= life.answers.total + CONNECTIONS, life
         assert found.exchanges == found.ended == found.latencies == found.ok
 
 
