@@ -247,12 +247,10 @@ class _Process:
             self._start("migration", lambda: self._migrate(url))
         if self._journal is not None:
             self._start("journal", self._journal.run)
-        for name, part, event in (
-            ("replica", self._replica, self._migration_tried),
-            ("controller", self._controller, self._migrated),
-        ):
-            if part is not None:
-                self._start(name, self._after(event, part.run))
+        if self._replica is not None:
+            self._start("replica", self._after(self._migration_tried, self._replica.run))
+        if self._controller is not None:
+            self._start("controller", self._after(self._migrated, self._controller.run))
 
     def _after(self, migration: asyncio.Event, loop: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def wait_then_run() -> None:
