@@ -112,7 +112,7 @@ class Gateway:
         self.recorder = Recorder(clock, monotonic)
         self.recorder.open_exchanges = self._open_exchanges
         self.compiled = CompiledTable(EMPTY_TABLE, {})
-        self.heads: Remembered[RequestHead] = {}
+        self.heads: Remembered[RequestHead] = Remembered()
         self.clients: set[Connection] = set()
         self.admission = Admission(limits)
         self.collected = CollectedBytes(limits.collected_bytes)

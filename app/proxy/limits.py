@@ -16,6 +16,9 @@ class Limits:
         collected_bytes: All bodies that are held whole, in one process.
         own_body_bytes: The body of a request to the gateway's own paths.
         held_bytes: Request body kept for a second attempt.
+        client_unread_bytes: Of an answer kept for a client that does not read, before its upstream is paused.
+        upstream_read_bytes: What the kernel keeps of an answer that is not read, and so about the most that is
+            read at once.
         response_head_bytes: Status line and header fields of one response.
         response_fields: Header fields of one response.
         connections: Client connections of one process.
@@ -46,6 +49,8 @@ class Limits:
     collected_bytes: int = 256 * 1024 * 1024
     own_body_bytes: int = 1024 * 1024
     held_bytes: int = 64 * 1024
+    client_unread_bytes: int = 32 * 1024
+    upstream_read_bytes: int = 64 * 1024
     response_head_bytes: int = 64 * 1024
     response_fields: int = 200
     connections: int = 16_384

@@ -121,7 +121,7 @@ class Upstream:
         self._server_name = server_name or self.host
         self._reach = reach
         self._is_address = _is_address(self.host)
-        self.heads: Remembered[ResponseHead] = {}
+        self.heads: Remembered[ResponseHead] = Remembered()
         self.idle: list[UpstreamConnection] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
