@@ -4,14 +4,13 @@ Rule: a head is read completely and not refused, or nothing of its request is fo
 read before llhttp has judged it, so nothing here may trust its syntax.
 """
 
-import copy
 import re
 from typing import Final
 
 from app.proxy import framing, problems, trace_context
 from app.proxy.forwarding import Relayed
 from app.proxy.framing import CRLF
-from app.proxy.limits import Limits
+from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.problems import Problem
 
 METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
@@ -278,8 +277,13 @@ class RequestHead:
             self.lines = [line for line in self.lines if not line.startswith((_TRACEPARENT, _TRACESTATE))]
 
     def by_length(self, length: int) -> "RequestHead":
-        """The same head with a body of so many bytes, however it was framed before."""
-        head = copy.copy(self)
+        """The same head for a body of so many bytes; another one where it was chunked before."""
+        if self.length == length:
+            return self
+        # Made from the least a head can be, because compiled objects cannot be copied.
+        head = RequestHead(b"GET / HTTP/1.0", DEFAULT_LIMITS)
+        for name in _CARRIED:
+            setattr(head, name, getattr(self, name))
         head.length = length
         head.lines = [line for line in self.lines if not line.startswith(_FRAMING_STARTS)]
         head.lines.append(b"content-length: %d" % length)
@@ -316,6 +320,10 @@ def _relayed_last(attribute: str) -> framing.Meaning[RequestHead]:
 
 _TRACEPARENT: Final = b"traceparent: "
 _TRACESTATE: Final = b"tracestate: "
+_CARRIED: Final = (
+    *("method", "url", "authority", "host", "request_id", "keep_alive", "http_1_0", "expect_continue"),
+    *("has_trace", "relayed", "asked_model", "forced_version", "override_key"),
+)
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 _FRAMING_STARTS: Final = (b"content-length:", b"transfer-encoding:")
 # Bits of what has been seen.
