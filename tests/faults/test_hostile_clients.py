@@ -38,7 +38,7 @@ MAX_GROWTH_KIB = 50 * 1024
 # What is written to a client that does not read stays here: less than F30's MiB each, but see the test of one.
 MAX_GROWTH_UNREAD_KIB = CROWD * 512
 MAX_UNREAD = 100 * 1024
-ROUNDS = 5
+ROUNDS = 3
 PER_ROUND = 200
 
 

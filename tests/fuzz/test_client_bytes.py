@@ -86,6 +86,7 @@ KNOWN_BUGS = re.compile(rb"(?i)proxy-connection:[^\r\n]*close")
 @thorough
 @given(raw=conversations(), at=cuts, calm=st.booleans())
 @example(raw=b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n" * 3, at=[1, 30, 31], calm=True)
+@example(raw=b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", at=[], calm=False)
 @example(raw=b"GET http://a?x HTTP/1.0\r\n\r\n", at=[], calm=False)
 @example(raw=b"GET http://u:p@a/x HTTP/1.0\r\n\r\n", at=[], calm=False)
 @example(raw=b"GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET /x HTTP/1.1\nHost: a\r\n\r\n", at=[], calm=False)
