@@ -6,7 +6,7 @@ proxies are nobody's.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -38,7 +38,7 @@ class Plan:
 
     Attributes:
         peers: Names of those that take part; None for all.
-        cycles: Saturating bursts of small exchanges.
+        cycles: Saturating bursts of small exchanges, of `burst_s` each.
         numbered_cycles: Further bursts of `NUMBERED` peers.
         large_cycles: Bursts of 100 KiB both ways.
         stream_cycles: Loads of event streams, of `stream_waves` waves each.
@@ -105,7 +105,7 @@ class Bench:
         with ExitStack() as stack:
             many = with_models(plan.models)
             started = {peer: stack.enter_context(self.started(peer)) for peer in (many, UNRECORDED)}
-            bench = Bench(self.upstream, {**self.proxies, **started}, self.loader, self.folder, self.rng, self.say)
+            bench = replace(self, proxies={**self.proxies, **started})
             kinds = {
                 "one_model": (ours, INFER),
                 "many_paths": (ours, MANY_PATHS),
@@ -175,19 +175,22 @@ class Bench:
         added: list[dict[str, float]] = []
         for number in range(plan.stream_cycles):
             self.say(f"streams: cycle {number + 1} of {plan.stream_cycles}")
-            taking_part = self._taking_part(peers, number)
-            direct = self._direct_first_ms(taking_part, plan)
-            played = {peer: self._stream(peer, plan) for peer in taking_part}
-            cycles.append({peer.name: cost for peer, (cost, _) in played.items()})
-            added.append({peer.name: first_ms - direct[peer.streams] for peer, (_, first_ms) in played.items()})
+            costs, added_ms = self._stream_cycle(self._taking_part(peers, number), plan)
+            cycles.append(costs)
+            added.append(added_ms)
         return cycles, added
 
-    def _direct_first_ms(self, peers: Sequence[Peer], plan: Plan) -> dict[int, float]:
-        """By the number of streams, without a proxy."""
-        return {
-            streams: self.loader.streams(self.upstream, streams, plan.stream_waves).first_p50_ms
-            for streams in {peer.streams for peer in peers}
-        }
+    def _stream_cycle(self, peers: Sequence[Peer], plan: Plan) -> tuple[dict[str, Cost], dict[str, float]]:
+        """As `streams`, of one cycle; the direct path is played once for each number of streams."""
+        costs: dict[str, Cost] = {}
+        first_ms: dict[Peer | int, float] = {}
+        runs: list[Peer | int] = [*peers, *{peer.streams for peer in peers}]
+        for run in self.rng.sample(runs, len(runs)):
+            if isinstance(run, Peer):
+                costs[run.name], first_ms[run] = self._stream(run, plan)
+            else:
+                first_ms[run] = self.loader.streams(self.upstream, run, plan.stream_waves).first_p50_ms
+        return costs, {peer.name: first_ms[peer] - first_ms[peer.streams] for peer in peers}
 
     def _stream(self, peer: Peer, plan: Plan) -> tuple[Cost, float]:
         proxy = self.proxies[peer]
@@ -258,4 +261,4 @@ def bench_of(plan: Plan, peers: Sequence[Peer], rng: Random, say: Say) -> Iterat
         loader = Loader(plan.tool or ("wrk" if wrk_present() else "own"), load_cpus, folder)
         bench = Bench(upstream, {}, loader, folder, rng, say)
         proxies = {peer: stack.enter_context(bench.started(peer)) for peer in peers}
-        yield Bench(upstream, proxies, loader, folder, rng, say)
+        yield replace(bench, proxies=proxies)
