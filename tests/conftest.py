@@ -14,11 +14,15 @@ from typing import LiteralString, Self
 import psycopg
 import pytest
 from psycopg.sql import SQL, Composed, Identifier
+from servers.pytest_hooks import pytest_terminal_summary, pytest_xdist_make_scheduler
 from sqlalchemy import make_url
 
 from app.store import migrate
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
+
+# When workers run the tests, pytest looks for these only here.
+__all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
 
 EXTERNAL = "TURNBACK_TEST_DATABASE_URL"
 
@@ -79,6 +83,17 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = Database(database_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A migrated server of this test's own, to be stopped; outside pytest's folder, see above."""
+    with tempfile.TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        migrate.upgrade(server.start())
+        yield server
+        server.stop()
 
 
 class Databases:

@@ -110,8 +110,10 @@ class ClientConnection(Connection):
         """Wait for the rest of a head. Raises: Refused."""
         if len(buffer) > self._max_head:
             raise head_too_large(buffer, self._gateway.limits)
-        if data:
-            self._judge.hear(data)
+        if not buffer:
+            # Blank lines alone begin nothing, and keep no connection alive.
+            return
+        self._judge.hear(data)
         if not self._held:
             self._since = started
         self._held = buffer

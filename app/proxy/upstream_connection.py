@@ -6,6 +6,7 @@ would; a surplus byte, a parse error or an unasked byte closes it, so no answer 
 
 import asyncio
 import re
+import socket
 from typing import Final, Protocol
 
 import httptools
@@ -140,6 +141,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
+        # What one read brings goes to the client's buffer before anybody can pause; with the kernel's own
+        # choice that is a quarter of a megabyte for each client that does not read.
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._upstream.limits.upstream_read_bytes)
         if self._exchange is None:
             transport.abort()
         else:
