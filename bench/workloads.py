@@ -4,6 +4,8 @@ Rule: every cycle runs its peers in shuffled order, and a single failure raises;
 proxies are nobody's.
 """
 
+import json
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,13 +14,13 @@ from random import Random
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
-from bench.cpu import split_cpus, tree_cpu_s
+from bench.cpu import children_on, split_cpus, tree_cpu_s
 from bench.figures import Cost, Cycles, Samples
 from bench.load import Loader, wrk_present
 from bench.memory import idle_connection_kib, tree_rss_kib
 from bench.message import INFER, LARGE, MANY_MODELS, MANY_PATHS, Message
-from bench.peers import UNRECORDED, Peer, with_models
-from bench.servers import BenchFailed, Server, answered_by, free_port, python_module, running
+from bench.peers import UNRECORDED, Peer, from_sources, with_models
+from bench.servers import CHECKOUT, BenchFailed, Server, answered_by, free_port, python_module, running
 
 Say = Callable[[str], None]
 
@@ -29,6 +31,7 @@ IDLE = frozenset({"turnback", "nginx", "haproxy", "envoy"})
 # An upstream that has answered nothing for so long has nothing left to answer.
 _QUIET_S = 0.25
 _LOOK_S = 0.02
+_RECORDING_S = 120
 _KIB_PER_MB = 1e6 / 1024
 
 
@@ -45,6 +48,7 @@ class Plan:
         latency_cycles: Fixed-rate runs of `latency_s` each, at those of the peers' rates that are in `rates`.
         latency_of: Peers that take part in them; None for all.
         variant_cycles: Bursts of our data plane beside itself, with `models` models and without recording.
+        recording_alone: Whether recording is measured without any exchange around it too.
         idle_connections: How many are held open to tell what one costs.
         tool: "wrk", "own", or None for wrk where it is installed.
     """
@@ -62,6 +66,7 @@ class Plan:
     latency_of: frozenset[str] | None = None
     variant_cycles: int = 0
     models: int = 10_000
+    recording_alone: bool = False
     idle_connections: int = 0
     tool: str | None = None
 
@@ -125,6 +130,17 @@ class Bench:
             shuffled = self.rng.sample(list(kinds), len(kinds))
             cycles.append({name: self._cost(kinds[name][0], plan, kinds[name][1]) for name in shuffled})
         return cycles
+
+    def recording_us(self) -> dict[str, float]:
+        """What recording takes per exchange with no exchange around it. Raises: BenchFailed."""
+        self.say("recording alone")
+        proxy_cpus, _ = split_cpus()
+        command = from_sources(python_module("bench.recording", "--json"))
+        with children_on(proxy_cpus):
+            done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, timeout=_RECORDING_S, check=False)
+        if done.returncode:
+            raise BenchFailed(f"recording alone failed: {done.stderr[-500:].decode(errors='replace')}")
+        return {name: spread["median"] for name, spread in json.loads(done.stdout)["us_per_exchange"].items()}
 
     def _cycles(self, what: str, cycles: int, peers: Sequence[Peer] | Mapping[Peer, Server], cost: "CostOf") -> Cycles:
         done: list[dict[str, Cost]] = []
