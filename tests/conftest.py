@@ -85,6 +85,17 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+@pytest.fixture
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A migrated server of this test's own, to be stopped; outside pytest's folder, see above."""
+    with tempfile.TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        migrate.upgrade(server.start())
+        yield server
+        server.stop()
+
+
 class Databases:
     """Clones of one migrated database; the next one is made while a test uses the last."""
 

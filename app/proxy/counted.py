@@ -7,9 +7,9 @@ when `count_outcome` returns, so it is told before the last byte of the answer i
 
 from app.domain.histogram import latency_bin
 from app.domain.tally import TallyKey, UnitRow
-from app.proxy.cells import OUTCOMES, Cell
+from app.proxy.cells import CLIENT_ERROR, OUTCOMES, TIMEOUT, Cell
 from app.proxy.recorder import Recorder
-from app.proxy.records import ENDED, EXCLUDED
+from app.proxy.records import ENDED, EXCLUDED, pack_body
 from app.proxy.routes import Arm
 
 _UNTOLD = -1
@@ -72,7 +72,7 @@ class Counted:
         arm.totals.excluded += 1
         journal = self._recorder.journal
         if journal is not None:
-            journal.append(EXCLUDED, 0, 0, cell)
+            journal.append(pack_body(EXCLUDED, 0, 0, cell.number, cell.second, 0, 0))
 
     def count_latency(self, now: float) -> None:
         """The head has come, or so long it has taken at least; the first call counts."""
@@ -94,13 +94,15 @@ class Counted:
         self._cell = None
         cell.outcomes[outcome] += 1
         self.arm.totals.outcomes[outcome] += 1
+        if CLIENT_ERROR < outcome < TIMEOUT:
+            self.arm.errors += 1
         if self._unit is not None:
             self._count_unit(self._unit, cell, outcome)
             return
         journal = self._recorder.journal
         # Last, because a full segment makes a checkpoint of all that was counted.
         if journal is not None:
-            journal.append(ENDED, outcome, self._bin, cell)
+            journal.append(pack_body(ENDED, outcome, self._bin, cell.number, cell.second, 0, 0))
 
     def _count_unit(self, of: tuple[int, int], cell: Cell, outcome: int) -> None:
         """The same, of a unit's first exchange."""
@@ -111,7 +113,7 @@ class Counted:
         )
         journal = self._recorder.journal
         if journal is not None:
-            journal.append(ENDED, outcome, self._bin, cell, unit, salted_at)
+            journal.append(pack_body(ENDED, outcome, self._bin, cell.number, cell.second, unit, salted_at))
 
     def _current_cell(self, arm: Arm, now: float) -> Cell:
         recorder = self._recorder

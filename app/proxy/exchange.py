@@ -272,7 +272,7 @@ class Exchange(Outgoing):
         pool = self.arm.pool
         if now - self._drawn > pool.timeouts.total_s or now - self._since > self._allowed_s():
             self._out_of_time()
-        elif now >= pool.cut_at:
+        elif pool.cuts(self._drawn, now):
             self._give_up(
                 recorder.CANCELLED, problems.VERSION_WITHDRAWN, f"version {self.arm.version} lost its traffic"
             )

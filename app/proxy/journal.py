@@ -16,10 +16,9 @@ from zlib import crc32
 import structlog
 
 from app.proxy import checkpoint
-from app.proxy.cells import Cell
 from app.proxy.checkpoint import Checkpoint
 from app.proxy.recorder import Recorder
-from app.proxy.records import BODY, HEADER, RECORD, ArmName, arm_records, pack_body
+from app.proxy.records import BODY, HEADER, RECORD, ArmName, arm_records
 from app.proxy.segments import SEGMENT_RECORDS, BootFolder, Segment, checkpoint_path
 
 SYNC_EVERY_S: Final = 0.1
@@ -113,19 +112,21 @@ class Journal:
 
     # ------------------------------------------------------------------ on the way of an exchange
 
-    def append(self, kind: int, detail: int, bin_index: int, cell: Cell, unit: int = 0, salted_at: int = 0) -> None:
+    def append(self, body: bytes) -> None:
         """Write one record; a full segment is left for the next one, with a checkpoint of what is counted by now.
 
         Args:
-            kind: See app.proxy.records.
-            detail: Position of the outcome or counter.
-            bin_index: The latency's bin.
-            cell: The row it is counted in.
-            unit: The sticky caller, or a counter's amount.
-            salted_at: Of the unit, 0 for none.
+            body: All of it but the checksum, see app.proxy.records.
         """
-        if self.is_up:
-            self._write(pack_body(kind, detail, bin_index, cell.number, cell.second, unit, salted_at))
+        if not self.is_up:
+            return
+        at = self._at
+        self._memory[at : at + BODY] = body
+        # The checksum comes last: without it there is no record.
+        self._words[(at + BODY) >> 2] = crc32(body)
+        self._at = at = at + RECORD
+        if at >= self._end:
+            self._turn()
 
     def number(self, arm: ArmName) -> int:
         """The number that stands for an arm in this boot's records."""
@@ -138,16 +139,7 @@ class Journal:
 
     def _introduce(self, arm: ArmName) -> None:
         for body in arm_records(self._numbers[arm], arm):
-            if self.is_up:
-                self._write(body)
-
-    def _write(self, body: bytes) -> None:
-        at = self._at
-        self._memory[at : at + BODY] = body
-        self._words[(at + BODY) >> 2] = crc32(body)
-        self._at = at = at + RECORD
-        if at >= self._end:
-            self._turn()
+            self.append(body)
 
     def _turn(self) -> None:
         """Go on in the next segment."""

@@ -33,6 +33,7 @@ class Limits:
         pool_idle_s: An idle upstream connection.
         probe_s: A health probe's answer.
         probe_every_s: Between two health probes of an upstream.
+        ejected_s: For so long an upstream that failed too often is avoided, the first time.
         rollback_drain_s: Exchanges that still run on a version so long after it lost its traffic are cut;
             infinite lets them finish.
         mirror_copies: Copies of requests under way to mirrors.
@@ -64,6 +65,7 @@ class Limits:
     pool_idle_s: float = 55.0
     probe_s: float = 1.0
     probe_every_s: float = 5.0
+    ejected_s: float = 10.0
     rollback_drain_s: float = float("inf")
     mirror_copies: int = 64
     mirror_bytes: int = 16 * 1024 * 1024

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Counter, Flush, TallyKey, Watermark
+from app.domain.tally import Counter, Flush, TallyKey, TallyRow, Watermark
 from app.proxy.cells import (
     CANCELLED,
     CLIENT_ERROR,
@@ -23,7 +23,7 @@ from app.proxy.cells import (
 )
 from app.proxy.checkpoint import Checkpoint
 from app.proxy.coarsening import coarsened, is_mergeable
-from app.proxy.records import COUNTED, COUNTER_AT, ArmName
+from app.proxy.records import COUNTED, COUNTER_AT, OPENED, ArmName, pack_body
 from app.proxy.totals import OVERHEAD_EDGES_US, Totals, TotalsSinceStart, overhead_counts
 from app.proxy.units import UNITS_PER_FLUSH, FirstExchanges
 
@@ -169,7 +169,7 @@ class Recorder:
             cell.counters[counter] = cell.counters.get(counter, 0) + amount
             cell.counted += 1
             if self.journal is not None:
-                self.journal.append(COUNTED, COUNTER_AT[counter], 0, cell, amount)
+                self.journal.append(pack_body(COUNTED, COUNTER_AT[counter], 0, cell.number, cell.second, amount, 0))
 
     # ------------------------------------------------------------------ handing out
 
@@ -204,9 +204,15 @@ class Recorder:
         units, left_out_second = self.units.next_flush(0 if self.is_held else UNITS_PER_FLUSH)
         if left_out_second is not None:
             final = _before(final, left_out_second)
-        for cell in changed[:most]:
+        return Flush(tuple(self._handed_out_row(cell) for cell in changed[:most]), final, units)
+
+    def _handed_out_row(self, cell: Cell) -> TallyRow:
+        if not cell.handed_out:
             cell.handed_out = True
-        return Flush(tuple(cell.live_row() for cell in changed[:most]), final, units)
+            if self.journal is not None and not cell.records:
+                # A recovery has to know every row that Postgres may have, to take back draws that never ended.
+                self.journal.append(pack_body(OPENED, 0, 0, cell.number, cell.second, 0, 0))
+        return cell.live_row()
 
     def _look_at_clock(self) -> None:
         """Tell the second anew; the first time it may go back, as it was told before the database was heard."""

@@ -7,6 +7,7 @@ What a number stands for never changes within one FORMAT.
     ended (32)   kind u8 · outcome u8 · latency bin u16 · arm u32 · second u32 · unit i64 · salted_at i64 · crc32
     excluded     the same, with zeros where it has nothing to say
     counted      the same; `outcome` is the counter's position, `unit` the amount
+    opened       the same; the row was handed out before anything of it had ended
     arm (32)     kind u8 · part u8 · parts u16 · arm u32 · 20 bytes of its name · crc32
 """
 
@@ -28,7 +29,7 @@ MAGIC: Final = b"TBjournl"
 HEADER: Final = 64
 RECORD: Final = 32
 BODY: Final = 28
-ENDED, EXCLUDED, COUNTED, ARM = 1, 2, 3, 4
+ENDED, EXCLUDED, COUNTED, OPENED, ARM = 1, 2, 3, 4, 5
 COUNTERS: Final = tuple(Counter)
 COUNTER_AT: Final = {counter: position for position, counter in enumerate(COUNTERS)}
 
@@ -40,6 +41,7 @@ _ARM: Final = Struct("<BBHI20s")
 _TEXT: Final = 20
 _CRC: Final = Struct("<I")
 _NOTHING: Final = bytes(RECORD)
+_DETAILS: Final = {ENDED: len(OUTCOMES), EXCLUDED: 1, COUNTED: len(COUNTERS), OPENED: 1}
 
 ArmName = tuple[ModelName, int, VersionName]
 
@@ -123,8 +125,7 @@ class Replay:
         """Whether the record made sense."""
         kind, detail, index, number, second, unit, salted_at, _ = _BODY.unpack(record)
         arm = arms.get(number)
-        known = {ENDED: len(OUTCOMES), EXCLUDED: 1, COUNTED: len(COUNTERS)}.get(kind, 0)
-        if arm is None or detail >= known:
+        if arm is None or detail >= _DETAILS.get(kind, 0):
             return False
         model, generation, version = arm
         key = TallyKey(second, model, generation, version)
@@ -134,7 +135,7 @@ class Replay:
         elif kind == COUNTED:
             cell.counted += times
             cell.counters[COUNTERS[detail]] = cell.counters.get(COUNTERS[detail], 0) + unit * times
-        else:
+        elif kind == ENDED:
             cell.exchanges += times
             cell.outcomes[detail] += times
             cell.bins[index] = cell.bins.get(index, 0) + times

@@ -5,44 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Flush, Outcome, TallyKey, TallyRow, Watermark
-from app.proxy import Recorder
+from app.domain.tally import Outcome, TallyKey, Watermark
 from app.proxy.counted import Counted
 from app.proxy.recorder import CANCELLED, MAX_ROWS, OK, TIMEOUT
-from app.proxy.routes import Arm
-from proxy.serving import gateway_with, routed, table_of
-
-
-class Time:
-    """A database clock and a monotonic clock that move only when told to."""
-
-    def __init__(self) -> None:
-        self.unix = 1_000.25
-        self.monotonic = 50.0
-
-    def pass_(self, seconds: float) -> None:
-        self.unix += seconds
-        self.monotonic += seconds
-
-
-class World:
-    """A recorder, an arm to draw, and the time."""
-
-    def __init__(self) -> None:
-        self.time = Time()
-        self.recorder = Recorder(lambda: self.time.unix, lambda: self.time.monotonic)
-        gateway = gateway_with(table_of(routed({"v1": "http://127.0.0.1:9"}, generation=3)))
-        arm = gateway.compiled.find(b"/m/fraud", b"").route.stable
-        totals = self.recorder.totals(arm.model, arm.version)
-        self.arm = Arm(arm.model, arm.generation, arm.version, arm.pool, totals)
-
-    def draw(self) -> Counted:
-        counted = Counted(self.recorder, self.arm, self.time.monotonic)
-        counted.count_draw(self.arm)
-        return counted
-
-    def end(self, counted: Counted, outcome: int = OK) -> None:
-        counted.count_outcome(outcome, self.time.monotonic)
+from proxy.recording import Store, World
 
 
 def test_an_exchange_is_counted_in_the_second_it_was_drawn_in() -> None:
@@ -137,7 +103,7 @@ def test_what_an_arm_serves_without_a_coin_is_only_excluded() -> None:
     world = World()
     counted = Counted(world.recorder, world.arm, world.time.monotonic)
     counted.count_excluded(world.arm, world.time.monotonic)
-    world.end(counted)
+    counted.count_outcome(OK, world.time.monotonic)
     (row,) = world.recorder.collect().rows
     assert (row.tally.exchanges, row.tally.excluded, row.tally.outcomes, row.tally.latency_bins) == (0, 1, {}, {})
     world.time.pass_(1.0)
@@ -156,19 +122,6 @@ def test_a_flush_is_bounded_and_its_watermark_stops_before_what_it_leaves_out() 
     rest = world.recorder.collect()
     assert len(rest.rows) == 10
     assert rest.watermark.status == 1_000 + MAX_ROWS + 9
-
-
-class Store:
-    """Rows as Postgres would keep them: absolute, the highest sequence wins."""
-
-    def __init__(self) -> None:
-        self.rows: dict[TallyKey, TallyRow] = {}
-
-    def write(self, flush: Flush) -> None:
-        for row in flush.rows:
-            known = self.rows.get(row.key)
-            if known is None or row.sequence > known.sequence:
-                self.rows[row.key] = row
 
 
 class Flushing(RuleBasedStateMachine):

@@ -4,26 +4,25 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import pytest
 from fakes.counting import CountingRecorder
 from fakes.probe import ProbeBook
 
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
-from app.actions.weights import set_weights
+from app.actions.routes import RouteChange, change_route
 from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.routing import FULL_BP, RoutingTable, Weights
+from app.domain.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.domain.tally import TallyKey
 from app.replica.clock import DatabaseClock
-from app.replica.replica import NO_COIN, Pace, Replica
-from app.store import migrate, replicas, routes, tallies
+from app.replica.replica import DeadBoots, Pace, Replica
+from app.replica.snapshot import Snapshot
+from app.store import replicas, routes, tallies
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
 
@@ -34,7 +33,15 @@ PATIENCE_S = 20.0
 class Plane:
     """A data plane that only remembers: tables it was given, rows it counts."""
 
-    def __init__(self, database: Database, pace: Pace, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        pace: Pace,
+        wall: Callable[[], float] = time.time,
+        *,
+        dead_boots: DeadBoots = lambda: iter(()),
+        snapshot: Snapshot | None = None,
+    ) -> None:
         self.tables: list[RoutingTable] = []
         self.recorder = CountingRecorder()
         self.clock = DatabaseClock(wall, time.monotonic)
@@ -49,6 +56,8 @@ class Plane:
             open_brakes=lambda: [(FRAUD, V2)],
             clock=self.clock,
             pace=pace,
+            dead_boots=dead_boots,
+            snapshot=snapshot,
         )
 
     @property
@@ -87,7 +96,8 @@ async def registered(database: Database) -> Means:
 
 
 async def split(means: Means, canary_bp: int) -> None:
-    await set_weights(means, FRAUD, {V1: FULL_BP - canary_bp, V2: canary_bp}, actor="ann", reason="a test")
+    change = RouteChange({V1: FULL_BP - canary_bp, V2: canary_bp})
+    await change_route(means, FRAUD, change, actor="ann", reason="a test")
 
 
 def has_weight(plane: Plane, canary_bp: int) -> bool:
@@ -158,18 +168,6 @@ async def test_the_first_pull_sets_the_clock_to_database_time(database: Database
     async with database.transaction() as tx:
         at = (await routes.revision(tx)).at
     assert abs(plane.clock.now() - at.timestamp()) < 1.0
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[EmbeddedPostgres]:
-    """A server of this test's own, to be stopped; outside pytest's folder, see the root conftest."""
-    with TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = EmbeddedPostgres(Path(folder) / "postgres")
-        server.start()
-        migrate.upgrade(server.url)
-        yield server
-        server.stop()
 
 
 async def test_postgres_killed_and_back_loses_no_tally_and_keeps_the_table(own_postgres: EmbeddedPostgres) -> None:

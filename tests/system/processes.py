@@ -6,6 +6,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import httpx
@@ -170,7 +171,7 @@ class Admin:
         """A model and its versions; the first one becomes stable."""
         await self("POST", "/models", name=model)
         for version, server in servers.items():
-            await self("PUT", f"/models/{model}/versions/{version}", url=server.url, health_path="/ready")
+            await self("PUT", f"/models/{model}/versions/{version}", urls=[server.url], health_path="/ready")
 
     async def phase_after(self, rollout_id: str, *phases: str, within_s: float = 60.0) -> Any:  # noqa: ANN401 -- a document
         """The rollout as soon as it has reached one of the phases."""
@@ -188,8 +189,11 @@ class Stage:
     def __init__(self) -> None:
         self._started: list[Gateway | ModelServer] = []
         self._admins: list[Admin] = []
+        self._state = TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True)
 
     async def gateway(self, role: str, **settings: str) -> Gateway:
+        # Never the working folder's: a process recovers what it finds there.
+        settings.setdefault("state_dir", self._state.name)
         gateway = await Gateway.start(role, **settings)
         self._started.append(gateway)
         return gateway
@@ -212,5 +216,6 @@ class Stage:
             await admin.http.aclose()
         for each in reversed(self._started):
             await each.end()
+        self._state.cleanup()
         bugs = [bug for each in self._started if isinstance(each, Gateway) for bug in each.bugs]
         assert bugs == []

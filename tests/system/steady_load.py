@@ -74,6 +74,8 @@ class Load:
                     streams = None
             except (OSError, asyncio.IncompleteReadError, ValueError, IndexError) as broken:
                 self.answers.broken.append(repr(broken))
+                if streams is not None:
+                    streams[1].close()
                 streams = None
         if streams is not None:
             streams[1].close()
