@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fakes.waiting import PATIENCE_S, eventually
 from proxy.serving import gateway_with, serving
-from proxy.talking import Answer, talking
+from proxy.talking import Answer, get, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.catalog import Observation
+from app.domain.catalog import ModelName, Observation, Protocol, Version, VersionName, probe_path
 from app.domain.routing import RoutedModel, RoutingTable
 from app.domain.tally import Counter, Outcome
 from app.proxy import Gateway
@@ -88,6 +88,14 @@ def counters_of(gateway: Gateway) -> dict[Counter, int]:
 def observed(known: RoutedModel) -> RoutedModel:
     """The same model, with its answers read."""
     return replace(known, model=replace(known.model, observation=Observation()))
+
+
+async def probed(port: int, protocol: Protocol, model: str) -> int:
+    """How a server answers what the gateway probes it with when only its protocol is known."""
+    path = probe_path(protocol, Version(ModelName(model), VersionName("v1"), (f"http://127.0.0.1:{port}",)))
+    assert path is not None
+    async with talking(port) as talk:
+        return (await talk.ask(get(path))).status
 
 
 async def settled(number: Callable[[], Awaitable[int]], for_s: float = 0.3) -> int:

@@ -9,9 +9,10 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
+from app.domain.catalog import Protocol
 from app.domain.routing import RoutingTable
 from app.domain.tally import Outcome
-from servers.comparing import connections_to, relayed, settled
+from servers.comparing import connections_to, probed, relayed, settled
 from servers.peers import BENTOML, Running, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -53,6 +54,10 @@ ASKED = {
 async def test_every_answer_comes_as_the_server_sent_it(server: Running, case: str) -> None:
     request, status = ASKED[case]
     await relayed(server.port, table(server), request, status, but_for=MADE_ANEW)
+
+
+async def test_the_protocols_own_probe_finds_it_ready(server: Running) -> None:
+    assert await probed(server.port, Protocol.BENTOML, "adder") == 200
 
 
 async def test_a_result_is_the_services(server: Running) -> None:

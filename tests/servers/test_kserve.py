@@ -12,10 +12,10 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.catalog import VersionName
+from app.domain.catalog import Protocol, VersionName
 from app.domain.routing import FULL_BP, Mirror, RoutingTable
 from app.domain.tally import Counter, Outcome
-from servers.comparing import connections_to, counters_of, observed, relayed, settled
+from servers.comparing import connections_to, counters_of, observed, probed, relayed, settled
 from servers.peers import KSERVE, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -79,6 +79,11 @@ REQUESTS = {
 async def test_every_answer_comes_as_the_server_sent_it(server: Running, case: str) -> None:
     request, status = REQUESTS[case]
     await relayed(server.port, table(server), request, status)
+
+
+@pytest.mark.parametrize("protocol", [Protocol.KSERVE_V1, Protocol.OIP_V2])
+async def test_the_protocols_own_probe_finds_it_ready(server: Running, protocol: Protocol) -> None:
+    assert await probed(server.port, protocol, "double") == 200
 
 
 async def test_a_binary_tensor_follows_a_head_of_the_declared_length(server: Running) -> None:

@@ -10,10 +10,10 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.catalog import Match
+from app.domain.catalog import Match, Protocol
 from app.domain.routing import RoutingTable
 from app.domain.tally import Counter, Outcome
-from servers.comparing import both, connections_to, counted, observed, relayed
+from servers.comparing import both, connections_to, counted, observed, probed, relayed
 from servers.peers import LITSERVE, OPENAI, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -122,6 +122,10 @@ async def test_tokens_are_counted_as_the_server_reports_them(server: Running, st
     # In a stream, LitServe reports the last piece's usage alone.
     pieces = 1 if stream else 4
     assert counters == {Counter.READ: 1, Counter.PROMPT_TOKENS: 3 * pieces, Counter.COMPLETION_TOKENS: pieces}
+
+
+async def test_the_protocols_own_probe_finds_it_ready(server: Running) -> None:
+    assert await probed(server.port, Protocol.OPENAI, "echo") == 200
 
 
 async def test_other_paths_of_the_server_are_reached_under_the_models_name(server: Running) -> None:

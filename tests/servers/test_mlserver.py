@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 
 import orjson
@@ -11,9 +12,10 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
+from app.domain.catalog import Protocol
 from app.domain.routing import RoutingTable
 from app.domain.tally import Counter, Outcome
-from servers.comparing import connections_to, counted, observed, relayed, settled
+from servers.comparing import connections_to, counted, observed, probed, relayed, settled
 from servers.peers import MLSERVER, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -59,6 +61,7 @@ REQUESTS = {
     "metadata": (get("/v2/models/iris"), 200),
     "ready": (get("/v2/models/iris/ready"), 200),
     "version ready": (get("/v2/models/iris/versions/1/ready"), 200),
+    "infer in binary, which it has not": (post(b"\xff\xfe", INFER, "inference-header-content-length: 1"), 422),
     "unknown model": (post(flowers(SETOSA), "/v2/models/absent/infer", JSON), 404),
     "unknown version": (get("/v2/models/iris/versions/9"), 404),
     "server ready": (get("/m/iris/v2/health/ready"), 200),
@@ -73,11 +76,24 @@ async def test_every_answer_comes_as_the_server_sent_it(server: Running, case: s
     await relayed(server.port, table(server), request, status, but_for=MADE_ANEW)
 
 
+async def test_the_protocols_own_probe_finds_it_ready(server: Running) -> None:
+    assert await probed(server.port, Protocol.OIP_V2, "iris") == 200
+
+
 async def test_a_prediction_is_the_models(server: Running) -> None:
     answer = await relayed(server.port, table(server), post(flowers(SETOSA, VIRGINICA, id="7"), INFER, JSON), 200)
     (output,) = orjson.loads(answer.body)["outputs"]
     assert (output["shape"], output["data"]) == ([2, 1], [0, 2])
     assert answer.field("ce-requestid") == "7"
+
+
+async def test_a_version_of_the_gateway_may_be_a_version_of_the_server(server: Running) -> None:
+    known = routed({"v1": server.url}, name="flowers")
+    placed = replace(known, versions=tuple(replace(each, path="/v2/models/iris/versions/1") for each in known.versions))
+    async with serving(gateway_with(table_of(placed))) as port, talking(port) as talk:
+        answer = await talk.ask(post(flowers(VIRGINICA, id="7"), "/v2/models/flowers/infer", JSON))
+    said = orjson.loads(answer.body)
+    assert (said["model_name"], said["model_version"], said["outputs"][0]["data"]) == ("iris", "1", [2])
 
 
 async def test_a_big_answer_is_zipped_when_the_client_takes_gzip(server: Running) -> None:
@@ -97,8 +113,10 @@ async def test_a_prediction_is_read_zipped_or_not(server: Running, accepted: str
     assert counters == {Counter.READ: 1}
 
 
-async def test_a_stream_of_events_comes_whole(server: Running) -> None:
-    answer = await relayed(server.port, table(server), story("once", "upon", "a", "time"), 200)
+@pytest.mark.parametrize("accepted", ["identity", "gzip"])
+async def test_a_stream_of_events_comes_whole(server: Running, accepted: str) -> None:
+    request = story("once", "upon", "a", "time").replace(b"\r\n", f"\r\naccept-encoding: {accepted}\r\n".encode(), 1)
+    answer = await relayed(server.port, table(server), request, 200)
     assert answer.field("content-type") == "text/event-stream; charset=utf-8"
     events = answer.body.removesuffix(b"\n\n").split(b"\n\n")
     told = [orjson.loads(event.removeprefix(b"data: "))["outputs"][0]["data"] for event in events]

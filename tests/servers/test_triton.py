@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import orjson
 import pytest
 from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import get, post
+from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
+from app.domain.catalog import Protocol
 from app.domain.routing import RoutingTable
 from app.domain.tally import Counter, Outcome
-from servers.comparing import counted, observed, relayed
+from servers.comparing import counted, observed, probed, relayed
 from servers.peers import PYTRITON, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -71,6 +72,10 @@ async def test_every_answer_comes_as_the_server_sent_it(server: Running, case: s
     await relayed(server.port, table(server), request, status)
 
 
+async def test_the_protocols_own_probe_finds_it_ready(server: Running) -> None:
+    assert await probed(server.port, Protocol.OIP_V2, "double") == 200
+
+
 async def test_binary_tensors_keep_every_byte_and_both_their_lengths(server: Running) -> None:
     request = binary(NUMBERS, struct.pack("<4f", 1, 2, 3, float("inf")))
     answer = await relayed(server.port, table(server), request, 200)
@@ -100,6 +105,13 @@ async def test_a_prediction_in_binary_is_read(server: Running, last: float) -> N
     table = table_of(observed(routed({"v1": server.url}, name="double")))
     counters = await counted(table, binary(NUMBERS, struct.pack("<4f", 1, 2, 3, last)))
     assert counters == {Counter.READ: 1} | ({} if last == 4 else {Counter.NONFINITE: 1})
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/ready"])
+async def test_a_path_that_names_no_model_is_the_gateways_own_404(server: Running, path: str) -> None:
+    async with serving(gateway_with(table(server))) as port, talking(port) as talk:
+        answer = await talk.ask(get(path))
+    assert (answer.status, answer.problem()["fault"]) == (404, "client")
 
 
 async def test_the_official_client_needs_only_another_address(server: Running) -> None:

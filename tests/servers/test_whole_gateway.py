@@ -1,9 +1,11 @@
-"""A whole gateway process before three servers: registered over the admin API, drawn, counted, asked by clients."""
+"""A whole gateway process before three servers: registered by the command, drawn, counted, asked by clients."""
 
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import anyio
 import httpx
 import pytest
 from processes import Admin, Gateway, Stage
@@ -49,10 +51,13 @@ async def gateway_process(database_url: str) -> AsyncIterator[tuple[Gateway, Adm
         yield gateway, stage.admin(gateway)
 
 
-async def register(admin: Admin, model: str, health_path: str, match: dict[str, str] | None, **urls: str) -> None:
-    await admin("POST", "/models", name=model, **({} if match is None else {"match": match}))
+async def register(admin: Admin, model: str, health_path: str, **urls: str) -> None:
+    """As docs/model-servers.md says: with the command, the first version becoming stable."""
     for version, url in urls.items():
-        await admin("PUT", f"/models/{model}/versions/{version}", url=url, health_path=health_path)
+        words = ["register", model, version, "--url", url, "--health-path", health_path]
+        address = str(admin.http.base_url).removesuffix("/v1/")
+        finished = await anyio.run_process([sys.executable, "-m", "app", *words, "--admin-url", address], check=False)
+        assert finished.returncode == 0, finished.stderr
 
 
 async def test_two_versions_are_drawn_as_weighted_and_counted_as_they_answered(
@@ -60,7 +65,7 @@ async def test_two_versions_are_drawn_as_weighted_and_counted_as_they_answered(
 ) -> None:
     answered: Counter[tuple[str, float]] = Counter()
     async with gateway_process(database_url) as (gateway, admin), httpx.AsyncClient(trust_env=False) as http:
-        await register(admin, "double", "/v2/models/double/ready", None, v1=server.url, v2=canary.url)
+        await register(admin, "double", "/v2/models/double/ready", v1=server.url, v2=canary.url)
         await gateway.serves("double")
         await admin("PUT", "/models/double/route", weights_bp=HALVES, reason="half each")
         await gateway.serves("double")
@@ -84,9 +89,9 @@ async def test_official_clients_ask_three_servers_through_one_gateway(
     server: Running, litserve: Running, mlserver: Running, database_url: str
 ) -> None:
     async with gateway_process(database_url) as (gateway, admin):
-        await register(admin, "double", "/v2/health/ready", None, v1=server.url)
-        await register(admin, "iris", "/v2/health/ready", None, v1=mlserver.url)
-        await register(admin, "echo", "/health", {"path_prefix": "/v1/chat"}, v1=litserve.url)
+        await register(admin, "double", "/v2/health/ready", v1=server.url)
+        await register(admin, "iris", "/v2/health/ready", v1=mlserver.url)
+        await register(admin, "echo", "/health", v1=litserve.url)
         await gateway.serves("double", "iris", "echo")
         address = gateway.addresses["inference"]
         chat = await ask(OPENAI, "--base-url", f"http://{address}/v1", "--model", "echo")

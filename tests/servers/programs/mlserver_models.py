@@ -67,7 +67,6 @@ def free_port() -> int:
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--port", type=int, required=True)
-    arguments.add_argument("--no-gzip", action="store_true")
     given = arguments.parse_args()
     train(Path("iris"))
     Path("story").mkdir()
@@ -78,7 +77,7 @@ def main() -> None:
         "grpc_port": free_port(),
         "metrics_port": free_port(),
         "parallel_workers": 0,
-        "gzip_enabled": not given.no_gzip,
+        "gzip_enabled": True,
     }
     Path("settings.json").write_text(json.dumps(settings))
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
