@@ -86,9 +86,7 @@ class Exchange(Outgoing):
         request = self._request
         arm = self._route.arms.get(request.forced_version)
         if not self._gateway.may_override(request.override_key):
-            self._give_up(
-                recorder.CANCELLED, problems.OVERRIDE_REFUSED, "the override key is not the operators'"
-            )
+            self._give_up(recorder.CANCELLED, problems.OVERRIDE_REFUSED, "the override key is not the operators'")
         elif arm is None:
             self._give_up(recorder.CANCELLED, problems.UNKNOWN_VERSION, f"model {self.arm.model} has no such version")
         else:
