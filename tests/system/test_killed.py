@@ -86,6 +86,7 @@ async def _lives(postgres: EmbeddedPostgres, state: Path) -> list[Life]:
             metrics = (await http.get(f"{last.url('ops')}/metrics")).text
         assert "turnback_lost_rows_total 0.0" in metrics
         assert "turnback_journal_up 1.0" in metrics
+        assert await last.stop() == 0
     assert not own.exists()
     return lives
 
