@@ -117,7 +117,6 @@ class Replica:
             acknowledge: Is told each flush that was committed.
             open_brakes: What this process refuses now.
             clock: Learns database time here.
-            pace: How often.
             dead_boots: What other processes of this machine left, one after the other; blocks.
             snapshot: The last table on this machine's disk, for a start without Postgres.
         """

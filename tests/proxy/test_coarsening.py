@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from app import telemetry
 from app.domain.tally import Flush, Outcome, Watermark
+from app.proxy.figures import RecorderFigures
 from app.proxy.recorder import MAX_ROWS
 from proxy.recording import JournalledWorld, Store, World
 
@@ -59,6 +61,8 @@ def test_only_beyond_the_last_limit_the_oldest_are_dropped_and_counted() -> None
     assert len(rows) == 10
     assert rows[-1].key.second // 3_600 == 19
     assert world.recorder.lost_exchanges == 10
+    series = RecorderFigures(world.recorder, lambda: 0.0).series()
+    assert [each.value for each in series if each.family is telemetry.LOST_ROWS] == [10.0]
 
 
 def test_coarsening_that_did_not_help_is_not_tried_at_every_look() -> None:
