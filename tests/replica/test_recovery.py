@@ -72,6 +72,15 @@ async def test_without_postgres_a_dead_boot_is_left_for_later(tmp_path: Path) ->
     await database.close()
 
 
+async def test_a_boot_that_postgres_refuses_keeps_nobody_else_waiting(database: Database) -> None:
+    await registered(database)
+    refused, sound = Left(), Left()
+    refused.rows = (TallyRow(TallyKey(1_000, FRAUD, 1, V1), Tally(2**40), 5),)
+    await plane_that_finds(database, refused, sound).replica.recover()
+    assert (refused.fate, sound.fate) == ("let go", "forgotten")
+    assert await stored(database) == 2
+
+
 async def test_the_loops_recover_by_themselves(database: Database) -> None:
     await registered(database)
     left = Left(rows=3)
