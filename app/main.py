@@ -27,16 +27,17 @@ from app.admin.inference import Build, inference_app
 from app.admin.listeners import Listener, bind, listener
 from app.admin.needs import Services
 from app.admin.ops import Check, Readiness, ops_app
-from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.controller.probe import Prober
-from app.domain.catalog import Timeouts
+from app.data_plane import allow_list, data_plane
 from app.errors import CannotServe, DatabaseUnavailable
+from app.proxy.admission import use_all_descriptors
 from app.proxy.figures import RecorderFigures
-from app.proxy.gateway import Gateway
 from app.proxy.journal import Journal
 from app.proxy.recovery import DeadBoots
+from app.proxy.tls import upstream_context
+from app.proxy.upstream_figures import UpstreamFigures
 from app.replica.clock import DatabaseClock
 from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
@@ -79,6 +80,7 @@ def serve(settings: Settings, role: Role) -> int:
     telemetry.configure_logging(pretty={LogFormat.JSON: False, LogFormat.PRETTY: True}.get(settings.log_format))
     try:
         _refuse(settings, role)
+        use_all_descriptors()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_Process(settings, role).run())
     except CannotServe as refused:
@@ -139,7 +141,8 @@ class _Process:
         self._role = role
         self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
-        self._gateway = Gateway(self._clock.now)
+        self._tls = upstream_context(settings.upstream_ca_file, settings.upstream_cert_file, settings.upstream_key_file)
+        self._gateway = data_plane(settings, self._clock.now, self._tls)
         self._decided = telemetry.DecisionCount()
         self._database: Database | None = None
         self._replica: Replica | None = None
@@ -161,7 +164,7 @@ class _Process:
             self._database = _opened(url)
             stack.push_async_callback(self._database.close)
             stack.push_async_callback(self._end_tasks)
-            prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s))
+            prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s, self._tls))
             listeners = self._wire(self._database, prober, sockets)
             if self._journal is not None:
                 await self._journal.open()
@@ -194,7 +197,7 @@ class _Process:
 
     def _wire(self, database: Database, prober: Prober, sockets: dict[str, Any]) -> list[Listener]:
         settings = self._settings
-        means = Means(database, prober, self._allow_list().check, secrets.token_bytes)
+        means = Means(database, prober, allow_list(settings).check, secrets.token_bytes)
         drain_s = settings.drain_s
         listeners = []
         if self._role.serves:
@@ -226,7 +229,7 @@ class _Process:
                 wall=time.time,
             )
             app = admin_app(
-                Services(means, self._timeouts(), settings.observed_window_s, self._decided),
+                Services(means, settings.timeouts, settings.observed_window_s, self._decided),
                 version=__version__,
                 body_max_bytes=settings.admin_body_max_bytes,
             )
@@ -235,21 +238,6 @@ class _Process:
         ops = ops_app(telemetry.registry(list(self._sources()), labels), self._readiness)
         listeners.append(listener("ops", sockets["ops"], ops, drain_s=drain_s))
         return listeners
-
-    def _allow_list(self) -> AllowList:
-        try:
-            return AllowList(self._settings.upstream_allow or LOOPBACK)
-        except ValueError as refused:
-            raise CannotServe(f"TURNBACK_UPSTREAM_ALLOW is not acceptable: {refused}.") from None
-
-    def _timeouts(self) -> Timeouts:
-        settings = self._settings
-        return Timeouts(
-            connect_s=settings.connect_timeout_s,
-            first_byte_s=settings.first_byte_timeout_s,
-            idle_s=settings.idle_timeout_s,
-            total_s=settings.total_timeout_s,
-        )
 
     # ------------------------------------------------------------------ loops
 
@@ -388,6 +376,7 @@ class _Process:
         yield self._decided
         if self._role.serves:
             yield RecorderFigures(self._gateway.recorder, time.monotonic)
+            yield UpstreamFigures(self._gateway)
         if self._replica is not None:
             yield RoutingFigures(lambda: self._gateway.table, self._replica)
         if self._controller is not None:

@@ -7,12 +7,14 @@ for each, and a variable that is no setting is refused: a typo must not run with
 import os
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain.catalog import Timeouts
 from app.errors import CannotServe
 
 PREFIX = "TURNBACK_"
@@ -43,6 +45,21 @@ class Settings(BaseSettings):
 
     inference_host: Annotated[str, Field(description="Address the inference listener binds to.")] = "0.0.0.0"  # noqa: S104 -- clients come from elsewhere; it is what a gateway is for
     inference_port: Annotated[Port, Field(description="Port of the inference listener; 0 takes a free one.")] = 8320
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        NoDecode,
+        Field(
+            description="Comma-separated networks of proxies in front; only they are believed about where a"
+            " request came from."
+        ),
+    ] = ()
+    max_connections: Annotated[
+        int | None,
+        Field(ge=1, description="Client connections a process serves at once; as many as its files allow without."),
+    ] = None
+    max_connections_per_address: Annotated[
+        int, Field(ge=0, description="Client connections served to one address at once; 0 for no such cap.")
+    ] = 0
     admin_host: Annotated[str, Field(description="Address the admin listener binds to.")] = "127.0.0.1"
     admin_port: Annotated[Port, Field(description="Port of the admin listener; 0 takes a free one.")] = 8321
     ops_host: Annotated[str, Field(description="Address the ops listener binds to.")] = "127.0.0.1"
@@ -68,6 +85,16 @@ class Settings(BaseSettings):
             " embedded mode, required otherwise."
         ),
     ] = None
+    upstream_ca_file: Annotated[
+        Path | None,
+        Field(description="PEM file of the authorities that may sign an https upstream's certificate."),
+    ] = None
+    upstream_cert_file: Annotated[
+        Path | None, Field(description="PEM file with the certificate the gateway shows to https upstreams.")
+    ] = None
+    upstream_key_file: Annotated[
+        Path | None, Field(description="PEM file with that certificate's private key, not encrypted.")
+    ] = None
     connect_timeout_s: Annotated[
         Seconds, Field(description="Seconds to wait for an upstream's connection, unless the version says otherwise.")
     ] = 2.0
@@ -80,6 +107,16 @@ class Settings(BaseSettings):
     total_timeout_s: Annotated[
         Seconds, Field(description="Seconds one exchange may take in all, unless the version says otherwise.")
     ] = 300.0
+    server_timing: Annotated[
+        bool,
+        Field(description="Tell in a server-timing field how long the upstream took to its head."),
+    ] = False
+    override_key: Annotated[
+        SecretStr | None,
+        Field(
+            min_length=16, description="What an operator shows to choose a version by header; without it nobody may."
+        ),
+    ] = None
     probe_timeout_s: Annotated[Seconds, Field(description="Seconds one health probe may take.")] = 1.0
 
     tick_interval_s: Annotated[Seconds, Field(description="Seconds between two looks at the active rollouts.")] = 1.0
@@ -101,11 +138,15 @@ class Settings(BaseSettings):
         int, Field(ge=1_024, le=16_777_216, description="Largest body the admin listener reads, in bytes.")
     ] = 65_536
     drain_s: Annotated[Seconds, Field(description="Seconds running exchanges may take to finish after SIGTERM.")] = 30.0
+    rollback_drain_s: Annotated[
+        Seconds | None,
+        Field(description="Seconds exchanges may run on after their version lost its traffic; unset: to their end."),
+    ] = None
     log_format: Annotated[LogFormat, Field(description="auto, json or pretty: how log events are written.")] = (
         LogFormat.AUTO
     )
 
-    @field_validator("upstream_allow", mode="before")
+    @field_validator("upstream_allow", "trusted_proxies", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -118,6 +159,11 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().startswith("postgresql://"):
             raise ValueError("it must begin with postgresql://")
         return value
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Of versions that do not say their own."""
+        return Timeouts(self.connect_timeout_s, self.first_byte_timeout_s, self.idle_timeout_s, self.total_timeout_s)
 
     @property
     def embedded(self) -> bool:

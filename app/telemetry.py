@@ -139,6 +139,20 @@ OBSERVED = Family(
     "Share of the coins of about the last minute a version got on this replica.",
     ("model", "version"),
 )
+BRAKE_OPEN = Family(
+    "turnback_brake_open", Kind.GAUGE, "1 while this replica keeps traffic away from a version.", ("model", "version")
+)
+QUEUED = Family(
+    "turnback_queued_requests", Kind.GAUGE, "Exchanges that wait for a place in their bulkhead.", ("model", "version")
+)
+UPSTREAMS = Family(
+    "turnback_upstreams", Kind.GAUGE, "Upstreams of a version, by how they seem to do.", ("model", "version", "state")
+)
+ADDRESSES_REFUSED = Family(
+    "turnback_upstream_addresses_refused_total",
+    Kind.COUNTER,
+    "How often an upstream's name led to an address that is not allowed.",
+)
 ROLLOUT_STATE = Family(
     "turnback_rollout_state", Kind.GAUGE, "1 for the phase of the model's last rollout, else 0.", ("model", "state")
 )
@@ -184,6 +198,10 @@ FAMILIES = (
     FALLBACKS,
     WEIGHT,
     OBSERVED,
+    BRAKE_OPEN,
+    QUEUED,
+    UPSTREAMS,
+    ADDRESSES_REFUSED,
     ROLLOUT_STATE,
     EVIDENCE,
     DECISIONS,

@@ -15,7 +15,7 @@ from time import perf_counter
 
 import httptools
 
-from bench.message import request
+from bench.message import INFER, MESSAGES, Message, request
 
 OPEN_CONNECTIONS = 32
 # How long the open loop waits for the last answers before it calls them failed.
@@ -44,7 +44,6 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._port = port
         self._parser = httptools.HttpResponseParser(self)
         self._answered = False
         self.status = 0
@@ -53,10 +52,10 @@ class Connection:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def send(self, due: float, number: int | None) -> None:
+    def send(self, due: float, whole: bytes) -> None:
         self.due = due
         self._answered = False
-        self._socket.sendall(request(self._port, number))
+        self._socket.sendall(whole)
 
     def receive(self) -> bool:
         """Read once; whether the answer is complete. Raises: ConnectionError when the server left."""
@@ -77,21 +76,30 @@ class Connection:
 class Load:
     """Connections to one server and what came back on them."""
 
-    def __init__(self, port: int, connections: int, *, numbered: bool = False) -> None:
+    def __init__(self, port: int, connections: int, message: Message = INFER, *, numbered: bool = False) -> None:
         # SelectSelector, because epoll's timeout is whole milliseconds and the open loop needs less.
         self._selector = selectors.SelectSelector()
         self.idle = [Connection(port) for _ in range(connections)]
         for connection in self.idle:
             self._selector.register(connection, selectors.EVENT_READ, connection)
         self.open = connections
-        self._number = 0 if numbered else None
+        self._port = port
+        self._message = message
+        self._numbered = numbered
+        self._wholes = [request(port, message, turn=turn) for turn in range(len(message.paths))]
+        self._sent = 0
         self.failed = 0
         self.latencies_s: list[float] = []
 
     def send(self, due: float) -> None:
-        if self._number is not None:
-            self._number += 1
-        self.idle.pop().send(due, self._number)
+        self.idle.pop().send(due, self._next())
+
+    def _next(self) -> bytes:
+        turn = self._sent
+        self._sent += 1
+        if self._numbered:
+            return request(self._port, self._message, turn=turn, number=turn)
+        return self._wholes[turn % len(self._wholes)]
 
     def collect(self, timeout_s: float) -> int:
         """Wait for answers and return to `idle` the connections that have theirs; how many they are."""
@@ -127,9 +135,11 @@ class Load:
         self._selector.close()
 
 
-def closed_loop(port: int, connections: int, seconds: float, *, numbered: bool = False) -> Outcome:
+def closed_loop(
+    port: int, connections: int, seconds: float, message: Message = INFER, *, numbered: bool = False
+) -> Outcome:
     """Every connection sends again as soon as it has its answer; what is in flight at the end is dropped."""
-    load = Load(port, connections, numbered=numbered)
+    load = Load(port, connections, message, numbered=numbered)
     start = now = perf_counter()
     while now < start + seconds and load.open:
         while load.idle:
@@ -163,6 +173,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("loop", choices=["closed", "open"])
     parser.add_argument("port", type=int)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--message", choices=MESSAGES, default=INFER.name)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--numbered", action="store_true", help="an id of its own in every request")
     parser.add_argument("--rate", type=float, default=500.0)
@@ -172,7 +183,8 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     asked = _arguments()
     if asked.loop == "closed":
-        outcome = closed_loop(asked.port, asked.connections, asked.seconds, numbered=asked.numbered)
+        message = MESSAGES[asked.message]
+        outcome = closed_loop(asked.port, asked.connections, asked.seconds, message, numbered=asked.numbered)
     else:
         outcome = open_loop(asked.port, asked.rate, asked.seconds)
     print(json.dumps(asdict(outcome)))

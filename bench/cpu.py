@@ -15,16 +15,26 @@ def tree_cpu_s(root_pid: int) -> float:
 
     Resolution is one clock tick, usually 10 ms. Raises: ProcessLookupError when there is no such process.
     """
+    ticks = sum(int(field) for fields in _tree(root_pid).values() for field in fields[_UTIME : _CSTIME + 1])
+    return ticks / _TICKS_PER_S
+
+
+def tree_pids(root_pid: int) -> list[int]:
+    """A process and its living descendants. Raises: ProcessLookupError when there is no such process."""
+    return list(_tree(root_pid))
+
+
+def _tree(root_pid: int) -> dict[int, list[str]]:
     stats = dict(_all_stats())
     if root_pid not in stats:
         raise ProcessLookupError(f"no process {root_pid}")
-    ticks = 0
+    tree: dict[int, list[str]] = {}
     wanted = [root_pid]
     while wanted:
         pid = wanted.pop()
-        ticks += sum(int(field) for field in stats[pid][_UTIME : _CSTIME + 1])
+        tree[pid] = stats[pid]
         wanted += [child for child, fields in stats.items() if int(fields[_PPID]) == pid]
-    return ticks / _TICKS_PER_S
+    return tree
 
 
 def _all_stats() -> Iterator[tuple[int, list[str]]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cpu import children_on
-from bench.message import PATH, wrk_script
+from bench.message import EVENT_INTERVAL_S, EVENTS, INFER, Message, wrk_script
 from bench.servers import CHECKOUT, BenchFailed, Server, python_module
 
 WRK_INSTALL = "apt-get install wrk"
@@ -32,6 +32,18 @@ class Burst:
     completed: int
     failed: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What one load of event streams got.
+
+    Attributes:
+        first_p50_ms: Median from a request to its first event.
+    """
+
+    events: int
+    first_p50_ms: float
 
 
 def wrk_present() -> bool:
@@ -63,29 +75,31 @@ class Loader:
     cpus: set[int]
     folder: Path
 
-    def warm_up(self, server: Server, connections: int) -> None:
+    def warm_up(self, server: Server, connections: int, message: Message = INFER) -> None:
         """Fill the server's connection pool; short, so not by wrk."""
-        self._own(server, connections, _WARM_UP_S, numbered=False)
+        self._own(server, connections, _WARM_UP_S, message, numbered=False)
 
-    def burst(self, server: Server, connections: int, seconds: float, *, numbered: bool = False) -> Burst:
+    def burst(
+        self, server: Server, connections: int, seconds: float, message: Message = INFER, *, numbered: bool = False
+    ) -> Burst:
         """Saturate a server; wrk rounds the duration up to whole seconds. Raises: BenchFailed."""
         saturate = self._wrk if self.tool == "wrk" else self._own
-        burst = saturate(server, connections, seconds, numbered=numbered)
+        burst = saturate(server, connections, seconds, message, numbered=numbered)
         if burst.failed or not burst.completed:
             raise BenchFailed(f"{server.name}: {burst.failed} exchanges failed, {burst.completed} went well")
         return burst
 
-    def _wrk(self, server: Server, connections: int, seconds: float, *, numbered: bool) -> Burst:
+    def _wrk(self, server: Server, connections: int, seconds: float, message: Message, *, numbered: bool) -> Burst:
         script = self.folder / "post.lua"
-        script.write_text(wrk_script(server.port, numbered=numbered))
+        script.write_text(wrk_script(server.port, message, numbered=numbered))
         whole_s = max(1, round(seconds + 0.499))
-        url = f"http://127.0.0.1:{server.port}{PATH}"
+        url = f"http://127.0.0.1:{server.port}/"
         return parse_wrk(
             self._run(["wrk", "-t1", f"-c{connections}", f"-d{whole_s}s", "-s", str(script), url], whole_s)
         )
 
-    def _own(self, server: Server, connections: int, seconds: float, *, numbered: bool) -> Burst:
-        options = ["--connections", connections, *(["--numbered"] if numbered else [])]
+    def _own(self, server: Server, connections: int, seconds: float, message: Message, *, numbered: bool) -> Burst:
+        options = ["--message", message.name, "--connections", connections, *(["--numbered"] if numbered else [])]
         outcome = self._client("closed", server.port, seconds, *options)
         return Burst(outcome["completed"], outcome["failed"], outcome["seconds"])
 
@@ -95,6 +109,14 @@ class Loader:
         if outcome["failed"] or not outcome["completed"]:
             raise BenchFailed(f"{server.name}: {outcome['failed']} of the exchanges at {rate}/s failed")
         return float(outcome["p50_us"])
+
+    def streams(self, server: Server, streams: int, waves: int) -> Streams:
+        """Event streams side by side, wave after wave. Raises: BenchFailed."""
+        seconds = waves * EVENT_INTERVAL_S * (EVENTS + 2)
+        outcome = json.loads(self._run(python_module("bench.streams", server.port, streams, waves), seconds))
+        if outcome["failed"] or not outcome["events"]:
+            raise BenchFailed(f"{server.name}: {outcome['failed']} of {streams} streams did not end as they should")
+        return Streams(outcome["events"], outcome["first_p50_ms"])
 
     def _client(self, loop: str, port: int, seconds: float, *options: object) -> dict[str, int]:
         outcome: dict[str, int] = json.loads(

@@ -17,7 +17,7 @@ from typing import IO
 
 from app.errors import ErrorKind, TurnbackError
 from bench.cpu import children_on
-from bench.message import ANSWER_BODY, HEADERS, PATH, REQUEST_BODY
+from bench.message import HEADERS, INFER, Message
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 READY_S = 20.0
@@ -53,8 +53,20 @@ def python_module(module: str, *arguments: object) -> list[str]:
 
 
 @contextmanager
-def running(name: str, command: Sequence[str], port: int, cpus: set[int]) -> Iterator[Server]:
+def running(
+    name: str,
+    command: Sequence[str],
+    port: int,
+    cpus: set[int],
+    *,
+    message: Message = INFER,
+    ready_s: float = READY_S,
+) -> Iterator[Server]:
     """Start a server, wait until it really answers, stop it at the end.
+
+    Args:
+        message: What it must answer to count as ready.
+        ready_s: How long it may take.
 
     Raises: BenchFailed, with the end of what it wrote on stderr, when it leaves or stays silent.
     """
@@ -64,7 +76,7 @@ def running(name: str, command: Sequence[str], port: int, cpus: set[int]) -> Ite
                 command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
             )
         try:
-            problem = _wait_until_ready(process, port)
+            problem = _wait_until_ready(process, port, message, ready_s)
             _require(name, problem, stderr)
             yield Server(name, port, process.pid)
         except BenchFailed as failed:
@@ -84,15 +96,15 @@ def _end_of(stderr: IO[bytes]) -> str:
     return stderr.read().decode(errors="replace")[-1000:].strip()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> str:
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, message: Message, ready_s: float) -> str:
     """What is wrong in the end; "" once the right answer came."""
-    deadline = monotonic() + READY_S
+    deadline = monotonic() + ready_s
     problem = "no answer"
     while monotonic() < deadline:
         if process.poll() is not None:
             return f"it left with code {process.returncode}"
         try:
-            problem = exchange_once(port)
+            problem = exchange_once(port, message)
         except (OSError, http.client.HTTPException) as error:
             problem = repr(error)
         if not problem:
@@ -101,16 +113,16 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> str:
     return problem
 
 
-def exchange_once(port: int) -> str:
-    """Send the benchmark's exchange; "" when the right answer came back, else what came instead."""
+def exchange_once(port: int, message: Message = INFER) -> str:
+    """Send one exchange; "" when the right answer came back, else what came instead."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("POST", PATH, body=REQUEST_BODY, headers=HEADERS | {"Connection": "close"})
+        connection.request("POST", message.paths[0], body=message.body, headers=HEADERS | {"Connection": "close"})
         answer = connection.getresponse()
         body = answer.read()
     finally:
         connection.close()
-    if answer.status == 200 and body == ANSWER_BODY:
+    if answer.status == 200 and message.answer in {None, body}:
         return ""
     return f"status {answer.status}, {body[:300].decode(errors='replace')!r}"
 

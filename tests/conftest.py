@@ -14,11 +14,15 @@ from typing import LiteralString, Self
 import psycopg
 import pytest
 from psycopg.sql import SQL, Composed, Identifier
+from servers.pytest_hooks import pytest_terminal_summary, pytest_xdist_make_scheduler
 from sqlalchemy import make_url
 
 from app.store import migrate
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
+
+# When workers run the tests, pytest looks for these only here.
+__all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
 
 EXTERNAL = "TURNBACK_TEST_DATABASE_URL"
 

@@ -3,16 +3,17 @@
 from dataclasses import replace
 
 from app.actions.identity import uuid7
-from app.actions.ledger import Account, horizon_ms, record
+from app.actions.ledger import SALT_BYTES, Account, horizon_ms, record
 from app.actions.means import Means
 from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.routing import FULL_BP, Route
-from app.errors import StaleGeneration
+from app.errors import InvalidInput, StaleGeneration
 from app.store import audit, catalog, routes
 from app.store.database import Transaction
 
 REGISTER = "register"
 ATTEMPTS_MAX = 3
+URLS_MAX = 16
 
 
 async def register_model(means: Means, model: Model, *, actor: str) -> bool:
@@ -30,9 +31,9 @@ async def register_version(means: Means, version: Version, *, actor: str) -> boo
     Returns:
         False if the very same was registered before.
 
-    Raises: UnknownModel, NameTaken (it differs), UpstreamNotAllowed.
+    Raises: UnknownModel, NameTaken (it differs), UpstreamNotAllowed, InvalidInput.
     """
-    allowed = replace(version, urls=tuple([await means.check_upstream(url) for url in version.urls]))
+    allowed = await _allowed(means, version)
     attempts = iter(range(1, ATTEMPTS_MAX + 1))
     while True:
         try:
@@ -43,13 +44,28 @@ async def register_version(means: Means, version: Version, *, actor: str) -> boo
                 raise
 
 
+async def _allowed(means: Means, version: Version) -> Version:
+    """The version with its urls in the spelling that was checked, so that they are the ones connected to."""
+    if not 1 <= len(version.urls) <= URLS_MAX:
+        raise InvalidInput("/urls", f"must name 1 to {URLS_MAX} model servers")
+    urls = tuple([await means.check_upstream(url, f"/urls/{place}") for place, url in enumerate(version.urls)])
+    for place, url in enumerate(urls):
+        if url in urls[:place]:
+            raise InvalidInput(f"/urls/{place}", "names a model server that was named before")
+    if version.server_name is not None and not any(url.startswith("https:") for url in urls):
+        raise InvalidInput("/server_name", "is checked in certificates, and no url is https")
+    return replace(version, urls=urls)
+
+
 async def _add_version(means: Means, version: Version, actor: str) -> bool:
     async with means.database.transaction() as tx:
         if not await catalog.add_version(tx, version):
             return False
         if await routes.route(tx, version.model) is None:
             at = (await routes.revision(tx)).at
-            first = Route(version.model, 1, version.name, {version.name: FULL_BP}, horizon_ms(version))
+            weights_bp = {version.name: FULL_BP}
+            salt = means.entropy(SALT_BYTES)
+            first = Route(version.model, 1, version.name, weights_bp, horizon_ms(version), salt=salt)
             sentence = f"{version.name} is the first version of {version.model} and takes all traffic."
             await record(means, tx, None, first, at, Account(REGISTER, actor, "operator", None, sentence))
         else:

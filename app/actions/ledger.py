@@ -9,7 +9,7 @@ from datetime import datetime
 
 from app.actions.identity import uuid7
 from app.actions.means import Means
-from app.domain.catalog import Version
+from app.domain.catalog import Protocol, Version
 from app.domain.rollout import RolloutId
 from app.domain.routing import Route
 from app.errors import InvalidInput, OutcomeUnknown, TargetUnhealthy, TurnbackError, UnknownDecision
@@ -19,6 +19,7 @@ from app.store.database import Transaction
 from app.store.decisions import Decision, DecisionId
 
 REASON_MAX = 500
+SALT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,9 @@ async def _is_saved(means: Means, decision: Decision) -> bool:
     return True
 
 
-async def expect_answer(means: Means, version: Version) -> None:
+async def expect_answer(means: Means, protocol: Protocol, version: Version) -> None:
     """Raises: TargetUnhealthy when the version does not answer its probe."""
-    why = await means.probe(version)
+    why = await means.probe(protocol, version)
     if why is not None:
         raise TargetUnhealthy(version.model, version.name, why)
 

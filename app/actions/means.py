@@ -4,16 +4,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from app.domain.catalog import Version
+from app.domain.catalog import Protocol, Version
 from app.store.database import Database
 
-Probe: TypeAlias = Callable[[Version], Awaitable[str | None]]
-"""Ask a version whether it can take traffic: None if so, else why not. Must end within 2 s and never raise."""
+Probe: TypeAlias = Callable[[Protocol, Version], Awaitable[str | None]]
+"""Ask a version, whose servers speak the protocol, whether it can take traffic: None if so, else why not.
 
-CheckUpstream: TypeAlias = Callable[[str], Awaitable[str]]
-"""The upstream's URL in its one spelling. Raises: UpstreamNotAllowed."""
+Must end within 2 s and never raise.
+"""
+
+CheckUpstream: TypeAlias = Callable[[str, str], Awaitable[str]]
+"""The upstream's URL, named in that field, in its one spelling. Raises: UpstreamNotAllowed."""
 
 ENGINE = "engine"
+REPLICA = "replica"
+"""Actors that are no person: the controller, and a gateway process that acts without asking it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from app.actions.identity import uuid7
-from app.actions.ledger import Account, checked_reason, expect_answer, horizon_ms, record, settled
+from app.actions.ledger import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.actions.means import ENGINE, Means
-from app.domain.catalog import ModelName, Version, VersionName
+from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.domain.policy import Policy, check_policy
 from app.domain.rollout import (
     TERMINAL,
@@ -24,7 +24,7 @@ from app.domain.rollout import (
     Transition,
     begin,
 )
-from app.domain.routing import FULL_BP, Route
+from app.domain.routing import FULL_BP, Route, without_own_mirror
 from app.domain.tally import Tally
 from app.domain.transitions import advance
 from app.errors import IllegalTransition, InvalidInput, StaleGeneration, UnknownVersion
@@ -46,15 +46,15 @@ async def start_rollout(
 ) -> tuple[Rollout, Decision]:
     """Begin a rollout of `canary` against the model's stable, which takes all traffic until the warm-up is over.
 
-    Raises: UnknownModel, UnknownVersion, RolloutActive, InvalidInput (sticky model, canary is stable,
-        blank reason), TargetUnhealthy (a stable that does not answer is no way back), StaleGeneration.
+    Raises: UnknownModel, UnknownVersion, RolloutActive, InvalidInput (canary is stable, blank reason),
+        TargetUnhealthy (a stable that does not answer is no way back), StaleGeneration.
     """
     why = checked_reason(reason)
     check_policy(policy)
     async with means.database.transaction() as tx:
         before = await _startable(tx, model, canary)
-        stable = await catalog.version(tx, model, before.stable)
-    await expect_answer(means, stable)
+        stable = await _probed(tx, model, before.stable)
+    await expect_answer(means, *stable)
     started: list[Rollout] = []
 
     async def change(tx: Transaction) -> Decision:
@@ -98,14 +98,12 @@ async def record_assessment(means: Means, tx: Transaction, seen: Seen, transitio
         return None
     target = await _target(tx, seen.rollout, transition)
     if target is not None:
-        await expect_answer(means, target)
+        await expect_answer(means, *target)
     return await _decide(means, tx, seen, transition, ENGINE, None)
 
 
 async def _startable(tx: Transaction, model: ModelName, canary: VersionName) -> Route:
     """The route a rollout can begin from."""
-    if (await catalog.model(tx, model)).sticky_header is not None:
-        raise InvalidInput("/sticky_header", "a model with sticky callers cannot be judged per exchange yet")
     await catalog.version(tx, model, canary)
     route = await routes.route(tx, model)
     if route is None:
@@ -121,11 +119,18 @@ async def _start(
     at = (await routes.revision(tx)).at
     reference = await _reference(tx, before, int(at.timestamp()))
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
-    pending = begin(rollout_id, before.model, before.stable, canary, policy, reference, at)
+    sticky = (await catalog.model(tx, before.model)).is_sticky
+    pending = begin(rollout_id, before.model, before.stable, canary, policy, reference, at, per_caller=sticky)
     transition = advance(pending, Started(), at)
     generation = before.generation + 1
     await rollouts.add(tx, transition.rollout, generation)
-    after = replace(await _routed(tx, before, transition), weights_bp={before.stable: FULL_BP})
+    # Nobody is on the canary yet, so the fresh salt moves no caller back from it.
+    after = replace(
+        await _routed(tx, before, transition),
+        weights_bp={before.stable: FULL_BP},
+        salt=means.entropy(SALT_BYTES),
+        salted_at=generation,
+    )
     decision = await record(means, tx, before, after, at, _account(pending, transition, actor, reason))
     return transition.rollout, decision
 
@@ -143,7 +148,7 @@ async def _order_once(
         target = await _target(tx, seen.rollout, advance(seen.rollout, event, seen.at))
     # Nothing waits for a model server while a transaction is open.
     if target is not None and not force:
-        await expect_answer(means, target)
+        await expect_answer(means, *target)
 
     async def change(tx: Transaction) -> Decision:
         again = await _orderable(tx, rollout_id)
@@ -165,17 +170,22 @@ async def _orderable(tx: Transaction, rollout_id: RolloutId) -> Seen:
     return seen
 
 
-async def _target(tx: Transaction, before: Rollout, transition: Transition) -> Version | None:
-    """The version that all traffic would go to though it does not have it all now."""
+async def _target(tx: Transaction, before: Rollout, transition: Transition) -> tuple[Protocol, Version] | None:
+    """The version that all traffic would go to though it does not have it all now, and what it speaks."""
     for effect in transition.effects:
         match effect:
             case MakeStable(version):
-                return await catalog.version(tx, before.model, version)
+                return await _probed(tx, before.model, version)
             case ShiftWeight(0) if before.weight_bp > 0:
-                return await catalog.version(tx, before.model, before.stable)
+                return await _probed(tx, before.model, before.stable)
             case ShiftWeight():
                 pass
     return None
+
+
+async def _probed(tx: Transaction, model: ModelName, version: VersionName) -> tuple[Protocol, Version]:
+    """What a probe must know."""
+    return (await catalog.model(tx, model)).protocol, await catalog.version(tx, model, version)
 
 
 async def _decide(
@@ -187,7 +197,10 @@ async def _decide(
     after = await _routed(tx, before, transition)
     # The rollout's row first, as a quiet save does: two transactions that lock in one order never deadlock.
     await rollouts.save(tx, transition.rollout, seen=seen.generation, generation=after.generation)
-    return await record(means, tx, before, after, seen.at, _account(seen.rollout, transition, actor, reason))
+    account = _account(seen.rollout, transition, actor, reason)
+    if before.mirror is not None and after.mirror is None:
+        account = replace(account, sentence=f"{account.sentence.rstrip('.')}; it gets no more copies.")
+    return await record(means, tx, before, after, seen.at, account)
 
 
 async def _save_quietly(tx: Transaction, seen: Seen, rollout: Rollout) -> None:
@@ -207,13 +220,14 @@ async def _routed(tx: Transaction, before: Route, transition: Transition) -> Rou
             case ShiftWeight(weight_bp):
                 after = replace(after, weights_bp=_split(rollout, weight_bp))
             case MakeStable(version):
-                after = replace(after, stable=version, weights_bp={version: FULL_BP})
+                after = without_own_mirror(replace(after, stable=version, weights_bp={version: FULL_BP}))
     ended = rollout.phase in TERMINAL
     if ended and not transition.effects:
         return after  # an old rollout was turned back once more; the route belongs to others by now
     arms = [await catalog.version(tx, rollout.model, name) for name in (rollout.stable, rollout.canary)]
     learnt = None if ended else rollout.evidence.latency_horizon_ms
-    return replace(after, latency_horizon_ms=learnt or horizon_ms(*arms))
+    salted_at = 0 if ended else after.salted_at
+    return replace(after, latency_horizon_ms=learnt or horizon_ms(*arms), salted_at=salted_at)
 
 
 def _split(rollout: Rollout, canary_weight_bp: int) -> Mapping[VersionName, int]:

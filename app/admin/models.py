@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Response
 
 from app.actions.catalog import register_model, register_version
-from app.actions.weights import set_weights
+from app.actions.routes import change_route
 from app.admin.needs import Actor, InModel, InServices, InTransaction, known_version
 from app.admin.schemas import ModelBody, RouteBody, TimeoutsBody, VersionBody
 from app.admin.strict_json import StrictRoute
 from app.admin.views import DecisionView, ModelSummary, ModelView, Page, RouteView, VersionView
-from app.domain.catalog import ModelName, Version, version_name
+from app.domain.catalog import Bulkhead, ModelName, Version, version_name
 from app.domain.routing import Route
 from app.errors import UnknownVersion
 from app.store import catalog, rollouts, routes, tallies
@@ -68,14 +68,19 @@ async def put_version(
     new = Version(
         model=model,
         name=version_name(version, "/path/version"),
-        # What is stored is the spelling that was checked, so that it is the one connected to.
-        urls=(await given.means.check_upstream(body.url),),
+        urls=body.urls,
         timeouts=(body.timeouts or TimeoutsBody()).over(given.default_timeouts),
         health_path=body.health_path,
+        bulkhead=Bulkhead() if body.bulkhead is None else body.bulkhead.to_domain(),
+        path=body.checked_path(),
+        served_model=body.served_model,
+        server_name=body.checked_server_name(),
     )
     if not await register_version(given.means, new, actor=who):
         response.status_code = 200
-    return VersionView.of(new)
+    async with given.means.database.transaction() as tx:
+        # Urls are stored, and shown, in the spelling that was checked.
+        return VersionView.of(await catalog.version(tx, model, new.name))
 
 
 @router.get("/{model}/route", tags=["routes"], summary="Target weights beside observed shares")
@@ -85,9 +90,9 @@ async def read_route(model: InModel, tx: InTransaction, given: InServices) -> Ro
     return RouteView.of(route, observed, given.observed_window_s)
 
 
-@router.put("/{model}/route", tags=["routes"], summary="Set the weights by hand; not while a rollout runs")
+@router.put("/{model}/route", tags=["routes"], summary="Set weights or mirror by hand; not while a rollout runs")
 async def put_route(model: InModel, body: RouteBody, given: InServices, who: Actor) -> DecisionView:
-    return given.told(await set_weights(given.means, model, body.to_domain(), actor=who, reason=body.reason))
+    return given.told(await change_route(given.means, model, body.to_domain(), actor=who, reason=body.reason))
 
 
 async def _route(tx: Transaction, model: ModelName) -> Route:

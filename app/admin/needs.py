@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from fastapi import Depends, Header, Query, Request
 
-from app.actions.means import ENGINE, Means
+from app.actions.means import ENGINE, REPLICA, Means
 from app.admin.views import DecisionView
 from app.domain.catalog import ModelName, Timeouts, VersionName, model_name, version_name
 from app.errors import InvalidInput, UnknownModel, UnknownVersion
@@ -80,11 +80,11 @@ def actor(
         str | None, Header(max_length=64, description="Who asks, for the audit; until keys exist a mere claim.")
     ] = None,
 ) -> str:
-    """Who asks. Raises: InvalidInput: not a plain name, or the engine's own."""
+    """Who asks. Raises: InvalidInput: not a plain name, or that of a program."""
     if x_turnback_actor is None:
         return "operator"
-    if _ACTOR.fullmatch(x_turnback_actor) is None or x_turnback_actor == ENGINE:
-        raise InvalidInput("/header/x-turnback-actor", "must be a plain name, and not that of the engine")
+    if _ACTOR.fullmatch(x_turnback_actor) is None or x_turnback_actor in {ENGINE, REPLICA}:
+        raise InvalidInput("/header/x-turnback-actor", "must be a plain name, and not that of the engine or a replica")
     return x_turnback_actor
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -149,6 +149,9 @@ class RolloutView(RolloutSummary):
     held_from: Phase | None
     first_exposed_at: datetime | None
     brake_open_since: datetime | None
+    counted_per: Annotated[
+        Literal["exchange", "caller"], Field(description="Of a sticky model only each caller's first exchange counts.")
+    ]
     policy: PolicyView
     assessment: AssessmentView
     counts: list[WeightCounts]
@@ -161,6 +164,7 @@ class RolloutView(RolloutSummary):
             held_from=rollout.held_from,
             first_exposed_at=rollout.first_exposed_at,
             brake_open_since=rollout.brake_open_since,
+            counted_per="caller" if rollout.evidence.per_caller else "exchange",
             policy=PolicyView(**{**asdict(rollout.policy), "metrics": list(rollout.policy.metrics)}),
             assessment=AssessmentView.of(analysis.assess(rollout.evidence, rollout.policy)),
             counts=WeightCounts.of_all(rollout.evidence),

@@ -19,9 +19,11 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Iterable[str]]]
 
 LOOPBACK = ("127.0.0.0/8", "::1/128", "localhost")
 URL_FIELD = "/url"
+_THIS_MACHINE = "localhost"
+_PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(
-    r"http://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(?P<port>[1-9][0-9]{0,4}))?(?P<base>(?:/[A-Za-z0-9._~%:@-]+)*)/?"
+    r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(?P<port>[1-9][0-9]{0,4}))?(?P<base>(?:/[A-Za-z0-9._~%:@-]+)*)/?"
 )
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -30,6 +32,7 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 class Upstream:
     """An upstream's address in its one spelling; `host` without brackets."""
 
+    scheme: str
     host: str
     port: int
     base: str
@@ -37,21 +40,21 @@ class Upstream:
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{self.base}"
+        return f"{self.scheme}://{host}:{self.port}{self.base}"
 
 
 def parse(url: str, field: str = URL_FIELD) -> Upstream:
     """Take an upstream's URL apart. Raises: UpstreamNotAllowed."""
     match = _URL.fullmatch(url)
     if match is None or ".." in match["base"]:
-        raise UpstreamNotAllowed(field, "must be http://host[:port][/base], lower case, nothing else in it")
-    port = int(match["port"] or 80)
+        raise UpstreamNotAllowed(field, "must be http[s]://host[:port][/base], lower case, nothing else in it")
+    port = int(match["port"] or _PORTS[match["scheme"]])
     if port > 65_535:
         raise UpstreamNotAllowed(field, "the port must lie between 1 and 65535")
     host = match["host"].strip("[]")
-    if _literal(host) is None and not _is_name(host):
+    if not is_host(host):
         raise UpstreamNotAllowed(field, "the host must be an IP address in its usual form or a DNS name")
-    return Upstream(host, port, match["base"])
+    return Upstream(match["scheme"], host, port, match["base"])
 
 
 class AllowList:
@@ -70,7 +73,7 @@ class AllowList:
             self._networks.append(ipaddress.ip_network(entry))
         except ValueError:
             host, _, port = entry.partition(":")
-            if (not _is_name(host) and _literal(host) is None) or (port and not port.isdecimal()):
+            if not is_host(host) or (port and not port.isdecimal()):
                 raise ValueError(f"{entry!r} is no host, host:port or network") from None
             self._names.add(entry)
 
@@ -93,8 +96,33 @@ class AllowList:
             return False
         return bool(found) and all(address is not None and self._contains(address) for address in found)
 
+    def may_connect(self, host: str, address: str) -> bool:
+        """Whether a name that was let in may be connected to at the address it leads to now.
+
+        A name listed itself may lead anywhere but to this machine, its link or nowhere, unless a network says so.
+        """
+        found = _literal(address)
+        if found is None:
+            return False
+        if host == _THIS_MACHINE and found.is_loopback:
+            return True
+        return self._contains(found) or (self._is_listed(host) and not _is_special(found))
+
+    def _is_listed(self, host: str) -> bool:
+        return any(name.partition(":")[0] == host for name in self._names)
+
     def _contains(self, address: Address) -> bool:
         return any(address in network for network in self._networks if network.version == address.version)
+
+
+def _is_special(address: Address) -> bool:
+    """An address that no model server elsewhere has: a cloud's metadata service answers on the link."""
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+
+
+def is_host(text: str) -> bool:
+    """Whether this is an IP address in its one spelling, or a DNS name in lower case."""
+    return _literal(text) is not None or _is_name(text)
 
 
 def _literal(host: str) -> Address | None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from app.admin.rollout_views import RolloutSummary, WeightBp
-from app.domain.catalog import Match, Model, Timeouts, Version, VersionName
+from app.domain.catalog import Match, Model, Protocol, Timeouts, Version, VersionName
 from app.domain.rollout import Rollout
-from app.domain.routing import FULL_BP, Route
-from app.domain.tally import Outcome, Tally
+from app.domain.routing import FULL_BP, Mirror, Route
+from app.domain.tally import Counter, Outcome, Tally
 from app.store.audit import Entry
 from app.store.decisions import Decision
 from app.store.routes import Generation
@@ -51,24 +51,50 @@ class TimeoutsView(BaseModel):
         return cls(**asdict(timeouts))
 
 
+class BulkheadView(BaseModel):
+    """How much of each gateway process a version may hold."""
+
+    concurrency: int
+    queue: int
+
+
 class VersionView(BaseModel):
     """One immutable build of a model."""
 
     model: str
     version: str
-    url: str
+    urls: list[str]
     health_path: str | None
     timeouts: TimeoutsView
+    bulkhead: BulkheadView
+    path: str | None
+    served_model: str | None
+    server_name: str | None
 
     @classmethod
     def of(cls, version: Version) -> "VersionView":
         return cls(
             model=version.model,
             version=version.name,
-            url=version.urls[0],
+            urls=list(version.urls),
             health_path=version.health_path,
             timeouts=TimeoutsView.of(version.timeouts),
+            bulkhead=BulkheadView(**asdict(version.bulkhead)),
+            path=version.path,
+            served_model=version.served_model,
+            server_name=version.server_name,
         )
+
+
+class MirrorView(BaseModel):
+    """A version that gets copies of requests, and whose answers nobody sees."""
+
+    version: str
+    share_bp: WeightBp
+
+    @classmethod
+    def of(cls, mirror: Mirror | None) -> "MirrorView | None":
+        return None if mirror is None else cls(**asdict(mirror))
 
 
 class TargetView(BaseModel):
@@ -77,6 +103,7 @@ class TargetView(BaseModel):
     generation: int
     stable: str
     weights_bp: dict[str, WeightBp]
+    mirror: MirrorView | None
 
     @classmethod
     def of(cls, route: Route) -> "TargetView":
@@ -84,7 +111,16 @@ class TargetView(BaseModel):
             generation=route.generation,
             stable=route.stable,
             weights_bp={str(name): weight for name, weight in route.weights_bp.items()},
+            mirror=MirrorView.of(route.mirror),
         )
+
+
+class ObservationView(BaseModel):
+    """What is read from a copy of a model's answers; a null pointer leaves it to the protocol."""
+
+    prediction: str | None
+    score: str | None
+    sample_bp: int
 
 
 class ModelSummary(BaseModel):
@@ -93,6 +129,10 @@ class ModelSummary(BaseModel):
     name: str
     match: MatchView | None
     sticky_header: str | None
+    sticky_cookie: str | None
+    protocol: Protocol
+    observation: ObservationView | None
+    takes_invocations: bool
     stable: str | None
     route: TargetView | None
     rollout: RolloutSummary | None
@@ -119,6 +159,10 @@ def _model(model: Model, route: Route | None, rollout: Rollout | None) -> dict[s
         "name": model.name,
         "match": None if model.match is None else MatchView.of(model.match),
         "sticky_header": model.sticky_header,
+        "sticky_cookie": model.sticky_cookie,
+        "protocol": model.protocol,
+        "observation": None if model.observation is None else ObservationView(**asdict(model.observation)),
+        "takes_invocations": model.takes_invocations,
         "stable": None if route is None else route.stable,
         "route": None if route is None else TargetView.of(route),
         "rollout": None if rollout is None else RolloutSummary.of(rollout),
@@ -139,6 +183,7 @@ class RouteView(BaseModel):
     generation: int
     stable: str
     target: dict[str, WeightBp]
+    mirror: MirrorView | None
     observed: dict[str, ObservedView]
     window_s: Annotated[int, Field(description="Seconds the observed exchanges were counted over.")]
 
@@ -150,6 +195,7 @@ class RouteView(BaseModel):
             generation=route.generation,
             stable=route.stable,
             target={str(name): weight for name, weight in route.weights_bp.items()},
+            mirror=MirrorView.of(route.mirror),
             observed={
                 str(name): ObservedView(exchanges=count, share_bp=round(count * FULL_BP / total) if total else 0)
                 for name, count in exchanges.items()
@@ -246,6 +292,7 @@ class SlotView(BaseModel):
     exchanges: int
     outcomes: dict[Outcome, int]
     excluded: int
+    counters: Annotated[dict[Counter, int], Field(description="What else was counted; absent is 0.")]
     latency_ms_p50: float | None
     latency_ms_p95: float | None
     latency_ms_p99: float | None
@@ -260,6 +307,7 @@ class SlotView(BaseModel):
             exchanges=tally.exchanges,
             outcomes=dict(tally.outcomes),
             excluded=tally.excluded,
+            counters=dict(tally.counters),
             latency_ms_p50=quantiles_ms[0],
             latency_ms_p95=quantiles_ms[1],
             latency_ms_p99=quantiles_ms[2],

@@ -1,47 +1,20 @@
-"""`register` and the actions on a rollout; each action carries its reason to the audit."""
+"""Rollouts and mirrors: what a person orders; each order carries its reason to the audit."""
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, NotThere, Url
+from app.cli.gateway import DEFAULT_URL, Gateway, Url
 from app.cli.output import Document, Json, Refused, plain, write, write_document
 from app.cli.screens import decision_lines
 from app.cli.verbs import ExitCode
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL")]
 Reason = Annotated[str, typer.Option("-m", "--reason", help="Why, in one line; kept in the audit.")]
+_PERCENTAGE = re.compile(r"(?P<whole>[0-9]{1,3})(?:\.(?P<hundredths>[0-9]{1,2}))? ?%?")
 Force = Annotated[bool, typer.Option("--force", help="Even if the version that gets the traffic answers no probe.")]
-
-
-def register(
-    model: ModelArgument,
-    version: Annotated[str, typer.Argument(metavar="VERSION")],
-    *,
-    upstream: Annotated[str, typer.Option("--url", help="The model server's address, http://host:port[/base].")],
-    health_path: Annotated[str | None, typer.Option(help="Path that answers 2xx when the server is ready.")] = None,
-    host: Annotated[str | None, typer.Option(help="For a new model: the Host header that finds it.")] = None,
-    path_prefix: Annotated[str | None, typer.Option(help="For a new model: the path prefix that finds it.")] = None,
-    admin: Annotated[
-        str, typer.Option("--admin-url", envvar="TURNBACK_ADMIN_URL", help="The gateway's admin address.")
-    ] = DEFAULT_URL,
-    as_json: Json = False,
-) -> None:
-    """Add a version; the model too, when it is new."""
-    match = {"host": host, "path_prefix": path_prefix}
-    given = {name: value for name, value in match.items() if value is not None}
-    body = {"url": upstream} | ({"health_path": health_path} if health_path else {})
-    with Gateway(admin) as gateway:
-        try:
-            gateway.get("models", model)
-        except NotThere:
-            gateway.post("models", body={"name": model, **({"match": given} if given else {})})
-        registered = gateway.put("models", model, "versions", version, body=body)
-    if as_json:
-        write_document(registered)
-    else:
-        write(f"{plain(model)} {plain(version)} is registered at {plain(upstream)}.")
 
 
 def start(
@@ -108,6 +81,43 @@ def abort(
     _act(url, model, "abort", reason, force=force, as_json=as_json)
 
 
+def mirror(
+    model: ModelArgument,
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="The version that gets copies.")] = None,
+    *,
+    reason: Reason,
+    share: Annotated[str | None, typer.Option(metavar="PERCENT", help="Share of the requests, such as 10%.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Nobody gets copies any more.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Send copies of requests to a version and drop its answers."""
+    with Gateway(url) as gateway:
+        body = {"mirror": _mirror(version, share, off=off), "reason": reason}
+        decision = gateway.put("models", model, "route", body=body)
+    if as_json:
+        write_document(decision)
+    else:
+        write("\n".join(decision_lines(decision)))
+
+
+def _mirror(version: str | None, share: str | None, *, off: bool) -> Document | None:
+    """What is asked for. Raises: Refused."""
+    if off and version is None and share is None:
+        return None
+    if off or version is None or share is None:
+        raise Refused(ExitCode.USAGE, "`mirror` wants a version and its --share, or --off alone.")
+    return {"version": version, "share_bp": _basis_points(share)}
+
+
+def _basis_points(percentage: str) -> int:
+    """A share in percent, exact to a hundredth. Raises: Refused."""
+    match = _PERCENTAGE.fullmatch(percentage)
+    if match is None:
+        raise Refused(ExitCode.USAGE, f"--share wants percent, such as 10% or 0.5%, and `{plain(percentage)}` is not.")
+    return int(match["whole"]) * 100 + int((match["hundredths"] or "").ljust(2, "0"))
+
+
 def _act(url: str, model: str, action: str, reason: str, *, force: bool = False, as_json: bool) -> None:
     with Gateway(url) as gateway:
         rollout = _rollout_of(gateway, model)
@@ -128,11 +138,11 @@ def _rollout_of(gateway: Gateway, model: str) -> Document:
 
 
 COMMANDS = {
-    "register": register,
     "start": start,
     "promote": promote,
     "rollback": rollback,
     "pause": pause,
     "resume": resume,
     "abort": abort,
+    "mirror": mirror,
 }

@@ -1,9 +1,10 @@
 """`bench`: the side-by-side measurements of a checkout, as tables or one document."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,35 +25,54 @@ def bench(
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Under 50 seconds, with wider ranges.")] = False,
     seed: Annotated[int | None, typer.Option(help="For `decide`: repeat a run exactly.", show_default=False)] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="For `proxy`: write Markdown, a plot and JSON there.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the data plane's cost or the rule's errors, beside peers in the same run."""
-    measured = _MEASURE[subject](quick, seed)
+    match subject:
+        case Subject.PROXY:
+            measured = _proxy(quick, seed, report)
+        case Subject.DECIDE:
+            measured = _decide(quick, seed, report)
     if as_json:
         write_document(measured)
     else:
         write("\n\n".join(_tables(measured)))
 
 
-def _proxy(quick: bool, seed: int | None) -> Document:
+def _proxy(quick: bool, seed: int | None, report: Path | None) -> Document:
     if seed is not None:
         raise Refused(ExitCode.USAGE, "`bench proxy` measures a machine; a seed cannot repeat that.")
+    if report is not None:
+        _make(report)
     # The benchmarks are no part of the installed package, and no layer above it.
     servers = import_module("bench.servers")
     try:
         measured: Document = import_module("bench.proxy").run(quick, say)
     except servers.BenchFailed as failed:
         raise Refused(ExitCode.FAILED, f"the benchmark cannot go on: {failed}") from None
+    if report is not None:
+        say(f"the report is {import_module('bench.report').write(measured, report)}")
     return measured
 
 
-def _decide(quick: bool, seed: int | None) -> Document:
+def _make(folder: Path) -> None:
+    """Before the run, so that minutes of measuring do not end without a place for them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(ExitCode.USAGE, f"no report can be written there: {error}") from None
+
+
+def _decide(quick: bool, seed: int | None, report: Path | None) -> Document:
+    if report is not None:
+        raise Refused(ExitCode.USAGE, "only `bench proxy` writes a report.")
     chosen = random.SystemRandom().randrange(2**32) if seed is None else seed
     measured: Document = import_module("bench.decide").run(quick, chosen, say)
     return measured
-
-
-_MEASURE: dict[Subject, Callable[[bool, int | None], Document]] = {Subject.PROXY: _proxy, Subject.DECIDE: _decide}
 
 
 def _tables(figures: Document, name: str = "figure") -> Iterator[str]:

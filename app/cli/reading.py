@@ -92,7 +92,8 @@ def _model_row(model: Document) -> Sequence[object]:
 
 
 def _version_row(version: Document) -> Sequence[object]:
-    return version["model"], version["version"], version["url"], version["health_path"]
+    urls = version["urls"]
+    return version["model"], version["version"], len(urls), ", ".join(urls), version["path"], version["health_path"]
 
 
 def _rollout_row(rollout: Document) -> Sequence[object]:
@@ -121,7 +122,7 @@ _Read = Callable[[Gateway, str | None, int], Document]
 _Row = Callable[[Document], Sequence[object]]
 _LISTS: dict[Noun, tuple[_Read, Sequence[str], _Row]] = {
     Noun.MODELS: (_models, ("MODEL", "STATE", "STABLE", "CANARY", "WEIGHT", "SINCE"), _model_row),
-    Noun.VERSIONS: (_versions, ("MODEL", "VERSION", "URL", "HEALTH PATH"), _version_row),
+    Noun.VERSIONS: (_versions, ("MODEL", "VERSION", "UPSTREAMS", "URLS", "PATH", "HEALTH PATH"), _version_row),
     Noun.ROLLOUTS: (_rollouts, ("MODEL", "CANARY", "PHASE", "WEIGHT", "STARTED", "ID"), _rollout_row),
     Noun.DECISIONS: (_decisions, ("AT", "MODEL", "ACTION", "BY", "ID", "WHY"), _decision_row),
 }

@@ -21,6 +21,11 @@ SYMBOLS = {
     "regressed": "✖",
     "inconclusive_worse": "⚠",
 }
+_MIRROR_FAILURES = {
+    "mirror_only_primary_ok": "the mirror alone failed",
+    "mirror_only_mirror_ok": "the mirror alone succeeded",
+    "mirror_neither_ok": "neither succeeded",
+}
 
 
 def model_lines(model: Document, route: Document | None, rollout: Document | None) -> Iterator[str]:
@@ -53,6 +58,27 @@ def _weight_lines(route: Document) -> Iterator[str]:
         seen = route["observed"].get(name)
         observed = "–" if seen is None else f"{percent(seen['share_bp'])} of {seen['exchanges']}"
         yield f"  {plain(name):<{width}}  {bar:<{_BAR}} {percent(weight_bp):>7}   observed {observed}"
+    if route["mirror"] is not None:
+        yield f"  {mirror_line(route['mirror'])}"
+
+
+def mirror_line(mirror: Document) -> str:
+    """Who gets copies, and how many."""
+    return f"{plain(mirror['version'])} gets copies of {percent(mirror['share_bp'])} of the requests"
+
+
+def mirror_lines(mirror: Document, counters: Document) -> Iterator[str]:
+    """Who gets copies, and how its answers compare; counters that are not there are 0."""
+    yield mirror_line(mirror)
+    pairs, agreed, differed, slower, dropped = (
+        counters.get(f"mirror_{name}", 0) for name in ("pairs", "agreed", "differed", "slower", "dropped")
+    )
+    yield f"  in the last hour {pairs} pairs: {agreed} agreed, {differed} differed; slower in {slower}"
+    for name, words in _MIRROR_FAILURES.items():
+        if counters.get(name, 0):
+            yield f"  {words}: {counters[name]}"
+    if dropped:
+        yield f"  copies not sent: {dropped}"
 
 
 def guardrail_lines(rollout: Document) -> Iterator[str]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from app.actions.brakes import audit_brakes
 from app.actions.means import Means
 from app.controller.look import Look, Looker
 from app.domain.catalog import ModelName
 from app.domain.rollout import Phase, Rollout, RolloutId
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
-from app.store import catalog, partitions, replicas, rollouts
+from app.store import catalog, partitions, replicas, rollouts, units
 from app.store.database import Transaction
 from app.telemetry import DecisionCount
 
@@ -57,6 +58,7 @@ class Controller:
         monotonic: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
+        self._means = means
         self._database = means.database
         self._decided = decided
         self._looker = Looker(means, means.probe)
@@ -82,6 +84,7 @@ class Controller:
         try:
             for rollout in await self._list_active():
                 await self._look_safely(rollout)
+            await self._audit_brakes()
             await self._keep_partitions(started)
         except (DatabaseUnavailable, OutcomeUnknown):
             self._note_database(up=False)
@@ -149,6 +152,11 @@ class Controller:
             generation=look.decision.generation_after,
         )
 
+    async def _audit_brakes(self) -> None:
+        for turn in await audit_brakes(self._means):
+            event = "replica.brake_opened" if turn.opened else "replica.brake_released"
+            log.warning(event, boot=turn.boot, model=turn.model, version=turn.version)
+
     def _note_failing(self, rollout: Rollout, event: str, why: str, *, trace: Exception | None = None) -> None:
         # Once per spell: a dead target is asked again every tick.
         if rollout.id not in self._failing:
@@ -178,9 +186,11 @@ class Controller:
                 created = await partitions.ensure_partitions(tx)
                 dropped = await partitions.drop_partitions(tx, self._keep_days)
                 await replicas.forget(tx, self._keep_days)
+                forgotten = await units.forget(tx, self._keep_days)
         except (DatabaseUnavailable, OutcomeUnknown):
             log.warning("partitions.upkeep_failed", retry_s=PARTITIONS_RETRY_S)
             return
-        self._partitions_due = now + PARTITIONS_EVERY_S
+        # What one statement may not delete at once goes on with the next tick.
+        self._partitions_due = now + (PARTITIONS_EVERY_S if forgotten < units.FORGOTTEN_AT_ONCE else 0.0)
         if created or dropped:
             log.info("partitions.kept", created=list(created), dropped=list(dropped))

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from app.actions.means import Means, Probe
 from app.actions.rollouts import record_assessment
 from app.domain import analysis
-from app.domain.catalog import Version, VersionName
+from app.domain.catalog import Protocol, Version, VersionName
 from app.domain.finding import Assessment
 from app.domain.rollout import Assessed, BrakeClosed, BrakeOpened, Event, Phase, Rollout, RolloutId, Transition
+from app.domain.tally import Watermark
 from app.domain.transitions import advance
-from app.store import catalog, replicas, rollouts, routes, tallies
+from app.store import catalog, replicas, rollouts, routes, tallies, units
 from app.store.database import Transaction
 from app.store.decisions import Decision
 from app.store.rollouts import Seen
@@ -34,8 +35,9 @@ class Look:
 class ProbeWanted(Exception):
     """The save needs to know whether this version answers."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, protocol: Protocol, version: Version) -> None:
         super().__init__(version.name)
+        self.protocol = protocol
         self.version = version
 
 
@@ -57,19 +59,20 @@ class Looker:
         answers: dict[VersionName, str | None] = {}
         if before.phase is Phase.WARMING:
             async with self._means.database.transaction() as tx:
+                protocol = (await catalog.model(tx, before.model)).protocol
                 canary = await catalog.version(tx, before.model, before.canary)
-            answers[canary.name] = await self._probe(canary)
+            answers[canary.name] = await self._probe(protocol, canary)
         for _ in range(PROBES_MAX):
             try:
                 return await self._judge(before.id, answers)
             except ProbeWanted as wanted:
-                answers[wanted.version.name] = await self._probe(wanted.version)
+                answers[wanted.version.name] = await self._probe(wanted.protocol, wanted.version)
         return await self._judge(before.id, answers)
 
     async def _judge(self, rollout_id: RolloutId, answers: Mapping[VersionName, str | None]) -> Look | None:
-        async def answered(version: Version) -> str | None:
+        async def answered(protocol: Protocol, version: Version) -> str | None:
             if version.name not in answers:
-                raise ProbeWanted(version)
+                raise ProbeWanted(protocol, version)
             return answers[version.name]
 
         async with self._means.database.transaction() as tx:
@@ -91,11 +94,16 @@ async def _with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     mature = await replicas.watermark(tx)
     if mature is None:
         return rollout
-    rows = await tallies.mature(
-        tx, rollout.model, (rollout.stable, rollout.canary), min(rollout.evidence.read_through.values()), mature
-    )
+    arms = (rollout.stable, rollout.canary)
+    after = min(rollout.evidence.read_through.values())
+    rows = await tallies.mature(tx, rollout.model, arms, after, mature)
     weights = await routes.canary_weights(tx, rollout.model, rollout.canary, seen.started_generation)
-    return replace(rollout, evidence=analysis.absorb(rollout.evidence, rows, weights, mature))
+    if seen.units_since is None:
+        return replace(rollout, evidence=analysis.absorb(rollout.evidence, rows, weights, mature))
+    # A unit is written when its exchange has ended: its latency is known no sooner than its outcome.
+    ended = Watermark(mature.status, mature.status)
+    firsts = await units.mature(tx, rollout.model, seen.units_since, arms, after, mature.status)
+    return replace(rollout, evidence=analysis.absorb(rollout.evidence, firsts, weights, ended, exposed=rows))
 
 
 def _advanced(rollout: Rollout, braked: bool, assessed: Assessed, seen: Seen) -> Transition:

@@ -97,7 +97,7 @@ async def _register(set_up: Stage, api: AdminApi) -> None:
     """The model and its versions, of which the first becomes stable."""
     await api.post("models", {"name": MODEL})
     for version in BUILDS:
-        place = {"url": set_up.server_url(version), "health_path": f"/v2/models/{MODEL}/ready"}
+        place = {"urls": [set_up.server_url(version)], "health_path": f"/v2/models/{MODEL}/ready"}
         await api.put(f"models/{MODEL}/versions/{version}", place)
 
 

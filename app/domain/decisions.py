@@ -48,6 +48,7 @@ def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[s
 def _totals(evidence: Evidence) -> Mapping[str, object]:
     """The whole input of `analysis.assess`, beside the policy."""
     return {
+        "counted_per": "caller" if evidence.per_caller else "exchange",
         "error_reference": evidence.error_reference,
         "read_through": {str(horizon): second for horizon, second in evidence.read_through.items()},
         "thresholds": [asdict(threshold) for threshold in evidence.thresholds],

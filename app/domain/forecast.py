@@ -13,7 +13,7 @@ from app.domain.tally import Horizon
 
 def eta_s(evidence: Evidence, policy: Policy, log_e: float) -> float | None:
     """Rough seconds until the errors decide at the highest weight so far; None if they never would."""
-    per_second = evidence.exchanges_per_s
+    per_second = evidence.draws_per_s
     weight = _highest_weight(evidence)
     if per_second <= 0.0 or weight is None:
         return None
@@ -27,7 +27,7 @@ def smallest_visible_effect(evidence: Evidence, policy: Policy) -> float | None:
     left_s = policy.deadline_s - elapsed_s
     weight = policy.max_weight_bp / FULL_BP
     log_limit = log(1.0 / policy.alpha_rollback)
-    return smallest_effect(evidence.error_reference, weight, left_s * evidence.exchanges_per_s, log_limit)
+    return smallest_effect(evidence.error_reference, weight, left_s * evidence.draws_per_s, log_limit)
 
 
 def _highest_weight(evidence: Evidence) -> float | None:

@@ -4,7 +4,7 @@ Rule: a second is read once per horizon and for both arms at once, so rows may c
 order and reading them again changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import ceil
@@ -90,7 +90,9 @@ class Evidence:
         by_weight: Canary weight in basis points to counts; epochs of equal weight are summed.
         thresholds: Empty until enough stable answers were seen; never changed afterwards.
         stable_bins: Stable's latency histogram, kept only until the thresholds exist.
-        recent: Exchanges of the last few mature seconds, the newest last.
+        recent: Draws of the last few mature seconds, the newest last.
+        recent_exchanges: All exchanges of those seconds, when only each caller's first one is evidence;
+            None when every exchange is.
     """
 
     stable: VersionName
@@ -105,10 +107,18 @@ class Evidence:
     thresholds: tuple[Threshold, ...] = ()
     stable_bins: Mapping[int, int] = field(default_factory=dict)
     recent: tuple[int, ...] = ()
+    recent_exchanges: tuple[int, ...] | None = None
 
     @classmethod
     def begin(
-        cls, stable: VersionName, canary: VersionName, policy: Policy, reference: Tally, now_s: int
+        cls,
+        stable: VersionName,
+        canary: VersionName,
+        policy: Policy,
+        reference: Tally,
+        now_s: int,
+        *,
+        per_caller: bool = False,
     ) -> "Evidence":
         """Empty evidence that reads from the second `now_s` on.
 
@@ -118,6 +128,8 @@ class Evidence:
             reference: Stable's tally of the time before `now_s` (the store decides how far
                 back); may be empty.
             now_s: Unix second of the start, database time.
+            per_caller: Whether only each caller's first exchange is evidence: callers keep their arm, and
+                what one of them meets again and again says no more than once.
         """
         evidence = cls(
             stable=stable,
@@ -129,6 +141,7 @@ class Evidence:
             latency_margin=policy.latency_margin,
             latency_floor_ms=policy.latency_floor_ms,
             stable_bins=dict(reference.latency_bins),
+            recent_exchanges=() if per_caller else None,
         )
         return _frozen(evidence)
 
@@ -141,13 +154,29 @@ class Evidence:
         return ceil(edge_us(last + 1) / 1_000.0)
 
     @property
-    def exchanges_per_s(self) -> float:
-        """Both arms' exchanges per second: of late or since the start, the greater; 0.0 if none."""
+    def per_caller(self) -> bool:
+        """Whether only each caller's first exchange is evidence."""
+        return self.recent_exchanges is not None
+
+    @property
+    def draws_per_s(self) -> float:
+        """How fast evidence comes: draws per second, of late or since the start, the greater; 0.0 if none."""
         elapsed = self.read_through[Horizon.STATUS] - self.started_s + 1
         if elapsed <= 0:
             return 0.0
         drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in self.by_weight.values())
-        return max(drawn / elapsed, sum(self.recent) / len(self.recent) if self.recent else 0.0)
+        return max(drawn / elapsed, _mean(self.recent))
+
+    @property
+    def exchanges_per_s(self) -> float:
+        """How much traffic is exposed: exchanges per second, whether they are evidence or not; 0.0 if none."""
+        if self.recent_exchanges is None:
+            return self.draws_per_s
+        return max(self.draws_per_s, _mean(self.recent_exchanges))
+
+
+def _mean(counts: Sequence[int]) -> float:
+    return sum(counts) / len(counts) if counts else 0.0
 
 
 def _error_reference(reference: Tally) -> float:
@@ -158,7 +187,11 @@ def _error_reference(reference: Tally) -> float:
 
 
 def absorb(
-    evidence: Evidence, rows: Iterable[TallyRow], canary_weight_bp: Mapping[int, int], mature: Watermark
+    evidence: Evidence,
+    rows: Iterable[TallyRow],
+    canary_weight_bp: Mapping[int, int],
+    mature: Watermark,
+    exposed: Iterable[TallyRow] = (),
 ) -> Evidence:
     """Add the rows that became mature since the last look, each horizon on its own.
 
@@ -170,8 +203,11 @@ def absorb(
         canary_weight_bp: Generation to the canary's weight in it; every generation of `rows`.
         mature: The newest second that is final on every live replica, by horizon. It may lie
             behind what was read already: then nothing is read.
+        exposed: All exchanges of the same seconds, if the evidence is per caller and `rows` hold the first ones.
     """
     both = [row for row in rows if row.key.version in {evidence.stable, evidence.canary}]
+    if evidence.per_caller:
+        evidence = _with_exposed(evidence, exposed, mature.status)
     evidence = _read_outcomes(evidence, both, canary_weight_bp, mature.status)
     return _read_latencies(evidence, both, canary_weight_bp, mature.latency)
 
@@ -183,19 +219,32 @@ def _read_outcomes(
     if mature_s <= through:
         return evidence
     by_weight = dict(evidence.by_weight)
-    recent = dict.fromkeys(range(max(through, mature_s - RECENT_S) + 1, mature_s + 1), 0)
-    for row in rows:
-        if not through < row.key.second <= mature_s:
-            continue
-        if row.key.second in recent:
-            recent[row.key.second] += row.tally.exchanges
+    span = [row for row in rows if through < row.key.second <= mature_s]
+    for row in span:
         _add(by_weight, canary_weight_bp[row.key.generation], row, evidence, _outcomes_of(row.tally))
     return replace(
         evidence,
         by_weight=by_weight,
-        recent=(*evidence.recent, *recent.values())[-RECENT_S:],
+        recent=_newest(evidence.recent, span, through, mature_s),
         read_through={**evidence.read_through, Horizon.STATUS: mature_s},
     )
+
+
+def _with_exposed(evidence: Evidence, exposed: Iterable[TallyRow], mature_s: int) -> Evidence:
+    through = evidence.read_through[Horizon.STATUS]
+    if mature_s <= through:
+        return evidence
+    before = evidence.recent_exchanges or ()
+    return replace(evidence, recent_exchanges=_newest(before, exposed, through, mature_s))
+
+
+def _newest(before: Sequence[int], rows: Iterable[TallyRow], through: int, mature_s: int) -> tuple[int, ...]:
+    """Exchanges by second, the newest RECENT_S of them, after reading (through, mature_s]."""
+    recent = dict.fromkeys(range(max(through, mature_s - RECENT_S) + 1, mature_s + 1), 0)
+    for row in rows:
+        if row.key.second in recent:
+            recent[row.key.second] += row.tally.exchanges
+    return (*before, *recent.values())[-RECENT_S:]
 
 
 def _read_latencies(

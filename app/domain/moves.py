@@ -119,9 +119,9 @@ def freeze(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
 
 
 def freeze_for_brake(rollout: Rollout, now: datetime) -> Transition:
-    """A replica refuses the canary: the lowest weight until it does no more."""
+    """A replica's brake is open: the lowest weight until it is no more."""
     weight_bp = min(rollout.weight_bp, rungs(rollout.policy.max_weight_bp)[0])
-    sentence = f"Holding {rollout.canary} at {weight_text(weight_bp)}: a replica cannot reach it."
+    sentence = f"Holding {rollout.canary} at {weight_text(weight_bp)}: a replica keeps its traffic away from it."
     resolution = Resolution(Action.FREEZE, BRAKE, sentence, account(rollout))
     return _held(replace(rollout, brake_open_since=now), now, BRAKE, weight_bp, resolution)
 

@@ -120,12 +120,15 @@ def begin(
     policy: Policy,
     reference: Tally,
     now: datetime,
+    *,
+    per_caller: bool = False,
 ) -> Rollout:
     """A rollout that nobody has started yet.
 
     Args:
         reference: Stable's tally of the time before `now`; may be empty, see `Evidence.begin`.
         now: Database time, with a time zone.
+        per_caller: Whether only each caller's first exchange is evidence, see `Evidence.begin`.
 
     Raises:
         InvalidInput: The policy has a value that cannot be, or both arms are the same version.
@@ -139,7 +142,7 @@ def begin(
         stable=stable,
         canary=canary,
         policy=policy,
-        evidence=Evidence.begin(stable, canary, policy, reference, int(now.timestamp())),
+        evidence=Evidence.begin(stable, canary, policy, reference, int(now.timestamp()), per_caller=per_caller),
         started_at=now,
         phase=Phase.PENDING,
         phase_since=now,

@@ -5,7 +5,7 @@ and the generation is the id of the weight epoch that evidence is grouped by.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -13,6 +13,9 @@ from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.errors import InvalidInput
 
 FULL_BP = 10_000
+# The generation of weights that nobody decided, because a replica withholds a canary whose routing is too
+# old; real ones begin at 1, and evidence never reads this one.
+NO_COIN = 0
 
 Weights = Mapping[VersionName, int]
 
@@ -37,9 +40,11 @@ class Route:
         weights_bp: Version to weight; each 0 to 10,000, the sum 10,000. Never mutated.
         latency_horizon_ms: An exchange in flight for longer already counts as this slow
             (the largest latency threshold of the running rollout, or the first-byte timeout).
-        mirror: Who gets copies, or None.
-        salt: Secret of the last rollout, 16 bytes: where a sticky caller's key falls; empty before the first.
-        salted_at: The generation that made the salt; the first exchange of a unit since then is its evidence.
+        mirror: Who gets copies, never stable; or None.
+        salt: Secret, 16 bytes: where a sticky caller's key falls. Changed by the start of a rollout, while
+            nobody is on the canary, so that no caller is moved back by it.
+        salted_at: The generation that made the salt of the running rollout: the first exchange of a unit
+            since then is its evidence. 0 while no rollout runs: nobody's first exchange is wanted.
     """
 
     model: ModelName
@@ -83,6 +88,13 @@ def check_weights(weights_bp: Weights, field: str = "/weights_bp") -> Weights:
     if sum(weights_bp.values()) != FULL_BP:
         raise InvalidInput(field, f"weights sum to {sum(weights_bp.values())}, not to 10,000 basis points")
     return weights_bp
+
+
+def without_own_mirror(route: Route) -> Route:
+    """The route; its mirror ended if the mirrored version has become stable and answers for itself."""
+    if route.mirror is None or route.mirror.version != route.stable:
+        return route
+    return replace(route, mirror=None)
 
 
 def draw(route: Route, point: float) -> VersionName:

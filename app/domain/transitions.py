@@ -33,7 +33,7 @@ from app.domain.rollout import (
 )
 from app.errors import IllegalTransition
 
-# A brake that stays open for so long is a canary that nobody can reach.
+# A brake that stays open for so long is a canary that cannot be reached, or that answers far worse.
 BRAKE_PATIENCE_S = 10.0
 
 _Map: TypeAlias = Mapping[type[Event], frozenset[Phase]]
@@ -176,14 +176,14 @@ def _brake_opened(rollout: Rollout, _: BrakeOpened, now: datetime) -> Transition
     open_s = (now - since).total_seconds()
     if open_s < BRAKE_PATIENCE_S:
         return Transition(marked)
-    sentence = f"Turned {rollout.canary} back: a replica could not reach it for {open_s:.0f} s."
+    sentence = f"Turned {rollout.canary} back: a replica kept its traffic away from it for {open_s:.0f} s."
     return moves.roll_back(rollout, now, moves.BRAKE, sentence)
 
 
 def _brake_closed(rollout: Rollout, _: BrakeClosed, now: datetime) -> Transition:
     closed = replace(rollout, brake_open_since=None)
     if rollout.phase is Phase.FROZEN and rollout.frozen_by == moves.BRAKE:
-        return moves.thaw(closed, now, moves.BRAKE, "every replica reaches it again")
+        return moves.thaw(closed, now, moves.BRAKE, "no replica keeps its traffic away any more")
     return Transition(closed)
 
 

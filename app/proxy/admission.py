@@ -5,13 +5,15 @@ client nothing, and an idle listener would not see clients leave.
 """
 
 import resource
+from dataclasses import replace
 from typing import Final
 
-from app.proxy.limits import Limits
+from app.proxy.limits import DEFAULT_LIMITS, Limits
 
 # Listeners, the database's connections, journal segments, logs: what a process needs beside exchanges.
 _OTHER_DESCRIPTORS: Final = 64
 _FEWEST: Final = 16
+_MOST: Final = 65_536
 
 
 class Admission:
@@ -49,7 +51,18 @@ class Admission:
             self._open.pop(address, None)
 
 
+def use_all_descriptors() -> None:
+    """Raise this process's own limit to the one it was given: nothing here uses select(2), for which it is lower."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def fitting_connections() -> int:
     """How many clients the process has file descriptors for: each may need one more for its upstream."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(_FEWEST, (soft - _OTHER_DESCRIPTORS) // 2)
+    return min(max(_FEWEST, (soft - _OTHER_DESCRIPTORS) // 2), _MOST)
+
+
+def capped(in_all: int | None, per_address: int) -> Limits:
+    """The default limits with these caps on connections; without one in all, what the process has room for."""
+    return replace(DEFAULT_LIMITS, connections=in_all or fitting_connections(), connections_per_address=per_address)

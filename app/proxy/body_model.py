@@ -69,6 +69,7 @@ class ModelField:
 
 def find_model(body: bytes) -> ModelField:
     """The one top-level "model" string of a JSON object (RFC 8259). Raises: Refused."""
+    _check_utf8(body)
     begin = _BEGIN.match(body)
     if begin is None:
         raise _unnamed("it is no JSON object")
@@ -91,6 +92,15 @@ def find_model(body: bytes) -> ModelField:
     if found is None:
         raise _unnamed('it has no top-level "model"')
     return found
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raises: Refused: some reader may find another character in the bytes than the next one."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            raise _not_json() from None
 
 
 def _separator(body: bytes, position: int) -> re.Match[bytes]:
@@ -146,7 +156,7 @@ def _is_model(key: bytes) -> bool:
     """
     if len(key) > _MAX_KEY:
         return False
-    word = _decoded(key) if b"\\" in key else key.decode("utf-8", "replace")
+    word = _decoded(key) if b"\\" in key else key.decode()
     if word.lower() != _KEY:
         return False
     if word != _KEY:

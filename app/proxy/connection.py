@@ -5,8 +5,11 @@ is too slow is told so while nothing was answered, and cut where something was.
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from typing import TYPE_CHECKING, Final
 
 from app.proxy import problems
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 # What a transport has got rid of between its telling to pause and its telling to go on, at the least.
 _DRAINED: Final = 48 * 1024
+_NO_BYTES: Final = bytes(4)
 _RESET: Final = struct.pack("ii", 1, 0)
 
 READING_HEAD, EXCHANGING, COLLECTING, LINGERING, CLOSED = range(5)
@@ -50,7 +54,7 @@ class Connection(asyncio.Protocol):
         "_since",
         "_state",
         "_transport",
-        "_unread",
+        "_unread_before",
         "_uvicorn",
         "_whole",
         "is_read_paused",
@@ -70,7 +74,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._whole: WholeRequest | None = None
         self._send_pace, self._read_pace = Pace(), Pace()
-        self._drained = self._unread = 0
+        self._drained = self._unread_before = 0
         self.is_read_paused = self.is_write_paused = False
 
     # ------------------------------------------------------------------ called by the event loop
@@ -79,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self.write = transport.write
         gateway = self._gateway
+        transport.set_write_buffer_limits(high=gateway.limits.client_unread_bytes)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         self._origin = origin = Origin(peer, local, gateway.trusted_proxies)
         connections = self._uvicorn.server_state.connections
@@ -114,7 +119,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.is_write_paused = False
         self._drained += _DRAINED
-        self._unread = 0
+        self._unread_before = 0
         if self._exchange is not None:
             self._exchange.client_drained()
         else:
@@ -138,28 +143,37 @@ class Connection(asyncio.Protocol):
         """Look at every deadline of this connection."""
         if self._exchange is not None:
             self._exchange.sweep(now)
+        elif self._state >= LINGERING:
+            self._sweep_ending(now)
         elif self._since == 0.0:
             self._since = now
         else:
-            self._sweep_own(now - self._since)
+            self._sweep_waiting(now - self._since)
         if self._body.left and self._state <= COLLECTING:
             self._sweep_upload(now)
-        if self.is_write_paused:
-            self._sweep_reading(now)
-        else:
-            self._read_pace.rest()
+        if self._state <= COLLECTING:
+            if self.is_write_paused:
+                self._sweep_reading(now, self._unread())
+            else:
+                self._read_pace.rest()
 
-    def _sweep_own(self, waited_s: float) -> None:
+    def _sweep_waiting(self, waited_s: float) -> None:
+        """No exchange is under way."""
         limits = self._gateway.limits
-        if self._state >= LINGERING:
-            unread = self._transport.get_write_buffer_size() > 0
-            if waited_s > (limits.client_idle_s if unread else limits.linger_s):
-                self._transport.abort()
-        elif self._held:
+        if self._held:
             if waited_s > limits.head_s:
                 self._refuse(problems.REQUEST_TIMEOUT, f"it has to arrive within {limits.head_s:g} s")
         elif self._state == READING_HEAD and waited_s > limits.keep_alive_s:
             self._close()
+
+    def _sweep_ending(self, now: float) -> None:
+        """The last answer is written; the client may still have to read it, or to stop sending."""
+        unread = self._unread()
+        if unread or self._since == 0.0:
+            self._since = now
+            self._sweep_reading(now, unread)
+        elif now - self._since > self._gateway.limits.linger_s:
+            self._transport.abort()
 
     def _sweep_upload(self, now: float) -> None:
         """A body is on its way: in time, and not too slowly."""
@@ -174,15 +188,23 @@ class Connection(asyncio.Protocol):
             rate = f"a body has to come with {limits.body_bytes_s} bytes a second"
             self._abandon(Refused(problems.REQUEST_TIMEOUT, rate))
 
-    def _sweep_reading(self, now: float) -> None:
-        """The client has more to read than is buffered for it."""
+    def _sweep_reading(self, now: float, unread: int) -> None:
+        """The client has more to read than fits into what is held for it."""
         limits = self._gateway.limits
-        unread = self._transport.get_write_buffer_size()
-        self._drained += max(0, self._unread - unread)
-        self._unread = unread
+        self._drained += max(0, self._unread_before - unread)
+        self._unread_before = unread
         self._read_pace.look(now, self._drained, limits.answer_bytes_s)
         if self._read_pace.behind_s > limits.client_idle_s:
             self.cut()
+
+    def _unread(self) -> int:
+        """Bytes written that the client has not taken, here and in the system, where megabytes may lie."""
+        raw = self._transport.get_extra_info("socket")
+        held = self._transport.get_write_buffer_size()
+        try:
+            return held + int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, _NO_BYTES), sys.byteorder)
+        except (OSError, ValueError):
+            return held
 
     # ------------------------------------------------------------------ hold-back
 

@@ -7,7 +7,7 @@ when `count_outcome` returns, so it is told before the last byte of the answer i
 
 from app.domain.histogram import latency_bin
 from app.domain.tally import TallyKey, UnitRow
-from app.proxy.cells import OUTCOMES, Cell
+from app.proxy.cells import CLIENT_ERROR, OUTCOMES, TIMEOUT, Cell
 from app.proxy.recorder import Recorder
 from app.proxy.records import ENDED, EXCLUDED, pack_body
 from app.proxy.routes import Arm
@@ -94,6 +94,8 @@ class Counted:
         self._cell = None
         cell.outcomes[outcome] += 1
         self.arm.totals.outcomes[outcome] += 1
+        if CLIENT_ERROR < outcome < TIMEOUT:
+            self.arm.errors += 1
         if self._unit is not None:
             self._count_unit(self._unit, cell, outcome)
             return

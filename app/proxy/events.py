@@ -39,12 +39,16 @@ class EventCutter:
         # An end may have begun in the last two bytes held.
         searched = max(len(held) - 2, 0)
         held += payload
-        end = max(_behind(held.rfind(each, searched), each) for each in self.ends)
-        whole = bytes(held[:end]) if end else b""
-        del held[:end]
+        end = _last_end(held, self.ends, searched)
+        if end == len(held):
+            whole = bytes(held)
+            held.clear()
+        else:
+            whole = bytes(memoryview(held)[:end])
+            del held[:end]
         if end and self._passing_over:
             self._passing_over = False
-            whole = whole[min(_behind(whole.find(each), each) or end for each in self.ends) :]
+            whole = whole[_first_end(whole, self.ends) :]
         if len(held) > MAX_EVENT:
             whole += self._pass_over()
         return whole
@@ -63,9 +67,19 @@ class EventCutter:
         return rest
 
 
-def _behind(position: int, end: bytes) -> int:
-    """The position after an end that was found; 0 when it was not."""
-    return position + len(end) if position >= 0 else 0
+def _last_end(held: bytearray, ends: tuple[bytes, ...], searched: int) -> int:
+    """The position behind the last end of the first kind there is; 0 without any."""
+    for end in ends:
+        position = held.rfind(end, searched)
+        if position >= 0:
+            return position + len(end)
+    return 0
+
+
+def _first_end(whole: bytes, ends: tuple[bytes, ...]) -> int:
+    """The position behind the first end."""
+    found = [(whole.find(end), len(end)) for end in ends]
+    return min(position + length for position, length in found if position >= 0)
 
 
 def events(whole: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -264,14 +264,15 @@ class Exchange(Outgoing):
         """Look at every deadline of this exchange."""
         if now - self._drawn > self._route.latency_horizon_s:
             self.count_latency(now)
-        if self._moved:
+        # While it is the client's turn, its connection watches how fast it is.
+        if self._moved or self._is_clients_turn():
             self._moved = False
             if self._phase in (SENDING, RELAYING):
                 self._since = now
         pool = self.arm.pool
         if now - self._drawn > pool.timeouts.total_s or now - self._since > self._allowed_s():
             self._out_of_time()
-        elif now >= pool.cut_at:
+        elif pool.cuts(self._drawn, now):
             self._give_up(
                 recorder.CANCELLED, problems.VERSION_WITHDRAWN, f"version {self.arm.version} lost its traffic"
             )
@@ -283,7 +284,7 @@ class Exchange(Outgoing):
             return timeouts.connect_s
         if self._phase == AWAITING:
             return timeouts.first_byte_s
-        return self._gateway.limits.client_idle_s if self._is_clients_turn() else timeouts.idle_s
+        return timeouts.idle_s
 
     def _is_clients_turn(self) -> bool:
         """Whether the next byte has to be read or sent by the client."""

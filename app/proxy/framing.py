@@ -49,16 +49,37 @@ class _Fields(Protocol):
 
 _Head = TypeVar("_Head", bound=_Fields)
 Meaning = Callable[[_Head, bytes], None]
-# Heads that llhttp has accepted, and what they say: most callers and servers repeat themselves.
-Remembered = dict[bytes, _Head]
 
 
-def remember(heads: Remembered[_Head], head: bytes, says: _Head) -> None:
-    """Keep an accepted head; when there are too many, start again."""
-    if len(head) <= MAX_REMEMBERED_HEAD:
-        if len(heads) >= MAX_REMEMBERED:
-            heads.clear()
-        heads[head] = says
+class Remembered(Generic[_Head]):
+    """Heads that llhttp has accepted, and what they say: most callers and servers repeat themselves.
+
+    Attributes:
+        known: Heads that came at least twice.
+    """
+
+    __slots__ = ("_once", "known")
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, _Head] = {}
+        self._once: set[int] = set()
+
+    def offer(self, head: bytes, says: _Head) -> None:
+        """Keep an accepted head when it came before; when there are too many, start again.
+
+        One that never comes again, like any with an id of its own, costs no more than its hash.
+        """
+        if len(head) > MAX_REMEMBERED_HEAD:
+            return
+        name = hash(head)
+        if name in self._once:
+            if len(self.known) >= MAX_REMEMBERED:
+                self.known.clear()
+            self.known[head] = says
+        else:
+            if len(self._once) >= MAX_REMEMBERED:
+                self._once.clear()
+            self._once.add(name)
 
 
 class Names(Generic[_Head]):

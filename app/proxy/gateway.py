@@ -5,11 +5,11 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
-from app.domain.catalog import ModelName, Version, VersionName
+from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.admission import Admission
 from app.proxy.brake import OpenBrake, OpenCount
@@ -21,6 +21,7 @@ from app.proxy.forwarding import Network
 from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
+from app.proxy.local_evidence import Suspect, suspects
 from app.proxy.mirror import Mirrors, Primary
 from app.proxy.observe import Room
 from app.proxy.own_paths import Uvicorn
@@ -28,13 +29,12 @@ from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
 from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
-from app.proxy.upstreams import MayConnect
+from app.proxy.upstreams import MayConnect, Reach, Resolve, system_addresses
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-_HTTPS = "https:"
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
 
 
@@ -45,6 +45,7 @@ class Gateway:
         compiled: The routing table in force, ready for look-ups.
         clients: Open client connections.
         heads: Request heads seen before.
+        reach: How upstreams are reached.
         admission: Counts client connections.
         collected: Counts request bodies that are held whole.
         trusted_proxies: Networks of proxies that are believed about where a request came from.
@@ -52,7 +53,7 @@ class Gateway:
     """
 
     __slots__ = (
-        "_may_connect",
+        "_arms",
         "_mirrors",
         "_open_count",
         "_override_key",
@@ -60,8 +61,8 @@ class Gateway:
         "_prefix",
         "_requests",
         "_room",
+        "_suspects",
         "_sweeper",
-        "_tls",
         "admission",
         "clients",
         "coin",
@@ -71,6 +72,7 @@ class Gateway:
         "heads",
         "limits",
         "monotonic",
+        "reach",
         "recorder",
         "server_timing",
         "trusted_proxies",
@@ -85,6 +87,7 @@ class Gateway:
         limits: Limits = DEFAULT_LIMITS,
         tls: ssl.SSLContext | None = None,
         may_connect: MayConnect = lambda _host, _address: True,
+        resolve: Resolve = system_addresses,
         server_timing: bool = False,
         override_key: bytes = b"",
         trusted_proxies: tuple[Network, ...] = (),
@@ -98,6 +101,7 @@ class Gateway:
             limits: Bounds on what is taken in.
             tls: How https upstreams are verified, and what they are shown; the system's authorities without.
             may_connect: Whether a host's resolved address may be connected to.
+            resolve: What a host's name leads to, whenever a connection is opened.
             override_key: What an operator must show to choose a version by header; nobody may without one.
             server_timing: Whether answers say how long their upstream took (W3C Server Timing).
             trusted_proxies: Networks of proxies that are believed about where a request came from.
@@ -108,7 +112,7 @@ class Gateway:
         self.recorder = Recorder(clock, monotonic)
         self.recorder.open_exchanges = self._open_exchanges
         self.compiled = CompiledTable(EMPTY_TABLE, {})
-        self.heads: Remembered[RequestHead] = {}
+        self.heads: Remembered[RequestHead] = Remembered()
         self.clients: set[Connection] = set()
         self.admission = Admission(limits)
         self.collected = CollectedBytes(limits.collected_bytes)
@@ -117,11 +121,12 @@ class Gateway:
         self.server_timing = server_timing
         self._room = Room()
         self._mirrors = Mirrors(self.recorder, limits, monotonic)
+        self.reach = Reach(tls, may_connect, resolve)
         self._override_key = override_key
-        self._tls = tls
-        self._may_connect = may_connect
         self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
+        self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
+        self._suspects: list[Suspect] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._requests = 0
@@ -135,50 +140,48 @@ class Gateway:
 
     def swap(self, table: RoutingTable) -> None:
         """Draw from this table from now on; exchanges already drawn go on as they were."""
-        before = self._pools
-        self._pools = {}
-        routes = {routed.model.name: self._compile(routed, before) for routed in table.models}
+        before, arms_before = self._pools, self._arms
+        self._pools, self._arms = {}, {}
+        routes = {routed.model.name: self._compile(routed, before, arms_before) for routed in table.models}
+        self._suspects = [suspect for routed in table.models for suspect in suspects(routed, routes[routed.model.name])]
         self.compiled = CompiledTable(table, routes)
         now = self.monotonic()
-        for pool in before.values():
-            if self._pools.get((pool.version.model, pool.version.name)) is not pool:
-                pool.retire()
-                pool.withdraw(now)
+        for key, pool in before.items():
+            if self._pools.get(key) is not pool:
+                pool.retire(now)
 
-    def _compile(self, routed: RoutedModel, before: dict[tuple[ModelName, VersionName], Pool]) -> CompiledRoute:
+    def _compile(
+        self,
+        routed: RoutedModel,
+        pools_before: dict[tuple[ModelName, VersionName], Pool],
+        arms_before: dict[tuple[ModelName, VersionName], Arm],
+    ) -> CompiledRoute:
         route = routed.route
+        now = self.monotonic()
         arms: dict[VersionName, Arm] = {}
         for version in routed.versions:
             key = (version.model, version.name)
-            pool = before.get(key)
+            pool = pools_before.get(key)
             if pool is None or pool.version != version:
-                pool = Pool(
-                    version,
-                    routed.model.protocol,
-                    self.limits,
-                    self._open_count,
-                    self._tls_for(version),
-                    self._may_connect,
-                )
-            pool.brake.arm(armed=version.name != route.stable)
-            if version.name == route.stable or route.weights_bp.get(version.name, 0):
-                pool.restore()
-            else:
-                pool.withdraw(self.monotonic())
+                pool = Pool(version, routed.model.protocol, self.limits, self._open_count, self.reach)
+            pool.follow(route, now)
+            arm = arms_before.get(key)
+            if arm is None or arm.generation != route.generation or arm.pool is not pool:
+                totals = self.recorder.totals(version.model, version.name)
+                arm = Arm(version.model, route.generation, version.name, pool, totals)
             self._pools[key] = pool
-            totals = self.recorder.totals(version.model, version.name)
-            arms[version.name] = Arm(version.model, route.generation, version.name, pool, totals)
+            arms[version.name] = self._arms[key] = arm
         return CompiledRoute(routed, arms, self._open_count, self._room)
-
-    def _tls_for(self, version: Version) -> ssl.SSLContext | None:
-        if self._tls is None and any(url.startswith(_HTTPS) for url in version.urls):
-            self._tls = ssl.create_default_context()
-        return self._tls
 
     def _open_exchanges(self) -> list[Exchange]:
         """Every exchange under way."""
         found = (client._exchange for client in self.clients)  # noqa: SLF001 -- asked once per checkpoint
         return [exchange for exchange in found if exchange is not None]
+
+    @property
+    def pools(self) -> Collection[Pool]:
+        """Every version's place in this process."""
+        return self._pools.values()
 
     def may_override(self, key: bytes) -> bool:
         """Whether this key lets its bearer choose a version."""
@@ -188,7 +191,7 @@ class Gateway:
         """Versions that this process sends nothing to."""
         now = self.monotonic()
         return tuple(
-            OpenBrake(model, version, now - pool.brake.opened_at)
+            OpenBrake(model, version, now - pool.brake.opened_at, pool.brake.cause)
             for (model, version), pool in self._pools.items()
             if pool.brake.is_open
         )
@@ -245,7 +248,10 @@ class Gateway:
             client.sweep(now)
         self._mirrors.sweep(now)
         for pool in self._pools.values():
-            pool.sweep(now, self.recorder.totals(pool.version.model, pool.version.name).exchanges)
+            totals = self.recorder.totals(pool.version.model, pool.version.name)
+            pool.sweep(now, totals.exchanges + totals.excluded)
+        for suspect in self._suspects:
+            suspect.sweep(now)
 
     def drain(self) -> None:
         """Stop keep-alive: idle connections close now, the others after their exchange."""

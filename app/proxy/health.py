@@ -1,7 +1,7 @@
 """Active health probes: asks a version's upstreams whether they are ready, from this process.
 
 Rule: a probe decides which of several upstreams is preferred and when an open brake may be released;
-it never sends a version away and is never evidence.
+it never opens a brake and is never evidence.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ _READY: Final = range(200, 300)
 class Probe:
     """One question to one upstream, answered by its status, or by a connection where no path is known."""
 
-    __slots__ = ("_asked", "_connection", "_path", "_told", "body_ended", "started", "to_head", "upstream")
+    __slots__ = ("_connection", "_path", "_released", "_told", "body_ended", "started", "to_head", "upstream")
 
     def __init__(self, upstream: Upstream, path: str | None, now: float, told: Callable[["Probe", bool], None]) -> None:
         """Args: told: Called once, with whether the upstream is ready."""
@@ -27,6 +27,8 @@ class Probe:
         self.started = now
         self.to_head = False
         self.body_ended = True
+        # Whether the connection is its upstream's again, because the answer was whole.
+        self._released = False
         self._path = path
         self._told: Callable[[Probe, bool], None] | None = told
         self._connection = UpstreamConnection(upstream)
@@ -38,7 +40,10 @@ class Probe:
         """Tell, once, and let go of the connection."""
         told, self._told = self._told, None
         if told is not None:
-            self._connection.drop()
+            if self._released:
+                self._connection.close()
+            else:
+                self._connection.drop()
             told(self, ready)
 
     # ------------------------------------------------------------------ called by the upstream connection
@@ -56,6 +61,7 @@ class Probe:
         self.end(ready=False)
 
     def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None:  # noqa: ARG002 -- the status says all
+        self._released = ended
         self.end(ready=head.status in _READY)
 
     def body_received(self, data: bytes, *, ended: bool) -> None:
@@ -71,10 +77,10 @@ class Probe:
 class Prober:
     """Probes all upstreams of one version now and then, and more often while its brake is open."""
 
-    __slots__ = ("_due", "_limits", "_on_ready", "_path", "_running", "_upstreams")
+    __slots__ = ("_due", "_limits", "_now", "_on_ready", "_path", "_running", "_upstreams")
 
     def __init__(
-        self, path: str | None, upstreams: Sequence[Upstream], limits: Limits, on_ready: Callable[[], None]
+        self, path: str | None, upstreams: Sequence[Upstream], limits: Limits, on_ready: Callable[[float], None]
     ) -> None:
         """Probe nothing yet.
 
@@ -82,21 +88,28 @@ class Prober:
             path: Asked for; None asks for a connection, and only while the brake is open.
             upstreams: All of the version.
             limits: How often, and how long an answer may take.
-            on_ready: Called whenever an upstream is found ready.
+            on_ready: Called with the time whenever an upstream is found ready.
         """
         self._path = path
         self._upstreams = upstreams
         self._limits = limits
         self._on_ready = on_ready
         self._running: dict[Upstream, Probe] = {}
-        self._due = 0.0
+        self._due = self._now = 0.0
 
-    def sweep(self, now: float, *, urgent: bool) -> None:
-        """End probes that take too long and begin those that are due."""
+    def sweep(self, now: float, *, watched: bool, urgent: bool) -> None:
+        """End probes that take too long and begin those that are due.
+
+        Args:
+            now: The monotonic clock's reading.
+            watched: Whether anybody needs to know; without, only urgent probes are made.
+            urgent: Whether a brake waits for them.
+        """
+        self._now = now
         for probe in list(self._running.values()):
             if now - probe.started > self._limits.probe_s:
                 probe.end(ready=False)
-        if urgent or (self._path is not None and now >= self._due):
+        if urgent or (watched and self._path is not None and now >= self._due):
             self._due = now + self._limits.probe_every_s
             for upstream in self._upstreams:
                 self._begin(upstream, now)
@@ -114,4 +127,4 @@ class Prober:
         self._running.pop(probe.upstream, None)
         probe.upstream.probed(ready=ready)
         if ready:
-            self._on_ready()
+            self._on_ready(self._now)

@@ -58,7 +58,7 @@ def check_next(rest: bytes, limits: Limits, heads: Remembered[RequestHead]) -> N
     """
     rest = rest.lstrip(CRLF)
     end = rest.find(HEAD_END)
-    if not rest or rest[: max(end, 0)] in heads:
+    if not rest or rest[: max(end, 0)] in heads.known:
         return
     if end < 0:
         Judge().hear(rest)

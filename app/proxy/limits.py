@@ -16,6 +16,9 @@ class Limits:
         collected_bytes: All bodies that are held whole, in one process.
         own_body_bytes: The body of a request to the gateway's own paths.
         held_bytes: Request body kept for a second attempt.
+        client_unread_bytes: Of an answer kept for a client that does not read, before its upstream is paused.
+        upstream_read_bytes: What the kernel keeps of an answer that is not read, and so about the most that is
+            read at once.
         response_head_bytes: Status line and header fields of one response.
         response_fields: Header fields of one response.
         connections: Client connections of one process.
@@ -30,6 +33,7 @@ class Limits:
         pool_idle_s: An idle upstream connection.
         probe_s: A health probe's answer.
         probe_every_s: Between two health probes of an upstream.
+        ejected_s: For so long an upstream that failed too often is avoided, the first time.
         rollback_drain_s: Exchanges that still run on a version so long after it lost its traffic are cut;
             infinite lets them finish.
         mirror_copies: Copies of requests under way to mirrors.
@@ -45,6 +49,8 @@ class Limits:
     collected_bytes: int = 256 * 1024 * 1024
     own_body_bytes: int = 1024 * 1024
     held_bytes: int = 64 * 1024
+    client_unread_bytes: int = 32 * 1024
+    upstream_read_bytes: int = 64 * 1024
     response_head_bytes: int = 64 * 1024
     response_fields: int = 200
     connections: int = 16_384
@@ -59,6 +65,7 @@ class Limits:
     pool_idle_s: float = 55.0
     probe_s: float = 1.0
     probe_every_s: float = 5.0
+    ejected_s: float = 10.0
     rollback_drain_s: float = float("inf")
     mirror_copies: int = 64
     mirror_bytes: int = 16 * 1024 * 1024

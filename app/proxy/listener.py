@@ -10,7 +10,7 @@ from app.proxy import problems
 from app.proxy.collected_body import CollectedBody, NamedInBody, WholeRequest, is_named_in_body
 from app.proxy.connection import COLLECTING, EXCHANGING, LINGERING, READING_HEAD, Connection
 from app.proxy.exchange import Exchange
-from app.proxy.framing import CRLF, HEAD_END, remember
+from app.proxy.framing import CRLF, HEAD_END
 from app.proxy.judge import Judge, check_next
 from app.proxy.own_paths import OWN_PREFIX, OwnRequest, Uvicorn
 from app.proxy.request_head import Refused, RequestHead, body_too_large, head_too_large, malformed
@@ -90,7 +90,7 @@ class ClientConnection(Connection):
             if end > self._max_head:
                 raise head_too_large(buffer, self._gateway.limits)
             head = buffer[:end]
-            known = self._gateway.heads.get(head)
+            known = self._gateway.heads.known.get(head)
             request = known or RequestHead(head, self._gateway.limits)
             left = request.length - (len(buffer) - end - 4)
             if request.length < 0 or left < 0:
@@ -100,7 +100,7 @@ class ClientConnection(Connection):
             if known is None or left or self._held:
                 self._judge.hear(data)
                 self._held = b""
-                remember(self._gateway.heads, head, request)
+                self._gateway.heads.offer(head, request)
             self._body.left = left
             self._serve(request, buffer[end + 2 :], started)
         except Refused as refused:
@@ -110,8 +110,10 @@ class ClientConnection(Connection):
         """Wait for the rest of a head. Raises: Refused."""
         if len(buffer) > self._max_head:
             raise head_too_large(buffer, self._gateway.limits)
-        if data:
-            self._judge.hear(data)
+        if not buffer:
+            # Blank lines alone begin nothing, and keep no connection alive.
+            return
+        self._judge.hear(data)
         if not self._held:
             self._since = started
         self._held = buffer

@@ -11,12 +11,13 @@ from typing import Final
 from app.domain.catalog import Model, Observation, Protocol
 from app.domain.json_pointer import MISSING, JsonPointer, json_pointer
 from app.domain.tally import Counter
+from app.errors import InvalidInput
 from app.proxy import following
 from app.proxy.copies import MAX_BODY, Unexpected, Unreadable, decoded, document
 from app.proxy.following import NOTHING, Follower, Prediction, Reading
 from app.proxy.predictions import READERS, read_rows
 from app.proxy.response_head import EVENT_STREAM, JSON, JSON_LINES, Content, ResponseHead
-from app.proxy.spoken import ending, spoken
+from app.proxy.spoken import answers_inference, ending, spoken
 from app.proxy.streams import ObservedStream, StreamJudge, is_failure, tokens
 from app.proxy.tensors import RawTensors
 from app.proxy.usage import usage_in
@@ -52,7 +53,7 @@ class Reader:
     __slots__ = ("_ending", "_prediction", "_protocol", "_room", "_score", "observes")
 
     def __init__(self, model: Model, path: bytes, room: Room) -> None:
-        """Compile what a model declares. Raises: InvalidInput when a pointer is none.
+        """Compile what a model declares; a pointer that is none, which nobody can register, reads nothing.
 
         Args:
             model: The model whose answers are read.
@@ -63,10 +64,17 @@ class Reader:
         self._room = room
         self._protocol = spoken(model.protocol, path)
         self._ending = ending(self._protocol, path)
-        self._prediction = _pointer(observation.prediction, "/observation/prediction")
-        self._score = _pointer(observation.score, "/observation/score")
-        points = self._prediction is not None or self._score is not None
-        self.observes = model.observation is not None and (points or self._protocol is not Protocol.RAW)
+        self._prediction: JsonPointer | None = None
+        self._score: JsonPointer | None = None
+        points = observation.prediction is not None or observation.score is not None
+        is_readable = points if self._protocol is Protocol.RAW else answers_inference(self._protocol, path)
+        self.observes = model.observation is not None and is_readable
+        try:
+            self._prediction = _pointer(observation.prediction)
+            self._score = _pointer(observation.score)
+        except InvalidInput:
+            # Registering one is refused; were one stored all the same, its model's requests must not fail.
+            self.observes = False
 
     def follow(self, head: ResponseHead, *, sampled: bool) -> Follower | None:
         """Who hears this answer's payload; None when nothing can be learned from it.
@@ -102,6 +110,9 @@ class Reader:
             text = decoded(body, content.coding)
         except Unreadable:
             return following.SKIPPED
+        if not content.header_length:
+            # Nothing describes the bytes of a raw binary answer.
+            return following.SKIPPED
         header = text if content.header_length < 0 else text[: content.header_length]
         try:
             said, is_nonfinite = document(header)
@@ -115,10 +126,12 @@ class Reader:
 
     def _reading(self, said: object, raw: bytes, *, is_nonfinite: bool) -> Reading:
         """What a document says. Raises: Unexpected."""
-        if isinstance(said, dict) and is_failure(said):
-            raise Unexpected
+        usage = None
+        if isinstance(said, dict):
+            if is_failure(said):
+                raise Unexpected
+            usage = usage_in(said) if "usage" in said else None
         values = self._values(said, raw)
-        usage = usage_in(said) if isinstance(said, dict) else None
         counters = {Counter.READ: 1}
         if is_nonfinite or values.is_nonfinite:
             counters[Counter.NONFINITE] = 1
@@ -141,6 +154,23 @@ class Reader:
         return values
 
 
+class _Held:
+    """What is copied of one answer behind its first piece; whoever forgets it gives its room back."""
+
+    __slots__ = ("_room", "data")
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.data = bytearray()
+
+    def __del__(self) -> None:
+        self._room.left += len(self.data)
+
+    def add(self, piece: bytes) -> None:
+        self._room.left -= len(piece)
+        self.data += piece
+
+
 class Tap:
     """Keeps the copy of one answer until it is read."""
 
@@ -158,29 +188,29 @@ class Tap:
         self._is_over = length > MAX_BODY
         self._size = 0
         self._first = b""
-        self._more = bytearray()
+        self._more: _Held | None = None
 
     @property
     def body(self) -> bytes | None:
         """What has come, None when it was too much."""
         if self._is_over:
             return None
-        return self._first + self._more if self._more else self._first
+        return self._first if self._more is None else self._first + self._more.data
 
     def feed(self, payload: bytes) -> None:
         if self._is_over or not payload:
             return
-        self._size += len(payload)
-        if self._size == len(payload):
+        size = self._size = self._size + len(payload)
+        if size == len(payload) and size <= MAX_BODY:
             # Mostly this is all, and held by others as well.
             self._first = payload
-            self._is_over = self._size > MAX_BODY
-        elif self._size > MAX_BODY or self._room.left < len(payload):
-            self._let_go()
+        elif size > MAX_BODY or self._room.left < len(payload):
             self._is_over = True
+            self._let_go()
         else:
-            self._room.left -= len(payload)
-            self._more += payload
+            if self._more is None:
+                self._more = _Held(self._room)
+            self._more.add(payload)
 
     def ended_well(self, *, clean_end: bool) -> bool:
         return clean_end
@@ -194,9 +224,8 @@ class Tap:
         return following.SKIPPED if body is None else self._reader.read(body, self._content)
 
     def _let_go(self) -> None:
-        self._room.left += len(self._more)
         self._first = b""
-        self._more = bytearray()
+        self._more = None
 
 
 def agree(primary: Reading, mirror: Reading, primary_body: bytes | None, mirror_body: bytes | None) -> bool | None:
@@ -224,8 +253,8 @@ def _is_same(left: Prediction, right: Prediction) -> bool:
     return isclose(left, right, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE) or (isnan(left) and isnan(right))
 
 
-def _pointer(text: str | None, field: str) -> JsonPointer | None:
-    return None if text is None else json_pointer(text, field)
+def _pointer(text: str | None) -> JsonPointer | None:
+    return None if text is None else json_pointer(text)
 
 
 def _pointed(pointer: JsonPointer, said: object) -> object:

@@ -291,6 +291,7 @@ class Outgoing(Counted):
             upstream.in_flight -= 1
             self._since = now
             self._drop_connection()
+            self._client.resume_reading()
             self._attempt(pool.choose(now, apart_from=upstream))
         elif self._may_fall_back():
             upstream.failed(now)
@@ -321,6 +322,7 @@ class Outgoing(Counted):
         self._settle(outcome)
         self._since = now
         self.count_excluded(stable, now)
+        self._client.resume_reading()
         self._forward()
 
     def _fail(self, outcome: int, problem: Problem) -> None:

@@ -4,8 +4,8 @@ Rule: a version never holds more than its bulkhead; what is beyond waits in orde
 that is turned away, so that a slow version cannot take the gateway from the others.
 """
 
-import ssl
 from collections import deque
+from contextlib import suppress
 from random import Random
 from typing import Final, Protocol
 
@@ -13,11 +13,13 @@ import orjson
 
 from app.domain.catalog import Protocol as Speaks
 from app.domain.catalog import Version, probe_path
+from app.domain.routing import NO_COIN, Route
 from app.proxy.brake import Brake, OpenCount
 from app.proxy.health import Prober
 from app.proxy.limits import Limits
+from app.proxy.local_evidence import LocalEvidence
 from app.proxy.retry_budget import RetryBudget
-from app.proxy.upstreams import MayConnect, Upstream
+from app.proxy.upstreams import Reach, Upstream
 
 _NEVER: Final = float("inf")
 # Which of two upstreams is looked at is no secret.
@@ -39,19 +41,22 @@ class Pool:
         path: What stands for the part of a path that names the model, or None.
         served_model: The model's name in an OpenAI-style body, as JSON without its quotes, or None.
         version_line: The response field that names the version.
+        evidence: This process's own case against the version.
         in_flight: Exchanges that hold a place of the bulkhead.
         concurrency: How many may.
-        cut_at: When what still runs is cut, on the monotonic clock; infinite while it has traffic.
+        has_traffic: Whether a coin may choose it.
     """
 
     __slots__ = (
+        "_cut_at",
         "_drain_s",
         "_queue",
         "_waiting",
         "brake",
         "budget",
         "concurrency",
-        "cut_at",
+        "evidence",
+        "has_traffic",
         "in_flight",
         "only",
         "path",
@@ -69,24 +74,25 @@ class Pool:
         speaks: Speaks,
         limits: Limits,
         open_brakes: OpenCount,
-        tls: ssl.SSLContext | None,
-        may_connect: MayConnect,
+        reach: Reach,
     ) -> None:
         self.version = version
         self.timeouts = version.timeouts
-        self.upstreams = tuple(Upstream(url, limits, tls, may_connect, version.server_name) for url in version.urls)
+        self.upstreams = tuple(Upstream(url, limits, reach, version.server_name) for url in version.urls)
         self.only = self.upstreams[0] if len(self.upstreams) == 1 else None
         self.path = None if version.path is None else version.path.encode()
         self.served_model = None if version.served_model is None else orjson.dumps(version.served_model)[1:-1]
         self.version_line = b"x-turnback-version: " + version.name.encode()
-        self.brake = Brake(open_brakes)
+        self.brake = Brake(version.model, version.name, open_brakes)
+        self.evidence = LocalEvidence()
         self.budget = RetryBudget()
-        self.prober = Prober(probe_path(speaks, version), self.upstreams, limits, self.brake.release)
+        self.prober = Prober(probe_path(speaks, version), self.upstreams, limits, self.brake.probed)
         self.concurrency = version.bulkhead.concurrency
         self._queue = version.bulkhead.queue
         self._waiting: deque[Waiting] = deque()
         self.in_flight = 0
-        self.cut_at = _NEVER
+        self._cut_at = _NEVER
+        self.has_traffic = False
         self._drain_s = limits.rollback_drain_s
 
     # ------------------------------------------------------------------ the bulkhead
@@ -98,9 +104,14 @@ class Pool:
         self._waiting.append(exchange)
         return True
 
+    @property
+    def queued(self) -> int:
+        """Exchanges that wait for a place."""
+        return len(self._waiting)
+
     def stop_waiting(self, exchange: Waiting) -> None:
         """Leave the queue."""
-        if exchange in self._waiting:
+        with suppress(ValueError):
             self._waiting.remove(exchange)
 
     def leave(self) -> None:
@@ -114,6 +125,10 @@ class Pool:
 
     def choose(self, now: float, apart_from: Upstream | None = None) -> Upstream:
         """The less loaded of two upstreams that seem well; of all when none does.
+
+        Args:
+            now: The monotonic clock's reading.
+            apart_from: One that has just failed; taken again only when there is no other.
 
         Source:
             Mitzenmacher 2001, "The power of two choices in randomized load balancing".
@@ -134,38 +149,69 @@ class Pool:
     def answered(self, upstream: Upstream) -> None:
         """A response head has come after failures."""
         upstream.answered()
-        self.brake.release()
+        self.brake.answered()
 
     def sweep(self, now: float, exchanges: int) -> None:
         """Once a second: idle connections, probes, the retry budget.
 
         Args:
             now: The monotonic clock's reading.
-            exchanges: How many the version was ever drawn for.
+            exchanges: How many the version ever served.
         """
         self.budget.refill(exchanges)
         for upstream in self.upstreams:
             upstream.sweep(now)
-        self.prober.sweep(now, urgent=self.brake.is_open)
+        # A probe of a version's only upstream has nothing to choose, unless a brake waits for it.
+        watched = self.only is None and self.has_traffic
+        self.prober.sweep(now, watched=watched, urgent=self.brake.is_open)
 
-    def withdraw(self, now: float) -> None:
-        """The version has no traffic any more: what still runs has so long to finish."""
-        if self.cut_at == _NEVER:
-            self.cut_at = now + self._drain_s
+    # ------------------------------------------------------------------ what the routing says
 
-    def restore(self) -> None:
-        """The version has traffic."""
-        self.cut_at = _NEVER
+    def follow(self, route: Route, now: float) -> None:
+        """A routing table has come: the version's weight decides on its brake and on what still runs.
 
-    def retire(self) -> None:
+        Args:
+            route: Its model's.
+            now: The monotonic clock's reading.
+        """
+        weight_bp = route.weights_bp.get(self.version.name, 0)
+        is_stable = self.version.name == route.stable
+        if weight_bp and not is_stable:
+            self.brake.arm(weight_bp)
+        elif is_stable or route.generation != NO_COIN:
+            self.brake.disarm()
+            self.evidence.forget()
+        self.has_traffic = is_stable or weight_bp > 0
+        if self.has_traffic:
+            self._cut_at = _NEVER
+        elif route.generation != NO_COIN:
+            self._withdraw(now)
+
+    def cuts(self, drawn: float, now: float) -> bool:
+        """Whether an exchange drawn then has to end, because the version lost its traffic since and time is over.
+
+        What an operator sends there afterwards may run on.
+        """
+        return now >= self._cut_at and drawn <= self._cut_at - self._drain_s
+
+    def _withdraw(self, now: float) -> None:
+        """Somebody took the version's traffic: what still runs has so long to finish."""
+        if self._cut_at == _NEVER:
+            self._cut_at = now + self._drain_s
+
+    def retire(self, now: float) -> None:
         """The version left the table: close what is idle, let exchanges finish."""
-        self.brake.release()
+        self._withdraw(now)
+        self.brake.disarm()
+        self._shut()
+
+    def _shut(self) -> None:
         self.prober.close()
         for upstream in self.upstreams:
             upstream.retire()
 
     def close(self) -> None:
         """Drop idle connections, attempts and probes at once; exchanges end with their clients."""
-        self.retire()
+        self._shut()
         for upstream in self.upstreams:
             upstream.cancel_attempts()

@@ -9,7 +9,6 @@ from typing import Final
 
 from app.domain.catalog import Protocol
 from app.proxy.copies import Unexpected
-from app.proxy.streams import is_failure
 from app.proxy.tensors import RawTensors, predict
 from app.proxy.values import MAX_VALUES, Values, as_shares
 
@@ -142,8 +141,7 @@ def _read_any(document: object, raw: RawTensors, values: Values) -> None:
 
 
 def _as_object(document: object) -> _Object:
-    """The answer's object. Raises: Unexpected, also when it says of a failure."""
-    if not isinstance(document, dict) or is_failure(document):
+    if not isinstance(document, dict):
         raise Unexpected
     return document
 

@@ -4,14 +4,13 @@ Rule: a head is read completely and not refused, or nothing of its request is fo
 read before llhttp has judged it, so nothing here may trust its syntax.
 """
 
-import copy
 import re
 from typing import Final
 
 from app.proxy import framing, problems, trace_context
 from app.proxy.forwarding import Relayed
 from app.proxy.framing import CRLF
-from app.proxy.limits import Limits
+from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.problems import Problem
 
 METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
@@ -70,7 +69,6 @@ class RequestHead:
         "_hosts",
         "_nominated",
         "_seen",
-        "_trace",
         "_transfer_encoding",
         "_upgrade",
         "asked_model",
@@ -99,7 +97,6 @@ class RequestHead:
         self.keep_alive = True
         self.http_1_0 = self.expect_continue = self.has_trace = False
         self.relayed: Relayed | None = None
-        self._trace: list[tuple[bytes, bytes]] | None = None
         self._hosts = 0
         self._seen = 0
         self._transfer_encoding: bytes | None = None
@@ -170,11 +167,15 @@ class RequestHead:
         self._upgrade = value.lower()
         self._seen |= _ODD_SEEN
 
-    def on_trace(self, name: bytes, value: bytes) -> None:
-        if self._trace is None:
-            self._trace = []
-        self._trace.append((name, value))
+    def on_traceparent(self, value: bytes) -> None:
+        self._seen |= _TRACES_SEEN | _ODD_SEEN if self._seen & _TRACE_SEEN else _TRACE_SEEN
+        if trace_context.is_valid(value):
+            self.has_trace = True
+            self.lines.append(_TRACEPARENT + value)
+
+    def on_tracestate(self, value: bytes) -> None:
         self._seen |= _ODD_SEEN
+        self.lines.append(_TRACESTATE + value)
 
     def relays(self) -> Relayed:
         """Where the head's own word on where it came from is kept."""
@@ -262,25 +263,27 @@ class RequestHead:
         """What only some heads have: a transfer coding, connection options, an upgrade."""
         if self._transfer_encoding is not None:
             self._be_chunked(self._transfer_encoding)
-        nominated = self._nominated
-        if self._trace is not None and (nominated is None or _TRACE.isdisjoint(nominated)):
-            self._follow(self._trace)
-        if nominated is not None:
-            self._apply_options(nominated)
+        if self._nominated is not None:
+            self._apply_options(self._nominated)
+        self._settle_trace()
         # Java's client offers h2c to everybody and goes on with HTTP/1.1 (RFC 9110 §7.8 lets us).
         if self._upgrade is not None and self._upgrade != b"h2c":
             raise Refused(problems.UPGRADE_NOT_IMPLEMENTED, "ask again without an Upgrade field")
 
-    def _follow(self, trace: list[tuple[bytes, bytes]]) -> None:
-        """Pass a trace on if exactly one valid `traceparent` names it."""
-        parents = [value for name, value in trace if name == _TRACEPARENT]
-        if len(parents) == 1 and trace_context.is_valid(parents[0]):
-            self.has_trace = True
-            self.lines.extend(b"%b: %b" % field for field in trace)
+    def _settle_trace(self) -> None:
+        """Only one valid `traceparent` that no Connection field nominates is a trace, and has a `tracestate`."""
+        if self._seen & _TRACES_SEEN or not any(line.startswith(_TRACEPARENT) for line in self.lines):
+            self.has_trace = False
+            self.lines = [line for line in self.lines if not line.startswith((_TRACEPARENT, _TRACESTATE))]
 
     def by_length(self, length: int) -> "RequestHead":
-        """The same head with a body of so many bytes, however it was framed before."""
-        head = copy.copy(self)
+        """The same head for a body of so many bytes; another one where it was chunked before."""
+        if self.length == length:
+            return self
+        # Made from the least a head can be, because compiled objects cannot be copied.
+        head = RequestHead(b"GET / HTTP/1.0", DEFAULT_LIMITS)
+        for name in _CARRIED:
+            setattr(head, name, getattr(self, name))
         head.length = length
         head.lines = [line for line in self.lines if not line.startswith(_FRAMING_STARTS)]
         head.lines.append(b"content-length: %d" % length)
@@ -308,13 +311,6 @@ def _singleton(name: bytes, bit: int) -> framing.Meaning[RequestHead]:
     return meaning
 
 
-def _trace(name: bytes) -> framing.Meaning[RequestHead]:
-    def meaning(head: RequestHead, value: bytes) -> None:
-        head.on_trace(name, value)
-
-    return meaning
-
-
 def _relayed_last(attribute: str) -> framing.Meaning[RequestHead]:
     def meaning(head: RequestHead, value: bytes) -> None:
         setattr(head.relays(), attribute, value)
@@ -322,8 +318,12 @@ def _relayed_last(attribute: str) -> framing.Meaning[RequestHead]:
     return meaning
 
 
-_TRACEPARENT: Final = b"traceparent"
-_TRACE: Final = frozenset((_TRACEPARENT, b"tracestate"))
+_TRACEPARENT: Final = b"traceparent: "
+_TRACESTATE: Final = b"tracestate: "
+_CARRIED: Final = (
+    *("method", "url", "authority", "host", "request_id", "keep_alive", "http_1_0", "expect_continue"),
+    *("has_trace", "relayed", "asked_model", "forced_version", "override_key"),
+)
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 _FRAMING_STARTS: Final = (b"content-length:", b"transfer-encoding:")
 # Bits of what has been seen.
@@ -333,6 +333,8 @@ _ODD_SEEN: Final = 4
 _MODEL_SEEN: Final = 64
 _VERSION_SEEN: Final = 128
 _KEY_SEEN: Final = 256
+_TRACE_SEEN: Final = 512
+_TRACES_SEEN: Final = 1024
 _NAMES: Final = framing.Names[RequestHead](
     {
         b"host": RequestHead.on_host,
@@ -345,8 +347,8 @@ _NAMES: Final = framing.Names[RequestHead](
         b"content-type": _singleton(b"content-type", 8),
         b"authorization": _singleton(b"authorization", 16),
         b"idempotency-key": _singleton(b"idempotency-key", 32),
-        b"traceparent": _trace(_TRACEPARENT),
-        b"tracestate": _trace(b"tracestate"),
+        b"traceparent": RequestHead.on_traceparent,
+        b"tracestate": RequestHead.on_tracestate,
         b"x-forwarded-for": lambda head, value: head.relays().addresses.append(value),
         b"forwarded": lambda head, value: head.relays().elements.append(value),
         b"x-forwarded-proto": _relayed_last("scheme"),

@@ -31,9 +31,13 @@ _INVOCATIONS: Final = b"/invocations"
 
 
 class Arm:
-    """One version in one route: where its exchanges go and where they are counted."""
+    """One version in one weight epoch: where its exchanges go and where they are counted.
 
-    __slots__ = ("cell", "cell_second", "generation", "model", "pool", "totals", "version")
+    Attributes:
+        errors: Of the exchanges drawn here, how many ended with an error of the upstream or without a connection.
+    """
+
+    __slots__ = ("cell", "cell_second", "errors", "generation", "model", "pool", "totals", "version")
 
     def __init__(self, model: ModelName, generation: int, version: VersionName, pool: "Pool", totals: "Totals") -> None:
         self.model = model
@@ -41,6 +45,7 @@ class Arm:
         self.version = version
         self.pool = pool
         self.totals = totals
+        self.errors = 0
         self.cell: Cell | None = None
         self.cell_second = -1
 

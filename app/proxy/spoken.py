@@ -40,13 +40,24 @@ MESSAGES: Final = Ending(b"message_stop", delta=b'"content_block_delta"', types=
 # The first that matches the path without its query says what AUTO means there.
 _PATHS: Final = (
     (re.compile(rb"/v2/models/"), Protocol.OIP_V2),
-    (re.compile(rb"/v1/(?:chat/completions|completions|responses|embeddings)$"), Protocol.OPENAI),
+    (re.compile(rb"/chat/completions$|/v1/(?:completions|responses|embeddings)$"), Protocol.OPENAI),
     (re.compile(rb"/v1/messages$"), Protocol.ANTHROPIC),
     # TF Serving's answers are a superset of what KServe's first protocol says.
     (re.compile(rb"/v1/models/[^/]+(?:/[^:]*)?:[a-z]+$"), Protocol.TF_SERVING),
     (re.compile(rb"^/predictions/"), Protocol.TORCHSERVE),
     (re.compile(rb"/invocations$"), Protocol.MLFLOW),
 )
+# Other paths are asked for health, metadata or explanations, and answer in other forms.
+_V1_INFERENCE: Final = re.compile(rb":(?:predict|classify|regress)$")
+_INFERENCE: Final = {
+    Protocol.KSERVE_V1: _V1_INFERENCE,
+    Protocol.TF_SERVING: _V1_INFERENCE,
+    Protocol.OIP_V2: re.compile(rb"/(?:infer|generate)(?:_stream)?$"),
+    Protocol.MLFLOW: re.compile(rb"/invocations$"),
+    Protocol.TORCHSERVE: re.compile(rb"/predictions/|:predict$"),
+    Protocol.OPENAI: re.compile(rb"/(?:completions|embeddings|responses)$"),
+    Protocol.ANTHROPIC: re.compile(rb"/messages$"),
+}
 _OPENAI_ENDINGS: Final = (
     (b"/chat/completions", CHAT),
     (b"/completions", COMPLETIONS),
@@ -65,6 +76,12 @@ def spoken(declared: Protocol, path: bytes) -> Protocol:
         return declared
     bare = path.partition(b"?")[0]
     return next((protocol for form, protocol in _PATHS if form.search(bare)), Protocol.AUTO)
+
+
+def answers_inference(protocol: Protocol, path: bytes) -> bool:
+    """Whether answers to this path hold what this protocol, as `spoken` tells it, calls a prediction."""
+    form = _INFERENCE.get(protocol)
+    return form is None or form.search(path.partition(b"?")[0]) is not None
 
 
 def ending(protocol: Protocol, path: bytes) -> Ending | None:

@@ -12,7 +12,7 @@ import orjson
 
 from app.domain.tally import Counter
 from app.proxy.events import EVENT_ENDS, LINE_ENDS, EventCutter, events
-from app.proxy.following import NOTHING, Reading, Usage
+from app.proxy.following import INVALID, NOTHING, Reading, Usage
 from app.proxy.spoken import Ending
 from app.proxy.usage import Usages
 
@@ -37,7 +37,7 @@ class StreamJudge:
         """
         self._cutter = EventCutter(LINE_ENDS if in_lines else EVENT_ENDS)
         self._ending = ending
-        # What never comes stands for an end that is not promised.
+        # Without an end to wait for, failures are all there is to look for.
         self._hint = _ERROR if ending is None else ending.hint
         self._takes_lines = in_lines or takes_lines
         self._failed = False
@@ -57,14 +57,17 @@ class StreamJudge:
     def read(self, *, clean_end: bool) -> Reading:  # noqa: ARG002 -- one shape for all followers
         return NOTHING
 
-    def _finish(self) -> None:
-        """Look at an event that lacks its end, as last events often do."""
+    def _finish(self) -> bytes:
+        """Look at an event that lacks its end, as last events often do; its bytes."""
         rest = self._cutter.rest()
         if rest:
             self._look(rest)
+        return rest
 
     def _look(self, whole: bytes) -> None:
         """Look at whole events, one of which may say of a failure or of the end."""
+        if self._failed:
+            return
         if self._takes_lines:
             for line in whole.split(b"\n"):
                 if line.startswith(b"{"):
@@ -115,12 +118,16 @@ class ObservedStream(StreamJudge):
             self._look(payload)
         self._usages.note(payload)
 
+    def ended_well(self, *, clean_end: bool) -> bool:
+        self._usages.note(self._finish())
+        return super().ended_well(clean_end=clean_end)
+
     def read(self, *, clean_end: bool) -> Reading:
         """Its usage as it said itself; as counted by its events where it broke off before or never says."""
-        self._finish()
+        self._usages.note(self._finish())
         usage = self._usages.usage(clean_end=clean_end)
         if usage is None:
-            return Reading({Counter.INVALID: 1}) if clean_end else NOTHING
+            return INVALID if clean_end else NOTHING
         return Reading({Counter.READ: 1, **tokens(usage)}, usage=usage)
 
 

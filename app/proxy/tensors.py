@@ -7,7 +7,7 @@ classification extensions.
 import re
 import struct
 from collections.abc import Sequence
-from math import isfinite, prod
+from math import isfinite
 from typing import Any, Final
 
 from app.proxy.copies import Unexpected
@@ -56,16 +56,13 @@ class Tensor:
         """Check an output and take its elements. Raises: Unexpected."""
         if not isinstance(output, dict):
             raise Unexpected
-        shape = output.get("shape")
-        if not isinstance(shape, list) or len(shape) > _MAX_RANK or any(type(n) is not int or n < 0 for n in shape):
+        datatype = output.get("datatype")
+        if not isinstance(datatype, str) or datatype not in _DATATYPES:
             raise Unexpected
-        self.datatype: str = output.get("datatype", "")
-        if not isinstance(self.datatype, str) or self.datatype not in _DATATYPES:
-            raise Unexpected
+        self.datatype = datatype
+        self.is_float = datatype in _FLOATS
         self.name = output.get("name")
-        self.is_float = self.datatype in _FLOATS
-        self.rows: int = shape[0] if shape else 1
-        self.count: int = prod(shape)
+        self.rows, self.count = _sized(output.get("shape"))
         self.numbers: Sequence[float] = ()
         self.strings: Sequence[str] = ()
         self.is_nonfinite = False
@@ -92,7 +89,7 @@ class Tensor:
             self.strings = [each if isinstance(each, str) else str(each) for each in flat[:MAX_VALUES]]
             return
         try:
-            self._take_numbers([float(each) for each in flat[:MAX_VALUES]], sum(flat))
+            self._take_numbers(list(map(float, flat[:MAX_VALUES])), sum(flat))
         except (TypeError, ValueError, OverflowError):
             self._take_odd_numbers(flat)
 
@@ -104,7 +101,7 @@ class Tensor:
             raise Unexpected
         self._take_numbers(known[:MAX_VALUES], sum(known))
 
-    def _take_bytes(self, data: memoryview) -> None:
+    def _take_bytes(self, data: bytes) -> None:
         if self.datatype == _BYTES:
             self.strings = _strings(data, self.count)
             return
@@ -115,7 +112,7 @@ class Tensor:
         # Only of floats every element has to be seen.
         seen = self.count if self.is_float else min(self.count, MAX_VALUES)
         elements = struct.unpack_from(f"<{seen}{_CODES[self.datatype]}", data)
-        self._take_numbers([float(each) for each in elements[:MAX_VALUES]], sum(elements))
+        self._take_numbers(list(map(float, elements[:MAX_VALUES])), sum(elements))
 
     def _take_numbers(self, numbers: Sequence[float], total: float) -> None:
         """Take the first numbers, and the sum of all: finite if each is, unless they are too large to mean anything."""
@@ -126,46 +123,59 @@ class Tensor:
 class RawTensors:
     """The bytes behind a JSON header, taken tensor by tensor in the header's order."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_data", "_taken")
 
     def __init__(self, data: bytes) -> None:
-        self._left = memoryview(data)
+        self._data = data
+        self._taken = 0
 
-    def take(self, size: object) -> memoryview:
+    def take(self, size: object) -> bytes:
         """The next so many bytes. Raises: Unexpected."""
-        if type(size) is not int or not 0 <= size <= len(self._left):
+        start = self._taken
+        if type(size) is not int or not 0 <= size <= len(self._data) - start:
             raise Unexpected
-        taken, self._left = self._left[:size], self._left[size:]
-        return taken
+        self._taken = start + size
+        return self._data[start : self._taken]
 
 
 def predict(outputs: object, raw: RawTensors, values: Values) -> None:
     """Collect what outputs predict: a label per row, else a number per row, else all there is. Raises: Unexpected."""
     if not isinstance(outputs, list):
         raise Unexpected
-    tensors = [Tensor(output, raw) for output in outputs]
-    values.is_nonfinite = any(tensor.is_nonfinite for tensor in tensors) or values.is_nonfinite
-    full = [tensor for tensor in tensors if tensor.count]
-    for tensor in full:
+    tensors = [tensor for tensor in [Tensor(output, raw) for output in outputs] if tensor.count]
+    for tensor in tensors:
+        if tensor.is_nonfinite:
+            values.is_nonfinite = True
         if not tensor.is_float and not values.predictions:
             _take_labels(tensor, values)
-    for tensor in full:
+    for tensor in tensors:
         if tensor.is_float:
             _take_floats(tensor, values)
-    if not values.predictions and full:
-        values.predictions += full[0].elements
+    if not values.predictions and tensors:
+        values.predictions += tensors[0].elements
+
+
+def _sized(shape: object) -> tuple[int, int]:
+    """How many rows and how many elements a shape has. Raises: Unexpected."""
+    if not isinstance(shape, list) or len(shape) > _MAX_RANK:
+        raise Unexpected
+    count = 1
+    for size in shape:
+        if type(size) is not int or size < 0:
+            raise Unexpected
+        count *= size
+    return (shape[0] if shape else 1), count
 
 
 def _take_labels(tensor: Tensor, values: Values) -> None:
     """Collect labels: those of Triton's classification, best first in each row, or one per row as it stands."""
-    classified = [_CLASSIFIED.fullmatch(each) for each in tensor.strings]
-    width = tensor.count // max(tensor.rows, 1)
-    if tensor.strings and all(classified):
-        for match in classified[::width]:
-            if match is not None:
-                values.predictions.append(match[3] or match[2])
-                values.score(_as_float(match[1]))
-    elif tensor.count == tensor.rows:
+    if tensor.strings and _CLASSIFIED.fullmatch(tensor.strings[0]):
+        classified = [_CLASSIFIED.fullmatch(each) for each in tensor.strings[:: tensor.count // tensor.rows]]
+        if all(classified):
+            values.predictions += [match[3] or match[2] for match in classified if match]
+            values.score([_as_float(match[1]) for match in classified if match])
+            return
+    if tensor.count == tensor.rows:
         values.predictions += tensor.elements
 
 
@@ -192,7 +202,7 @@ def _as_float(text: str) -> object:
         return text
 
 
-def _strings(data: memoryview, count: int) -> Sequence[str]:
+def _strings(data: bytes, count: int) -> Sequence[str]:
     """The first strings of a BYTES tensor: each a little-endian length of four bytes, and as many bytes."""
     strings: list[str] = []
     position = 0
@@ -207,9 +217,9 @@ def _strings(data: memoryview, count: int) -> Sequence[str]:
     return strings
 
 
-def _widened(data: memoryview) -> memoryview:
+def _widened(data: bytes) -> bytes:
     """BF16 numbers as FP32."""
     wide = bytearray(2 * len(data))
     wide[2::4] = data[::2]
     wide[3::4] = data[1::2]
-    return memoryview(wide)
+    return bytes(wide)

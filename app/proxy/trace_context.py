@@ -10,18 +10,21 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-# Later versions may append fields; version ff and ids of zeros alone are invalid (§3.2.2).
-_VALID: Final = re.compile(
-    rb"(?:00|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<later>-.*)?"
-)
+_PLAIN: Final = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# Later versions may append fields; version ff is none (level 1 §3.2.2.1, §4.1).
+_LATER: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_NO_TRACE: Final = b"0" * 32
+_NO_PARENT: Final = b"0" * 16
 # An own generator: who sees many trace ids could foretell the next, and must not foretell the coin.
 _SECRETLY_SEEDED: Final = random.Random(secrets.randbits(256))  # noqa: S311 -- ids, not keys
 
 
 def is_valid(traceparent: bytes) -> bool:
     """Whether a `traceparent` field's value can be passed on."""
-    match = _VALID.fullmatch(traceparent)
-    return match is not None and (match["later"] is None or not traceparent.startswith(b"00"))
+    if not _PLAIN.fullmatch(traceparent) and (traceparent.startswith(b"00") or not _LATER.fullmatch(traceparent)):
+        return False
+    trace_id, parent_id = traceparent[3:35], traceparent[36:52]
+    return trace_id != _NO_TRACE and parent_id != _NO_PARENT
 
 
 def new_traceparent(bits: Callable[[int], int] = _SECRETLY_SEEDED.getrandbits) -> bytes:

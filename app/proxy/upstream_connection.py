@@ -6,13 +6,14 @@ would; a surplus byte, a parse error or an unasked byte closes it, so no answer 
 
 import asyncio
 import re
+import socket
 from typing import Final, Protocol
 
 import httptools
 
 from app.proxy import response_head as framed
 from app.proxy.chunks import ChunkDecoder, MalformedChunk
-from app.proxy.framing import CRLF, HEAD_END, remember
+from app.proxy.framing import CRLF, HEAD_END
 from app.proxy.response_head import Broken, ResponseHead
 from app.proxy.upstreams import Upstream
 
@@ -140,6 +141,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
+        # What one read brings goes to the client's buffer before anybody can pause; with the kernel's own
+        # choice that is a quarter of a megabyte for each client that does not read.
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._upstream.limits.upstream_read_bytes)
         if self._exchange is None:
             transport.abort()
         else:
@@ -186,7 +192,7 @@ class UpstreamConnection(asyncio.Protocol):
         held = self._held
         buffer = held + data if held else data
         end = buffer.find(HEAD_END)
-        head = None if held or end < 0 else self._upstream.heads.get(buffer[:end])
+        head = None if held or end < 0 else self._upstream.heads.known.get(buffer[:end])
         if head is None or head.length != len(buffer) - end - 4 or exchange.to_head:
             self._read_unknown_head(exchange, data, buffer, end)
         else:
@@ -210,7 +216,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._held = b""
         tail = buffer[end + 2 :]
         if head.length == len(tail) - 2 and not exchange.to_head and head.status not in framed.BODILESS:
-            remember(self._upstream.heads, buffer[:end], head)
+            self._upstream.heads.offer(buffer[:end], head)
             self._release(exchange, reusable=head.keep_alive)
             exchange.head_received(head, framed.BY_LENGTH, tail, ended=True)
         else:

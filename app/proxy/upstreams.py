@@ -7,10 +7,12 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
+
+import structlog
 
 from app.proxy.framing import Remembered
 from app.proxy.limits import Limits
@@ -21,12 +23,51 @@ if TYPE_CHECKING:
 
 MayConnect: TypeAlias = Callable[[str, str], bool]
 """Whether a host's resolved address may be connected to: of (host, address)."""
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""The addresses that (host, port) leads to now. Raises: OSError."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 FAILURES_TO_EJECT: Final = 5
-EJECTED_S: Final = 10.0
 MOST_EJECTIONS: Final = 30
 PROBES_TO_LEAVE: Final = 3
+
+log = structlog.get_logger()
+
+
+async def system_addresses(host: str, port: int) -> Sequence[str]:
+    """What the system's resolver says, each address once. Raises: OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Reach:
+    """How this process reaches upstreams: whose names it believes, whose addresses and certificates it takes.
+
+    Attributes:
+        resolve: Asked whenever a connection to a name is opened.
+        may_connect: Asked for every address it finds.
+        refused_addresses: How often a name led to an address that is not allowed.
+    """
+
+    __slots__ = ("_tls", "may_connect", "refused_addresses", "resolve")
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None = None,
+        may_connect: MayConnect = lambda _host, _address: True,
+        resolve: Resolve = system_addresses,
+    ) -> None:
+        """Args: tls: How https upstreams are verified, and what they are shown; the system's authorities without."""
+        self._tls = tls
+        self.may_connect = may_connect
+        self.resolve = resolve
+        self.refused_addresses = 0
+
+    def tls(self) -> ssl.SSLContext:
+        """The context for https upstreams; made when first asked for, since loading authorities takes a while."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
 
 
 class Upstream:
@@ -48,7 +89,7 @@ class Upstream:
         "_ejections",
         "_failed_probes",
         "_is_address",
-        "_may_connect",
+        "_reach",
         "_server_name",
         "_tls",
         "base",
@@ -66,14 +107,7 @@ class Upstream:
         "tasks",
     )
 
-    def __init__(
-        self,
-        url: str,
-        limits: Limits,
-        tls: ssl.SSLContext | None,
-        may_connect: MayConnect,
-        server_name: str | None = None,
-    ) -> None:
+    def __init__(self, url: str, limits: Limits, reach: Reach, server_name: str | None = None) -> None:
         """Args: server_name: Of an https upstream's certificate; None for the host. Raises: ValueError."""
         address = urlsplit(url)
         if address.scheme not in _PORTS or not address.hostname:
@@ -83,11 +117,11 @@ class Upstream:
         self.port: int = address.port or _PORTS[address.scheme]
         self.base = address.path.rstrip("/").encode()
         self.host_line = b"host: " + address.netloc.rpartition("@")[2].encode()
-        self._tls = tls if address.scheme == "https" else None
+        self._tls = reach.tls() if address.scheme == "https" else None
         self._server_name = server_name or self.host
-        self._may_connect = may_connect
+        self._reach = reach
         self._is_address = _is_address(self.host)
-        self.heads: Remembered[ResponseHead] = {}
+        self.heads: Remembered[ResponseHead] = Remembered()
         self.idle: list[UpstreamConnection] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
@@ -115,14 +149,21 @@ class Upstream:
         )
 
     async def _addresses(self) -> list[str]:
-        """What the host's name leads to now, every one of them checked: a name may lead elsewhere tomorrow."""
+        """What the host's name leads to now, every one of them checked: a name may lead elsewhere tomorrow.
+
+        Raises: OSError.
+        """
         if self._is_address:
             return [self.host]
-        found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if not addresses or not all(self._may_connect(self.host, address) for address in addresses):
-            raise OSError(f"{self.host} leads to an address that is not allowed")
-        return addresses
+        addresses = await self._reach.resolve(self.host, self.port)
+        if not addresses:
+            raise OSError(f"{self.host} has no address")
+        for address in addresses:
+            if not self._reach.may_connect(self.host, address):
+                self._reach.refused_addresses += 1
+                log.error("upstream.address_refused", host=self.host, port=self.port, address=address)
+                raise OSError(f"{self.host} leads to an address that is not allowed")
+        return list(addresses)
 
     def spawn(self, task: "asyncio.Task[None]") -> None:
         """Keep a connection attempt alive until it is done."""
@@ -154,26 +195,34 @@ class Upstream:
         return self.is_ready and now >= self.ejected_until
 
     def answered(self) -> None:
-        """A response head has come."""
+        """A response head has come. An ejection goes on: the exchange may be older than the failures."""
         self.failures = 0
         self._ejections = 0
 
     def failed(self, now: float) -> None:
-        """A connection was refused, reset or silent for too long: eject it after some in a row, longer each time."""
+        """A connection was refused, reset or silent for too long: eject it after some in a row.
+
+        Until it answers again, each further failure after an ejection ejects it at once, and for longer.
+        """
         self.failures += 1
-        if self.failures >= FAILURES_TO_EJECT:
-            self.failures = 0
+        if self.failures >= FAILURES_TO_EJECT and now >= self.ejected_until:
             self._ejections = min(self._ejections + 1, MOST_EJECTIONS)
-            self.ejected_until = now + EJECTED_S * self._ejections
+            self.ejected_until = now + self.limits.ejected_s * self._ejections
+            log.warning("upstream.ejected", host=self.host, port=self.port, for_s=self.ejected_until - now)
 
     def probed(self, *, ready: bool) -> None:
-        """What a health probe found: some in a row make it unready, one makes it ready."""
+        """What a health probe found: some in a row make it unready, one makes it ready.
+
+        One also ends its first ejection; who then fails again has to wait, whatever its probes say.
+        """
         self._failed_probes = 0 if ready else self._failed_probes + 1
         if ready:
             self.is_ready = True
-            self.ejected_until = 0.0
-        elif self._failed_probes >= PROBES_TO_LEAVE:
+            if self._ejections <= 1:
+                self.ejected_until = 0.0
+        elif self._failed_probes >= PROBES_TO_LEAVE and self.is_ready:
             self.is_ready = False
+            log.warning("upstream.unready", host=self.host, port=self.port)
 
 
 def _is_address(host: str) -> bool:

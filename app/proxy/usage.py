@@ -35,22 +35,24 @@ class Usages:
         deltas = whole.count(self._delta)
         if deltas and self._is_opening:
             self._is_opening = False
-            deltas -= _says_only_who_speaks(whole)
+            start, end = _line_at(whole, whole.find(self._delta))
+            deltas -= _says_only_who_speaks(whole[start:end])
         self._deltas += deltas
-        position = whole.rfind(_KEY)
-        if position >= 0:
-            self._keep(whole, position + len(_KEY))
+        position = whole.find(_KEY)
+        while position >= 0:
+            position = whole.find(_KEY, self._keep(whole, position))
 
-    def _keep(self, whole: bytes, position: int) -> None:
-        """Keep the line a usage stands in; parsed only when nobody waits for it."""
-        if whole[position : position + 8].lstrip(b": ").startswith(_NULL):
-            return
-        end = whole.find(b"\n", position)
-        line = whole[whole.rfind(b"\n", 0, position) + 1 : end if end >= 0 else len(whole)]
+    def _keep(self, whole: bytes, position: int) -> int:
+        """Keep the line a usage stands in, to be parsed when nobody waits for it; where the next may stand."""
+        behind = position + len(_KEY)
+        if whole[behind : behind + 8].lstrip(b": ").startswith(_NULL):
+            return behind
+        start, end = _line_at(whole, position)
         if self._first:
-            self._last = line
+            self._last = whole[start:end]
         else:
-            self._first = line
+            self._first = whole[start:end]
+        return end
 
     def usage(self, *, clean_end: bool) -> Usage | None:
         """The last counts the stream said; estimated from its events where it said none, None without any."""
@@ -71,10 +73,15 @@ def usage_in(document: Mapping[str, object]) -> Usage | None:
     return Usage(said.get("prompt", 0), said.get("completion", 0)) if said else None
 
 
-def _says_only_who_speaks(whole: bytes) -> bool:
+def _line_at(whole: bytes, position: int) -> tuple[int, int]:
+    """Where the line around a position starts and ends."""
+    end = whole.find(b"\n", position)
+    return whole.rfind(b"\n", 0, position) + 1, end if end >= 0 else len(whole)
+
+
+def _says_only_who_speaks(line: bytes) -> bool:
     """Whether a chat's first event has a role and no text."""
-    first = whole.partition(b"\n\n")[0]
-    return b'"role"' in first and (b'"content"' not in first or any(none in first for none in _NO_TEXT))
+    return b'"role"' in line and (b'"content"' not in line or any(none in line for none in _NO_TEXT))
 
 
 def _counts_of_line(line: bytes) -> dict[str, int]:

@@ -31,13 +31,16 @@ class Values:
 
     def predict(self, value: object) -> None:
         """Add every number and label in a value."""
-        self._add(self.predictions, value)
+        for leaf in leaves(value, MAX_VALUES) if isinstance(value, dict | list) else (value,):
+            number = self._number(leaf)
+            self.predictions.append(number if number is not None else leaf if isinstance(leaf, str) else str(leaf))
 
     def score(self, value: object) -> None:
         """Add every number in a value."""
-        found: list[Prediction] = []
-        self._add(found, value)
-        self.scores += [each for each in found if not isinstance(each, str)]
+        for leaf in leaves(value, MAX_VALUES) if isinstance(value, dict | list) else (value,):
+            number = self._number(leaf)
+            if number is not None:
+                self.scores.append(number)
 
     def choose(self, shares: Sequence[float], *, predicts: bool = True) -> None:
         """Add how large the largest share is, and the place of its class unless something else predicts."""
@@ -46,15 +49,12 @@ class Values:
         if predicts:
             self.predictions.append(float(shares.index(share)))
 
-    def _add(self, to: list[Prediction], value: object) -> None:
-        for each in leaves(value, MAX_VALUES):
-            number = as_number(each)
-            if number is None:
-                to.append(each if isinstance(each, str) else str(each))
-                continue
-            if not isfinite(number):
-                self.is_nonfinite = True
-            to.append(number)
+    def _number(self, leaf: object) -> float | None:
+        """The number a leaf is, as `as_number`; notes when it is none that can be worked with."""
+        number = as_number(leaf)
+        if number is not None and not isfinite(number):
+            self.is_nonfinite = True
+        return number
 
 
 def as_number(leaf: object) -> float | None:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import structlog
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import EMPTY_TABLE, FULL_BP, RoutedModel, RoutingTable
+from app.domain.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.domain.tally import Flush, TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.replica.clock import DatabaseClock
@@ -35,8 +35,6 @@ LISTEN_AGAIN_S = 1.0
 RECOVER_EVERY_S = 30.0
 # Rows of a dead boot in one transaction.
 RECOVERED_ROWS = 2_000
-NO_COIN = 0
-"""The generation of draws without a coin; real ones begin at 1, and evidence never reads this one."""
 
 log = structlog.get_logger()
 

@@ -28,7 +28,7 @@ class Decision:
 
     Attributes:
         id: UUIDv7; sorts by time.
-        action: A `rollout.Action`, or "register" (first version) or "set_weights".
+        action: A `rollout.Action`, or "register" (first version), "set_weights", "set_mirror" or "end_mirror".
         actor: "engine", or who the caller said to be.
         trigger: See `rollout.Resolution`.
         reason: The person's own words; None for the engine.

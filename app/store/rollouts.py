@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Text, cast, func, insert, select, update
+from sqlalchemy import Row, Select, Text, case, cast, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.catalog import ModelName
@@ -30,12 +30,15 @@ class Seen:
     Attributes:
         generation: The route's generation of that instant; whoever saves must still find it.
         started_generation: The generation the rollout's start made; its evidence begins there.
+        units_since: Of a sticky model the generation whose salt draws its callers: their first exchanges
+            are the evidence. None when every exchange is.
         at: Database time of the reading.
     """
 
     rollout: Rollout
     generation: int
     started_generation: int
+    units_since: int | None
     at: datetime
 
 
@@ -116,13 +119,22 @@ async def _newest(
 
 def _seen() -> Select[Any]:
     # One statement, so that state and generation are of one instant.
+    models = tables.models
+    joined = _TABLE.join(tables.routes, _TABLE.c.model == tables.routes.c.model)
+    joined = joined.join(models, _TABLE.c.model == models.c.name)
     return select(
-        _STATE, tables.routes.c.generation, _TABLE.c.started_generation, func.clock_timestamp().label("at")
-    ).join_from(_TABLE, tables.routes, _TABLE.c.model == tables.routes.c.model)
+        _STATE,
+        tables.routes.c.generation,
+        _TABLE.c.started_generation,
+        case(
+            (models.c.sticky_header.is_not(None) | models.c.sticky_cookie.is_not(None), tables.routes.c.salted_at)
+        ).label("units_since"),
+        func.clock_timestamp().label("at"),
+    ).select_from(joined)
 
 
 def _from_row(row: Row[Any]) -> Seen:
-    return Seen(rollout_from_json(row.state), row.generation, row.started_generation, row.at)
+    return Seen(rollout_from_json(row.state), row.generation, row.started_generation, row.units_since, row.at)
 
 
 def _columns(value: Rollout, generation: int) -> dict[str, Any]:

@@ -183,6 +183,8 @@ replicas = Table(
     Column("latency_through", BigInteger, nullable=False),
     Column("applied_revision", BigInteger, nullable=False),
     Column("open_brakes", JSONB, nullable=False),
+    # Those the audit has heard of; no replica writes it.
+    Column("audited_brakes", JSONB, nullable=False, server_default="[]"),
 )
 
 # One row per sticky caller and rollout: the earliest draw wins, whichever replica saw it.

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.domain.tally import UnitRow
+from app.domain.catalog import ModelName, VersionName
+from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow
 from app.store.codec import to_json
 from app.store.database import Transaction
 
@@ -27,6 +28,62 @@ _UPSERT = text(
     WHERE (excluded.second, excluded.boot) < (units.second, units.boot)
     """
 )
+
+# A second at which every live boot has arrived keeps its units: a live boot wrote all its earlier draws
+# before. What a silent boot had not declared final is left out. Generation 0 was drawn without a coin.
+_MATURE = text(
+    """
+    SELECT u.second, u.generation, u.version, u.outcome, u.latency_bin, count(*) AS units
+    FROM units u JOIN replicas r USING (boot)
+    WHERE u.model = :model AND u.salted_at = :salted_at AND u.version IN (:stable, :canary)
+      AND u.second > :after AND u.second <= least(:through, r.status_through) AND u.generation > 0
+    GROUP BY u.second, u.generation, u.version, u.outcome, u.latency_bin
+    ORDER BY u.second, u.generation, u.version
+    """
+)
+
+_FORGET = text(
+    """
+    DELETE FROM units WHERE ctid = ANY (ARRAY(
+        SELECT u.ctid FROM units u JOIN rollouts r
+        ON u.model = r.model AND u.salted_at BETWEEN r.started_generation AND r.generation
+        WHERE r.ended_at < clock_timestamp() - make_interval(days => :keep_days) LIMIT :most
+    ))
+    """
+)
+FORGOTTEN_AT_ONCE = 20_000
+"""Deleting more in one statement could outlast its time limit."""
+
+
+async def mature(
+    tx: Transaction, model: ModelName, salted_at: int, arms: tuple[VersionName, VersionName], after: int, through: int
+) -> tuple[TallyRow, ...]:
+    """What `absorb` wants of a sticky model: the arms' units of seconds above `after`, up to `through`.
+
+    Each unit counts as one exchange that has ended, in the second of its first draw since `salted_at`.
+
+    Args:
+        tx: Where to read.
+        model: Whose callers.
+        salted_at: The generation whose salt drew them.
+        arms: Stable and canary.
+        after: Last second read before.
+        through: The status watermark of all live replicas.
+    """
+    stable, canary = arms
+    span = {"model": model, "salted_at": salted_at, "stable": stable, "canary": canary}
+    counted: dict[TallyKey, Tally] = {}
+    for row in await tx.execute(_MATURE, {**span, "after": after, "through": through}):
+        key = TallyKey(row.second, model, row.generation, VersionName(row.version))
+        alike = Tally(row.units, {Outcome(row.outcome): row.units}, 0, {row.latency_bin: row.units})
+        counted[key] = counted.get(key, Tally()) + alike
+    return tuple(TallyRow(key, tally, 0) for key, tally in counted.items())
+
+
+async def forget(tx: Transaction, keep_days: int) -> int:
+    """Delete units of rollouts that ended more than `keep_days` ago, some at a time; returns how many."""
+    deleted = await tx.execute(_FORGET, {"keep_days": keep_days, "most": FORGOTTEN_AT_ONCE})
+    return deleted.rowcount
 
 
 async def upsert(tx: Transaction, boot: str, rows: Iterable[UnitRow]) -> None:

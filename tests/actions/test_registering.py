@@ -9,7 +9,7 @@ from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
 from app.domain.routing import FULL_BP
-from app.errors import NameTaken, UnknownModel, UpstreamNotAllowed
+from app.errors import InvalidInput, NameTaken, UnknownModel, UpstreamNotAllowed
 from app.store import audit, catalog, decisions, routes
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
@@ -91,6 +91,25 @@ async def test_an_upstream_off_the_list_is_refused_and_leaves_no_trace(means: Me
         await register_version(means, replace(FIRST, urls=("http://169.254.169.254/latest",)), actor="ann")
     async with means.database.transaction() as tx:
         assert await catalog.versions(tx, FRAUD) == ()
+
+
+async def test_urls_are_stored_in_their_one_spelling_and_named_once(means: Means) -> None:
+    await register_model(means, Model(FRAUD), actor="ann")
+    urls = ("http://127.0.0.1/", "https://localhost/v2/")
+    await register_version(means, replace(FIRST, urls=urls, server_name="models.test"), actor="ann")
+    async with means.database.transaction() as tx:
+        (stored,) = await catalog.versions(tx, FRAUD)
+    assert stored.urls == ("http://127.0.0.1:80", "https://localhost:443/v2")
+    assert not await register_version(means, stored, actor="ann")
+    for wrong, field in (
+        ((), "/urls"),
+        (("http://127.0.0.1", "http://127.0.0.1:80/"), "/urls/1"),
+        (("http://127.0.0.1:1", "http://10.0.0.1"), "/urls/1"),
+        (("http://127.0.0.1:1",), "/server_name"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            await register_version(means, replace(stored, name=V2, urls=wrong), actor="ann")
+        assert refused.value.field == field
 
 
 async def test_a_version_needs_its_model(means: Means) -> None:

@@ -10,12 +10,11 @@ from dataclasses import replace
 import pytest
 from fakes.probe import ProbeBook
 
-from app.actions.catalog import register_model, register_version
 from app.actions.means import ENGINE, Means
 from app.actions.rollouts import order, record_assessment, start_rollout
-from app.actions.weights import set_weights
+from app.actions.routes import RouteChange, change_route
 from app.domain import analysis
-from app.domain.catalog import Model, ModelName, Version, VersionName
+from app.domain.catalog import ModelName, VersionName
 from app.domain.policy import Policy
 from app.domain.rollout import (
     Aborted,
@@ -116,13 +115,23 @@ async def test_a_canary_must_be_another_registered_version(
         await started(fraud, canary)
 
 
-async def test_a_sticky_model_is_refused(means: Means) -> None:
-    await register_model(means, Model(FRAUD, sticky_header="x-user"), actor="ann")
-    for n, name in enumerate((V1, V2)):
-        await register_version(means, Version(FRAUD, name, (f"http://127.0.0.1:{9_000 + n}",)), actor="ann")
-    with pytest.raises(InvalidInput) as refused:
-        await started(means)
-    assert refused.value.field == "/sticky_header"
+async def test_every_start_makes_a_salt_of_its_own_and_no_step_another(fraud: Means) -> None:
+    salts = [(await routed(fraud)).salt]
+    for canary in (V2, V3):
+        rollout = await started(fraud, canary)
+        start = await routed(fraud)
+        assert start.salted_at == start.generation
+        await ticked(fraud, rollout)
+        await ordered(fraud, rollout, Paused())
+        await ordered(fraud, rollout, Resumed())
+        running = await routed(fraud)
+        assert running.weights_bp[canary] > 0
+        assert (running.salt, running.salted_at) == (start.salt, start.generation)
+        await ordered(fraud, rollout, RollbackOrdered())
+        assert ((await routed(fraud)).salt, (await routed(fraud)).salted_at) == (start.salt, 0)
+        salts.append(start.salt)
+    assert {len(salt) for salt in salts} == {16}
+    assert len(set(salts)) == len(salts)
 
 
 async def test_a_stable_that_does_not_answer_is_no_way_back_so_nothing_starts(fraud: Means, probes: ProbeBook) -> None:
@@ -356,6 +365,6 @@ async def weights_of(means: Means, generation: int) -> int:
 
 
 async def test_a_hand_set_split_ends_where_a_rollout_begins(fraud: Means) -> None:
-    await set_weights(fraud, FRAUD, {V1: 5_000, V3: 5_000}, actor="ann", reason="half")
+    await change_route(fraud, FRAUD, RouteChange({V1: 5_000, V3: 5_000}), actor="ann", reason="half")
     await started(fraud)
     assert (await routed(fraud)).weights_bp == {V1: FULL_BP}

@@ -9,7 +9,7 @@ from fakes.cut_wire import SOCKET, Cut, CutWire
 from sqlalchemy import make_url
 
 from app.actions.means import Means
-from app.actions.weights import set_weights
+from app.actions.routes import RouteChange, change_route
 from app.domain.catalog import ModelName, VersionName
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.store import decisions, routes
@@ -44,9 +44,8 @@ async def test_a_change_whose_commit_got_no_answer_happens_exactly_once(wired: M
     assert before is not None
     # Reading commits too; what is cut is the commit of the change itself.
     counted = CommitCounter(wire, cut, nth=2)
-    decision = await set_weights(
-        replace(wired, entropy=counted), FRAUD, {V1: 9_000, V2: 1_000}, actor="ann", reason="a test"
-    )
+    change = RouteChange({V1: 9_000, V2: 1_000})
+    decision = await change_route(replace(wired, entropy=counted), FRAUD, change, actor="ann", reason="a test")
     assert wire.next_cut is Cut.NOTHING
     async with wired.database.transaction() as tx:
         route = await routes.route(tx, FRAUD)

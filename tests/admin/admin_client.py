@@ -11,7 +11,7 @@ from app.actions.means import Means
 from app.admin.api import admin_app
 from app.admin.needs import Services
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import Timeouts, Version
+from app.domain.catalog import Protocol, Timeouts, Version
 from app.errors import PROBLEM_TYPE
 from app.store.database import Database
 from app.telemetry import DecisionCount
@@ -26,7 +26,7 @@ class Probe:
     def __init__(self) -> None:
         self.unready: dict[str, str] = {}
 
-    async def __call__(self, version: Version) -> str | None:
+    async def __call__(self, _: Protocol, version: Version) -> str | None:
         return self.unready.get(version.name)
 
 
@@ -50,7 +50,9 @@ class AdminClient:
     async def model(self, name: str = "fraud", *versions: str) -> None:
         await self.ok("POST", "/v1/models", {"name": name})
         for number, version in enumerate(versions or ("v1", "v2")):
-            await self.ok("PUT", f"/v1/models/{name}/versions/{version}", {"url": f"http://127.0.0.1:{9001 + number}"})
+            await self.ok(
+                "PUT", f"/v1/models/{name}/versions/{version}", {"urls": [f"http://127.0.0.1:{9001 + number}"]}
+            )
 
     async def rollout(self, canary: str = "v2", **policy: object) -> Any:  # noqa: ANN401 -- a document
         return await self.ok("POST", "/v1/models/fraud/rollouts", {"canary": canary, "policy": policy, **REASON})

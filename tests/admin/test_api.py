@@ -30,11 +30,70 @@ async def test_the_first_version_of_a_model_gets_all_traffic(admin: AdminClient)
 
 async def test_registering_the_same_again_changes_nothing(admin: AdminClient) -> None:
     await admin.model("fraud", "v1")
-    body = {"url": "http://127.0.0.1:9001/"}
+    body = {"urls": ["http://127.0.0.1:9001/"]}
     again = await admin.http.put("/v1/models/fraud/versions/v1", json=body)
     assert again.status_code == 200
-    problem = await admin.problem(409, "PUT", "/v1/models/fraud/versions/v1", json={"url": "http://127.0.0.1:7"})
+    problem = await admin.problem(409, "PUT", "/v1/models/fraud/versions/v1", json={"urls": ["http://127.0.0.1:7"]})
     assert problem["code"] == "NameTaken"
+
+
+async def test_a_model_and_a_version_show_all_that_was_registered(admin: AdminClient) -> None:
+    model = {
+        "name": "fraud",
+        "match": {"host": "fraud.test", "path_prefix": None},
+        "sticky_header": None,
+        "sticky_cookie": "sid",
+        "protocol": "oip_v2",
+        "observation": {"prediction": "/outputs/0/data/0", "score": "", "sample_bp": 500},
+        "takes_invocations": True,
+    }
+    version = {
+        "urls": ["https://127.0.0.1:9001/base", "http://127.0.0.1:9002"],
+        "health_path": "/ready",
+        "bulkhead": {"concurrency": 8, "queue": 0},
+        "path": "/v2/models/fraud/versions/7",
+        "served_model": "org/Fraud 7",
+        "server_name": "models.test",
+    }
+    await admin.ok("POST", "/v1/models", model)
+    shown = await admin.ok("PUT", "/v1/models/fraud/versions/v1", version)
+    assert {name: shown[name] for name in version} == version
+    again = await admin.http.put("/v1/models/fraud/versions/v1", json=version)
+    assert (again.status_code, again.json()) == (200, shown)
+    read = await admin.ok("GET", "/v1/models/fraud")
+    assert {name: read[name] for name in model} == model
+    assert read["versions"] == [shown]
+
+
+async def test_what_is_not_said_of_a_version_is_the_default(admin: AdminClient) -> None:
+    await admin.model("fraud", "v1")
+    shown = await admin.ok("GET", "/v1/models/fraud/versions/v1")
+    assert shown["urls"] == ["http://127.0.0.1:9001"]
+    assert shown["bulkhead"] == {"concurrency": 1_024, "queue": 1_024}
+    assert [shown[name] for name in ("path", "served_model", "server_name", "health_path")] == [None] * 4
+
+
+async def test_one_model_at_most_takes_invocations(admin: AdminClient) -> None:
+    await admin.ok("POST", "/v1/models", {"name": "fraud", "takes_invocations": True})
+    problem = await admin.problem(409, "POST", "/v1/models", json={"name": "spam", "takes_invocations": True})
+    assert problem["code"] == "NameTaken"
+
+
+async def test_a_mirror_stays_until_it_is_ended_and_weights_stay_meanwhile(admin: AdminClient) -> None:
+    await admin.model("fraud", "v1", "v2", "v3")
+    weights = {"v1": 9_000, "v3": 1_000}
+    await admin.ok("PUT", "/v1/models/fraud/route", {"weights_bp": weights, **REASON})
+    mirror = {"version": "v2", "share_bp": 250}
+    decision = await admin.ok("PUT", "/v1/models/fraud/route", {"mirror": mirror, **REASON})
+    assert (decision["action"], decision["weights_after_bp"]) == ("set_mirror", weights)
+    assert decision["sentence"] == "Changed the route of fraud by order: copies of 2.5 % of the requests go to v2."
+    await admin.ok("PUT", "/v1/models/fraud/route", {"weights_bp": {"v1": 10_000}, **REASON})
+    route = await admin.ok("GET", "/v1/models/fraud/route")
+    assert (route["target"], route["mirror"]) == ({"v1": 10_000}, mirror)
+    assert (await admin.ok("GET", "/v1/models/fraud"))["route"]["mirror"] == mirror
+    ended = await admin.ok("PUT", "/v1/models/fraud/route", {"mirror": None, **REASON})
+    assert (ended["action"], ended["generation_after"]) == ("end_mirror", route["generation"] + 1)
+    assert (await admin.ok("GET", "/v1/models/fraud/route"))["mirror"] is None
 
 
 async def test_models_are_listed_with_their_routes_and_running_rollouts(admin: AdminClient) -> None:
@@ -110,7 +169,7 @@ async def test_who_asks_is_in_the_audit_and_cannot_be_the_engine(admin: AdminCli
     answer = await admin.http.post("/v1/models", json={"name": "fraud"}, headers=headers)
     assert answer.status_code == 201
     assert (await admin.ok("GET", "/v1/audit"))["items"][0]["actor"] == "jane@example.org"
-    for claimed in ("engine", "two words", "-x"):
+    for claimed in ("engine", "replica", "two words", "-x"):
         await admin.problem(422, "POST", "/v1/models", json={"name": "other"}, headers={"x-turnback-actor": claimed})
 
 

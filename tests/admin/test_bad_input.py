@@ -88,10 +88,12 @@ async def test_a_second_rollout_and_weights_by_hand_wait_for_the_first_one(admin
     assert (await admin.problem(409, "PUT", "/v1/models/fraud/route", json=by_hand))["code"] == "RolloutActive"
 
 
-async def test_an_upstream_off_the_list_or_not_http_is_a_422(admin: AdminClient, subtests: pytest.Subtests) -> None:
+async def test_an_upstream_off_the_list_or_not_http_is_a_422_that_names_it(
+    admin: AdminClient, subtests: pytest.Subtests
+) -> None:
     await admin.model("fraud", "v1")
     for url in (
-        "https://127.0.0.1:1",
+        "https://10.0.0.1",
         "ftp://127.0.0.1:1",
         "http://10.0.0.1:80",
         "http://169.254.169.254/latest",
@@ -100,8 +102,9 @@ async def test_an_upstream_off_the_list_or_not_http_is_a_422(admin: AdminClient,
         "",
     ):
         with subtests.test(url):
-            problem = await admin.problem(422, "PUT", "/v1/models/fraud/versions/v2", json={"url": url})
-            assert pointers(problem) == ["/url"]
+            body = {"urls": ["http://127.0.0.1:9002", url]}
+            problem = await admin.problem(422, "PUT", "/v1/models/fraud/versions/v2", json=body)
+            assert pointers(problem) == ["/urls/1"]
     await admin.problem(404, "GET", "/v1/models/fraud/versions/v2")
 
 
@@ -117,6 +120,14 @@ async def test_a_model_that_cannot_be_names_the_field(admin: AdminClient, subtes
         ({"name": "fraud", "match": {}}, "/match"),
         ({"name": "fraud", "match": {"path_prefix": "no-slash"}}, "/match/path_prefix"),
         ({"name": "fraud", "match": {"host": "UPPER"}}, "/match/host"),
+        ({"name": "fraud", "sticky_header": "x-user", "sticky_cookie": "sid"}, "/sticky_cookie"),
+        ({"name": "fraud", "sticky_cookie": "a;b"}, "/sticky_cookie"),
+        ({"name": "fraud", "protocol": "grpc"}, "/protocol"),
+        ({"name": "fraud", "observation": {"prediction": "no/slash"}}, "/observation/prediction"),
+        ({"name": "fraud", "observation": {"score": "/a~2"}}, "/observation/score"),
+        ({"name": "fraud", "observation": {"score": "/a~"}}, "/observation/score"),
+        ({"name": "fraud", "observation": {"sample_bp": 0}}, "/observation/sample_bp"),
+        ({"name": "fraud", "takes_invocations": "yes"}, "/takes_invocations"),
         ([], ""),
         ("fraud", ""),
     ]
@@ -124,6 +135,52 @@ async def test_a_model_that_cannot_be_names_the_field(admin: AdminClient, subtes
         with subtests.test(str(body)):
             assert pointer in pointers(await admin.problem(422, "POST", "/v1/models", json=body))
     assert (await admin.ok("GET", "/v1/models"))["items"] == []
+
+
+async def test_a_version_that_cannot_be_names_the_field(admin: AdminClient, subtests: pytest.Subtests) -> None:
+    await admin.model("fraud", "v1")
+    server = "http://127.0.0.1:9002"
+    cases: list[tuple[dict[str, object], str]] = [
+        ({}, "/urls"),
+        ({"urls": []}, "/urls"),
+        ({"urls": server}, "/urls"),
+        ({"urls": [7]}, "/urls/0"),
+        ({"urls": [f"http://127.0.0.1:{port}" for port in range(9_000, 9_017)]}, "/urls"),
+        ({"urls": [server, "http://127.0.0.1:9003", f"{server}/"]}, "/urls/2"),
+        ({"url": server}, "/url"),
+        ({"urls": [server], "server_name": "models.test"}, "/server_name"),
+        ({"urls": ["https://127.0.0.1:9002"], "server_name": "MODELS"}, "/server_name"),
+        ({"urls": [server], "path": "v2"}, "/path"),
+        ({"urls": [server], "path": "/v2/../v1"}, "/path"),
+        ({"urls": [server], "served_model": ""}, "/served_model"),
+        ({"urls": [server], "served_model": "a\nb"}, "/served_model"),
+        ({"urls": [server], "bulkhead": {"concurrency": 0}}, "/bulkhead/concurrency"),
+        ({"urls": [server], "bulkhead": {"queue": -1}}, "/bulkhead/queue"),
+    ]
+    for body, pointer in cases:
+        with subtests.test(str(body)):
+            problem = await admin.problem(422, "PUT", "/v1/models/fraud/versions/v2", json=body)
+            assert pointer in pointers(problem)
+    await admin.problem(404, "GET", "/v1/models/fraud/versions/v2")
+
+
+async def test_a_mirror_that_cannot_be_names_the_field(admin: AdminClient, subtests: pytest.Subtests) -> None:
+    await admin.model("fraud", "v1", "v2")
+    before = await admin.ok("GET", "/v1/models/fraud/route")
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"mirror": {"version": "v1", "share_bp": 100}}, "/mirror/version"),
+        ({"mirror": {"version": "v2", "share_bp": 100}, "weights_bp": {"v2": 10_000}}, "/mirror/version"),
+        ({"mirror": {"version": "v2", "share_bp": 0}}, "/mirror/share_bp"),
+        ({"mirror": {"version": "v2"}}, "/mirror/share_bp"),
+        ({}, ""),
+    ]
+    for body, pointer in cases:
+        with subtests.test(str(body)):
+            problem = await admin.problem(422, "PUT", "/v1/models/fraud/route", json=body | REASON)
+            assert pointer in pointers(problem)
+    unknown = {"mirror": {"version": "v9", "share_bp": 100}, **REASON}
+    await admin.problem(404, "PUT", "/v1/models/fraud/route", json=unknown)
+    assert await admin.ok("GET", "/v1/models/fraud/route") == before
 
 
 async def test_an_action_without_a_plain_reason_is_refused(admin: AdminClient, subtests: pytest.Subtests) -> None:
@@ -152,11 +209,7 @@ async def test_a_policy_that_cannot_be_names_the_field(admin: AdminClient, subte
             assert pointer in pointers(await admin.problem(422, "POST", "/v1/models/fraud/rollouts", json=body))
 
 
-async def test_a_sticky_model_and_a_stable_canary_get_no_rollout(admin: AdminClient) -> None:
-    await admin.ok("POST", "/v1/models", {"name": "sticky", "sticky_header": "x-user"})
-    for version in ("v1", "v2"):
-        await admin.ok("PUT", f"/v1/models/sticky/versions/{version}", {"url": "http://127.0.0.1:9001"})
-    await admin.problem(422, "POST", "/v1/models/sticky/rollouts", json={"canary": "v2", **REASON})
+async def test_a_stable_canary_gets_no_rollout(admin: AdminClient) -> None:
     await admin.model("fraud", "v1")
     problem = await admin.problem(422, "POST", "/v1/models/fraud/rollouts", json={"canary": "v1", **REASON})
     assert pointers(problem) == ["/canary"]

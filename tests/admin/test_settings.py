@@ -71,3 +71,16 @@ def test_a_database_address_is_one_of_postgres(monkeypatch: pytest.MonkeyPatch) 
 def test_the_allow_list_is_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNBACK_UPSTREAM_ALLOW", "10.0.0.0/8, models.internal:80,")
     assert settings.load().upstream_allow == ("10.0.0.0/8", "models.internal:80")
+
+
+def test_trusted_proxies_are_networks_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load().trusted_proxies == ()
+    monkeypatch.setenv("TURNBACK_TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8,192.0.2.1")
+    assert [str(network) for network in settings.load().trusted_proxies] == ["10.0.0.0/8", "fd00::/8", "192.0.2.1/32"]
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1/8", "proxy.internal", "*"])
+def test_a_trusted_proxy_is_never_guessed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TURNBACK_TRUSTED_PROXIES", value)
+    with pytest.raises(SettingsRefused, match="TURNBACK_TRUSTED_PROXIES"):
+        settings.load()

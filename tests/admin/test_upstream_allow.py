@@ -32,13 +32,18 @@ async def test_no_spelling_of_a_forbidden_host_gets_past_a_private_network(host:
     allow = AllowList(["192.0.2.0/24"], resolves_to_loopback)
     with pytest.raises(UpstreamNotAllowed):
         await allow.check(f"http://{host}:8000")
+    with pytest.raises(UpstreamNotAllowed):
+        await allow.check(f"https://{host}:8000")
 
 
 @pytest.mark.parametrize(
     "url",
     [
         "ftp://127.0.0.1:1",
-        "https://127.0.0.1:1",
+        "https:/127.0.0.1:1",
+        "httpss://127.0.0.1:1",
+        "HTTPS://127.0.0.1:1",
+        "https://user@127.0.0.1:1",
         "file:///etc/passwd",
         "http://user@127.0.0.1:1",
         "http://127.0.0.1:1/?x=1",
@@ -54,7 +59,7 @@ async def test_no_spelling_of_a_forbidden_host_gets_past_a_private_network(host:
         "",
     ],
 )
-async def test_only_plain_http_addresses_pass(url: str) -> None:
+async def test_only_plain_http_and_https_addresses_pass(url: str) -> None:
     with pytest.raises(UpstreamNotAllowed) as refused:
         await AllowList(LOOPBACK).check(url)
     assert refused.value.field == "/url"
@@ -65,6 +70,8 @@ async def test_only_plain_http_addresses_pass(url: str) -> None:
     [
         ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
         ("http://127.0.0.1/", "http://127.0.0.1:80"),
+        ("https://127.0.0.1/", "https://127.0.0.1:443"),
+        ("https://localhost:8443/v2", "https://localhost:8443/v2"),
         ("http://[::1]:9001/base/path/", "http://[::1]:9001/base/path"),
         ("http://localhost:9001", "http://localhost:9001"),
     ],

@@ -13,8 +13,8 @@ import pytest
 from bench.client import closed_loop, open_loop
 from bench.cpu import split_cpus
 from bench.load import Burst, Loader, parse_wrk
-from bench.message import ANSWER_BODY, REQUEST_BODY, SIZE, answer, request
-from bench.servers import BenchFailed, Server, answered_by, free_port, python_module, running
+from bench.message import INFER, LARGE, LARGE_SIZE, MANY_PATHS, PATHS, SIZE, answer, request
+from bench.servers import BenchFailed, Server, answered_by, exchange_once, free_port, python_module, running
 from bench.upstream import Counter, UpstreamProtocol
 
 WRK_REPORT = """\
@@ -97,10 +97,10 @@ def test_a_report_without_requests_is_a_failure_not_zero() -> None:
 
 
 def test_the_message_is_one_kibibyte_each_way_with_eight_headers_or_an_id_more() -> None:
-    assert len(REQUEST_BODY) == len(ANSWER_BODY) == SIZE == 1024
-    for message, headers in ((request(80), 8), (request(80, 7), 9)):
+    assert len(INFER.body) == len(INFER.answer or b"") == SIZE == 1024
+    for message, headers in ((request(80), 8), (request(80, number=7), 9)):
         head, _, body = message.partition(b"\r\n\r\n")
-        assert body == REQUEST_BODY
+        assert body == INFER.body
         assert len(head.split(b"\r\n")) == 1 + headers
 
 
@@ -124,6 +124,20 @@ def test_no_two_numbered_requests_of_a_burst_have_the_same_head(tmp_path: Path) 
         assert len(heads) == len(set(heads)) > 1
 
 
+def _path(head: bytes) -> str:
+    return head.split(b" ")[1].decode()
+
+
+@pytest.mark.parametrize("tool", ["own", pytest.param("wrk", marks=needs_wrk)])
+def test_a_rotating_load_goes_round_all_its_paths(tool: str, tmp_path: Path) -> None:
+    with scripted(answer()) as server:
+        loader(tool, tmp_path).burst(Server("scripted", server.server_address[1], 0), 1, 0.3, MANY_PATHS)
+        paths = [_path(head) for head in server.heads]
+    # wrk asks its script once before it begins.
+    start = MANY_PATHS.paths.index(paths[0])
+    assert paths[:PATHS] == [*MANY_PATHS.paths[start:], *MANY_PATHS.paths[:start]]
+
+
 @pytest.mark.parametrize("tool", ["own", pytest.param("wrk", marks=needs_wrk)])
 def test_a_burst_and_the_upstream_count_the_same_exchanges(tool: str, tmp_path: Path) -> None:
     port = free_port()
@@ -133,6 +147,15 @@ def test_a_burst_and_the_upstream_count_the_same_exchanges(tool: str, tmp_path: 
         counted = answered_by(upstream) - before
     assert burst.completed > 0
     assert burst.completed <= counted <= burst.completed + 8
+
+
+@pytest.mark.parametrize("tool", ["own", pytest.param("wrk", marks=needs_wrk)])
+def test_a_large_burst_is_answered_in_full(tool: str, tmp_path: Path) -> None:
+    port = free_port()
+    with running("upstream", python_module("bench.upstream", port), port, split_cpus()[0]) as upstream:
+        assert exchange_once(port, LARGE) == ""
+        assert loader(tool, tmp_path).burst(upstream, 2, 0.3, LARGE).completed > 0
+    assert len(LARGE.body) == len(LARGE.answer or b"") == LARGE_SIZE
 
 
 @pytest.mark.parametrize("tool", ["own", pytest.param("wrk", marks=needs_wrk)])

@@ -11,17 +11,27 @@ import pytest
 
 from bench import proxy
 from bench.cpu import split_cpus
-from bench.peers import PEERS, Peer
-from bench.proxy import Cost, Plan, measure, summary, was_built_with
+from bench.environments import EnvironmentUnavailable
+from bench.figures import Document
+from bench.machine import was_built_with
+from bench.peers import PEERS, Peer, Wheels
+from bench.proxy import built, measure
 from bench.servers import CHECKOUT, BenchFailed, free_port, python_module, running
+from bench.workloads import Plan
 
-SMALLEST = Plan(
+SMALLEST = Plan(cycles=1, burst_s=0.3, tool="own")
+EVERY_WORKLOAD = Plan(
     cycles=1,
     burst_s=0.3,
+    numbered_cycles=1,
+    large_cycles=1,
+    stream_cycles=1,
+    stream_waves=1,
     latency_cycles=1,
     latency_s=0.3,
-    latency_of=frozenset({"turnback"}),
-    numbered_cycles=1,
+    rates=frozenset({500}),
+    variant_cycles=1,
+    models=100,
     tool="own",
 )
 
@@ -58,32 +68,56 @@ def _leaves(_port: int, _upstream: int, _folder: Path) -> list[str]:
     return [sys.executable, "-c", "raise SystemExit('no such model')"]
 
 
-@pytest.mark.bench
-def test_the_smallest_run_measures_every_peer_that_is_installed() -> None:
+def _of(*names: str) -> list[Peer]:
+    return [peer for peer in PEERS if peer.name in names and peer.present()]
+
+
+@pytest.fixture(scope="module")
+def whole_run() -> Document:
+    """Every workload once, ours beside one other."""
     before = children()
-    result = measure(SMALLEST, PEERS, Random(1), silent)
-    present = {peer.name for peer in PEERS if peer.present()}
-    assert {"turnback", "fastapi_httpx"} <= present
-    assert result["cpu_us"].keys() == result["rps"].keys() == present  # type: ignore[attr-defined]  # JSON
-    assert all(cost > 0 for cost in result["cpu_us"].values())  # type: ignore[attr-defined]  # JSON
-    assert result["not_run"].keys() - {"wrk"} == {peer.name for peer in PEERS} - present  # type: ignore[attr-defined]  # JSON
-    assert (result["ratio_nginx"] is None) == (result["ratio_nginx_numbered"] is None) == ("nginx" not in present)
-    assert result["ratio_fastapi_httpx"] > 1  # type: ignore[operator]  # JSON
-    assert result["added_p50_us"].keys() == {"turnback"}  # type: ignore[attr-defined]  # JSON
-    assert result["load"] == "own"
+    document = measure(EVERY_WORKLOAD, _of("turnback", "nginx"), Random(1), silent)
     assert children() == before
+    return document
+
+
+@pytest.mark.bench
+def test_every_workload_measures_every_peer_that_is_installed(whole_run: Document) -> None:
+    ran = {peer.name for peer in _of("turnback", "nginx")}
+    for part in (whole_run, whole_run["large"], whole_run["stream"]):
+        assert part["cpu_us"].keys() == part["rps"].keys() == part["cpu_us_range"].keys() == ran
+        assert all(cpu_us > 0 for cpu_us in part["cpu_us"].values())
+    assert whole_run["numbered"]["cpu_us"].keys() == ran
+    assert whole_run["added_p50_us"].keys() == whole_run["stream"]["added_first_ms"].keys() == ran
+    assert whole_run["memory"]["rss_mb"].keys() == ran
+    assert whole_run["memory"]["rss_mb"]["turnback"] > 10
+    assert whole_run["load"] == "own"
+
+
+@pytest.mark.bench
+def test_our_data_plane_is_measured_beside_itself(whole_run: Document) -> None:
+    assert whole_run["many_models"]["ratio"] > 0
+    assert whole_run["many_models"]["models"] == 100
+    assert whole_run["recording"]["ratio"] > 0
+
+
+@pytest.mark.bench
+def test_what_did_not_run_has_no_ratio_and_meets_no_goal(whole_run: Document) -> None:
+    assert whole_run["ratio_envoy"] is None
+    assert whole_run["goals"]["cpu_envoy"]["met"] is None
+    assert (whole_run["ratio_nginx"] is None) == (not _of("nginx"))
 
 
 def test_a_missing_peer_is_named_with_the_line_that_installs_it(tmp_path: Path) -> None:
     absent = Peer("nginx", _leaves, lambda: False, "apt-get install nginx-light")
-    stand_in = Peer("turnback", _relays, lambda: True, "", connections=4, rate=20)
+    stand_in = Peer("turnback", _relays, lambda: True, "", connections=4)
     result = measure(SMALLEST, [stand_in, absent], Random(1), silent)
-    assert result["not_run"].get("nginx") == "apt-get install nginx-light"  # type: ignore[attr-defined]  # JSON
+    assert result["not_run"].get("nginx") == "apt-get install nginx-light"
     assert result["ratio_nginx"] is None
 
 
 def _relays(port: int, upstream: int, _folder: Path) -> list[str]:
-    return python_module("bench.peer_fastapi", port, upstream)
+    return python_module("bench.peer_fastapi_httpx", port, upstream)
 
 
 def test_a_proxy_that_answers_without_the_upstream_fails_the_run() -> None:
@@ -131,20 +165,20 @@ def test_sigterm_in_the_middle_of_a_run_stops_the_servers() -> None:
     assert is_gone(pid)
 
 
-def test_ratios_are_taken_inside_a_cycle_before_the_median() -> None:
-    """The machine slows down threefold: medians of all bursts would give 1.2, each cycle says 1.5, 2 or 3."""
-    cycles = [
-        {"turnback": Cost(30, 1), "nginx": Cost(20, 1), "fastapi_httpx": Cost(3000, 1)},
-        {"turnback": Cost(60, 1), "nginx": Cost(30, 1), "fastapi_httpx": Cost(3000, 1)},
-        {"turnback": Cost(36, 1), "nginx": Cost(12, 1), "fastapi_httpx": Cost(720, 1)},
-    ]
-    result = summary(cycles, cycles[:2], [{"turnback": 100.0}, {"turnback": 300.0}, {"turnback": 250.0}])
-    assert result["cpu_us"] == {"turnback": 36, "nginx": 20, "fastapi_httpx": 3000}
-    assert result["cpu_us_range"]["nginx"] == {"min": 12, "max": 30, "bursts": 3}  # type: ignore[index]  # JSON
-    assert (result["ratio_nginx"], result["ratio_nginx_iqr"]) == (2.0, [1.75, 2.5])
-    assert (result["ratio_nginx_numbered"], result["ratio_nginx_numbered_iqr"]) == (1.75, [1.62, 1.88])
-    assert (result["ratio_fastapi_httpx"], result["ratio_fastapi_httpx_iqr"]) == (50.0, [35.0, 75.0])
-    assert (result["added_p50_us"], result["added_p50_us_iqr"]) == ({"turnback": 250}, {"turnback": [175, 275]})
+class _NeverBuilt(Wheels):
+    def is_built(self) -> bool:
+        return False
+
+    def program(self, name: str) -> str:
+        raise EnvironmentUnavailable(f"no wheel brings {name}")
+
+
+def test_an_environment_that_cannot_be_built_leaves_its_peer_out_and_says_why() -> None:
+    wheels = _NeverBuilt("envoy", ())
+    said: list[str] = []
+    failed = built([Peer("envoy", _leaves, wheels.is_built, "", wheels=wheels), *_of("nginx")], said.append)
+    assert failed == {"envoy": "no wheel brings python"}
+    assert said == ["building the environment of envoy; it is kept for the next time"]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +190,33 @@ def test_a_build_that_does_not_say_is_not_called_slow(arguments: str, flag: str,
     assert was_built_with("--enable-optimizations", build) is pgo
 
 
-def test_the_quick_plan_fits_into_its_time() -> None:
-    """Bursts and fixed-rate runs alone, with half as much again for starting processes."""
-    bursts = proxy.QUICK.cycles * len(PEERS) * proxy.QUICK.burst_s
-    runs = proxy.QUICK.latency_cycles * (1 + len(proxy.QUICK.latency_of)) * proxy.QUICK.latency_s
-    assert (bursts + runs) * 1.5 < 50
+def _seconds(plan: Plan) -> float:
+    """Bursts, streams, fixed-rate runs and idle connections, with a fifth of a second around each burst or run."""
+    around_s = 0.2
+    peers = [peer for peer in PEERS if plan.peers is None or peer.name in plan.peers]
+    # What takes part in one of n cycles is there in the first one too.
+    bursts = sum(-(-plan.cycles // peer.every) for peer in peers) + plan.numbered_cycles * 3
+    bursts += sum(-(-plan.large_cycles // peer.every) for peer in peers) + plan.variant_cycles * 5
+    streams = sum(-(-plan.stream_cycles // peer.every) for peer in peers) + plan.stream_cycles * 2
+    asked = [peer for peer in peers if plan.latency_of is None or peer.name in plan.latency_of]
+    rated = [(peer.every, rate) for peer in asked for rate in plan.rates if rate in peer.rates]
+    fixed = sum(-(-plan.latency_cycles // every) for every, _ in rated) + plan.latency_cycles * len(plan.rates)
+    idle = 4 * 4 if plan.idle_connections else 0
+    alone = 4 if plan.recording_alone else 0
+    return (
+        bursts * (plan.burst_s + around_s)
+        + streams * (plan.stream_waves * 1.1 + around_s)
+        + fixed * (plan.latency_s + around_s)
+        + idle
+        + alone
+    )
+
+
+@pytest.mark.parametrize(("plan", "most_s"), [(proxy.QUICK, 50), (proxy.FULL, 480)], ids=["quick", "full"])
+def test_a_plan_fits_into_its_time(plan: Plan, most_s: float) -> None:
+    assert _seconds(plan) < most_s * 0.95
+
+
+def test_the_full_plan_has_nine_pairs_of_each_latency() -> None:
+    assert proxy.FULL.latency_cycles >= 9
+    assert {500, 2_000} <= proxy.FULL.rates

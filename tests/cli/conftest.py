@@ -59,5 +59,5 @@ def command(admin_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         api.post("/v1/models", json={"name": "fraud"}).raise_for_status()
         for port, version in ((9001, "v1"), (9002, "v2")):
             url = f"http://127.0.0.1:{port}"
-            api.put(f"/v1/models/fraud/versions/{version}", json={"url": url}).raise_for_status()
+            api.put(f"/v1/models/fraud/versions/{version}", json={"urls": [url]}).raise_for_status()
     return Command(capsys, admin_url)

@@ -79,7 +79,7 @@ def test_an_unknown_model_is_named(command: Command) -> None:
 
 
 def test_what_a_server_says_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    item = {"model": "m\x1b[2J", "version": "v", "url": "u\nv", "health_path": None}
+    item = {"model": "m\x1b[2J", "version": "v", "urls": ["u\nv"], "path": None, "health_path": None}
     with fixed_answer(200, json.dumps({"items": [item], "next_cursor": None}).encode()) as url:
         shown = run(capsys, "get", "versions", "m", "--url", url)
     assert "\x1b" not in shown.out

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from app.cli.gateway import Gateway
+from app.cli.screens import model_lines
 from app.cli.verbs import ExitCode
 from cli.command import Command
 
@@ -26,6 +28,73 @@ def test_register_adds_a_version_and_a_new_model_with_it(command: Command) -> No
     assert [(model["name"], model["stable"], model["match"]["path_prefix"]) for model in listed] == [
         ("churn", "a", "/churn")
     ]
+
+
+def test_register_says_all_there_is_to_say_of_a_version_and_its_new_model(command: Command) -> None:
+    of_version = ("--path", "/v2/models/churn/versions/7", "--served-model", "org/Churn", "--server-name", "churn.test")
+    of_model = ("--protocol", "oip_v2", "--sticky-cookie", "sid", "--prediction", "/outputs/0/data/0", "--invocations")
+    urls = ("--url", "https://127.0.0.1:9003", "--url", "http://127.0.0.1:9004")
+    bulkhead = ("--concurrency", "8", "--queue", "0", "--health-path", "/ready")
+    added = command("register", "churn", "a", *urls, *of_version, *bulkhead, *of_model, "--json")
+    assert added.code == 0, added.err
+    assert added.document["urls"] == ["https://127.0.0.1:9003", "http://127.0.0.1:9004"]
+    assert added.document["bulkhead"] == {"concurrency": 8, "queue": 0}
+    assert [added.document[name] for name in ("path", "served_model", "server_name", "health_path")] == [
+        "/v2/models/churn/versions/7",
+        "org/Churn",
+        "churn.test",
+        "/ready",
+    ]
+    model = command("get", "models", "churn", "--json").document["items"][0]
+    assert (model["protocol"], model["sticky_cookie"], model["takes_invocations"]) == ("oip_v2", "sid", True)
+    assert model["observation"] == {"prediction": "/outputs/0/data/0", "score": None, "sample_bp": 10_000}
+    listed = command("get", "versions", "churn").out.splitlines()[1]
+    assert listed.split()[2:5] == ["2", "https://127.0.0.1:9003,", "http://127.0.0.1:9004"]
+
+
+def test_register_does_not_pass_over_what_a_known_model_is_not(command: Command) -> None:
+    words = ("register", "fraud", "v3", "--url", "http://127.0.0.1:9003")
+    differs = command(*words, "--protocol", "openai")
+    assert (differs.code, "protocol" in differs.err) == (ExitCode.CONFLICT, True)
+    assert [version["version"] for version in command("get", "versions", "fraud", "--json").document["items"]] == [
+        "v1",
+        "v2",
+    ]
+    assert command(*words, "--protocol", "auto").code == 0
+
+
+def test_a_mirror_is_set_shown_and_ended(command: Command) -> None:
+    command("register", "fraud", "v3", "--url", "http://127.0.0.1:9003")
+    made = command("mirror", "fraud", "v3", "--share", "2.5%", *WHY, "--json")
+    assert (made.code, made.document["action"]) == (0, "set_mirror")
+    explained = command("explain", "fraud")
+    assert "v3 gets copies of 2.5 % of the requests" in explained.out
+    assert "0 pairs: 0 agreed, 0 differed; slower in 0" in explained.out
+    assert command("explain", "fraud", "--json").document["mirror"]["mirror"] == {"version": "v3", "share_bp": 250}
+    with Gateway(command.url) as gateway:
+        live_view = model_lines(gateway.get("models", "fraud"), gateway.get("models", "fraud", "route"), None)
+    assert "v3 gets copies of 2.5 %" in "\n".join(live_view)
+    assert command("mirror", "fraud", "--off", *WHY).code == 0
+    assert command("explain", "fraud", "--json").document["mirror"] is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("v2",),
+        ("--share", "10%"),
+        ("v2", "--share", "10%", "--off"),
+        ("v2", "--off"),
+        ("v2", "--share", "ten"),
+        ("v2", "--share", "0.001%"),
+        ("v2", "--share", "101%"),
+        ("v2", "--share", "0"),
+    ],
+)
+def test_a_mirror_without_a_version_and_a_share_is_a_usage_error(command: Command, words: tuple[str, ...]) -> None:
+    assert command("mirror", "fraud", *words, *WHY).code == ExitCode.USAGE
+    assert command("get", "models", "fraud", "--json").document["items"][0]["route"]["mirror"] is None
 
 
 def test_get_models_is_a_table_with_one_line_for_each(command: Command) -> None:
@@ -88,7 +157,7 @@ def test_explain_says_why_in_words_and_figures(command: Command) -> None:
     assert rolled_back["sentence"] in by_model.out
     assert "nonsense" in by_model.out
     by_id = command("explain", rolled_back["id"], "--json").document
-    assert by_id == {"rollout": None, "decision": rolled_back}
+    assert by_id == {"rollout": None, "mirror": None, "decision": rolled_back}
     assert command("explain", "nobody").code == ExitCode.USAGE
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import secrets
 import time
+from uuid import UUID
 
 import pytest
 from fakes.probe import ProbeBook
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.actions.catalog import register_model, register_version
@@ -13,21 +15,21 @@ from app.actions.means import Means, Probe
 from app.actions.rollouts import order, start_rollout
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
-from app.domain.catalog import Model, ModelName, Version, VersionName
+from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
 from app.domain.policy import Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.store import decisions, partitions, replicas, rollouts, routes, tallies
+from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.store import audit, decisions, partitions, replicas, rollouts, routes, tallies, units
 from app.store.database import Database
 from app.store.partitions import DAY_S
 from app.telemetry import DecisionCount
 
-V1, V2 = VersionName("v1"), VersionName("v2")
+FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32
 QUICK = Policy(warmup_s=0.0, metrics=(Metric.ERRORS,), exposure_budget=1_000.0)
 
 
-async def accept(url: str) -> str:
+async def accept(url: str, _: str) -> str:
     return url
 
 
@@ -48,12 +50,12 @@ class World:
             wall=time.time,
         )
 
-    async def rollout(self, name: str, policy: Policy = QUICK) -> RolloutId:
-        model = ModelName(name)
-        await register_model(self.means, Model(model), actor="ann")
+    async def rollout(self, name: str, policy: Policy = QUICK, model: Model | None = None) -> RolloutId:
+        given = model or Model(ModelName(name))
+        await register_model(self.means, given, actor="ann")
         for version in (V1, V2):
-            await register_version(self.means, Version(model, version, ("http://127.0.0.1:9001",)), actor="ann")
-        rollout, _ = await start_rollout(self.means, model, V2, policy, actor="ann", reason="a test")
+            await register_version(self.means, Version(given.name, version, ("http://127.0.0.1:9001",)), actor="ann")
+        rollout, _ = await start_rollout(self.means, given.name, V2, policy, actor="ann", reason="a test")
         return rollout.id
 
     async def now(self) -> int:
@@ -138,7 +140,7 @@ async def test_traffic_does_not_return_to_a_stable_that_is_dead(world: World) ->
 
 
 async def test_a_look_that_fails_does_not_stop_the_others_and_is_told_once(database: Database) -> None:
-    async def probe(version: Version) -> str | None:
+    async def probe(_: Protocol, version: Version) -> str | None:
         if (version.model, version.name) == ("broken", V2):
             raise RuntimeError("a bug")
         return None
@@ -218,3 +220,108 @@ async def test_the_figures_say_phase_evidence_and_decisions(world: World) -> Non
     assert ("turnback_guardrail_evidence", "fraud", "combined") in figures
     assert ("turnback_guardrail_evidence", "fraud", "errors") in figures
     assert figures["turnback_decisions_total", "fraud", "advance", "engine"] == 1.0
+
+
+# ------------------------------------------------------------------ brakes in the audit
+
+
+async def audited(world: World) -> list[tuple[str, str, str | None, str | None]]:
+    """Actor, action, version and reason of every entry about a brake, the oldest first."""
+    async with world.database.transaction() as tx:
+        entries = await audit.entries(tx)
+    return [
+        (entry.actor, entry.action, entry.version, entry.reason)
+        for entry in reversed(entries)
+        if entry.action.startswith("brake_")
+    ]
+
+
+async def test_every_spell_of_a_brake_is_audited_once_though_no_rollout_runs(world: World) -> None:
+    boot = str(UUID(BOOT))
+    opened = ("replica", "brake_opened", "v2", f"boot {boot} sends no more traffic to it")
+    released = ("replica", "brake_released", "v2", f"boot {boot} sends traffic to it again")
+    for _ in range(2):
+        await world.brake("fraud")
+        await world.controller.tick()
+        await world.controller.tick()
+        await world.brake()
+        await world.controller.tick()
+        await world.controller.tick()
+    assert await audited(world) == [opened, released, opened, released]
+
+
+async def test_of_two_control_processes_one_audits_a_brake(world: World) -> None:
+    await world.brake("fraud", "spam")
+    for _ in range(5):
+        await asyncio.gather(world.controller.tick(), World(world.database).controller.tick())
+    assert sorted((action, version) for _, action, version, _ in await audited(world)) == [("brake_opened", "v2")] * 2
+
+
+async def test_a_brake_ends_with_its_replica(world: World) -> None:
+    await world.brake("fraud")
+    await world.controller.tick()
+    async with world.database.transaction() as tx:
+        await tx.execute(text("UPDATE replicas SET heartbeat = heartbeat - interval '1 minute'"))
+    await world.controller.tick()
+    await world.controller.tick()
+    assert [(action, reason) for _, action, _, reason in await audited(world)] == [
+        ("brake_opened", f"boot {UUID(BOOT)} sends no more traffic to it"),
+        ("brake_released", f"boot {UUID(BOOT)} is silent"),
+    ]
+    await world.brake("fraud")
+    await world.controller.tick()
+    assert len(await audited(world)) == 3
+
+
+# ------------------------------------------------------------------ sticky callers
+
+
+async def callers(world: World, second: int, *, stable: int, canary: int, canary_errors: int = 0) -> None:
+    """Units of one second at the present route, each a caller nobody saw before; no heartbeat."""
+    async with world.database.transaction() as tx:
+        route = await routes.route(tx, FRAUD)
+        assert route is not None
+        arms = [(V1, Outcome.OK)] * stable + [(V2, Outcome.OK)] * (canary - canary_errors)
+        arms += [(V2, Outcome.UPSTREAM_ERROR)] * canary_errors
+        rows = [
+            UnitRow(FRAUD, route.salted_at, second * 10_000 + n, second, route.generation, version, outcome, 350)
+            for n, (version, outcome) in enumerate(arms)
+        ]
+        await units.upsert(tx, BOOT, rows)
+
+
+async def test_a_sticky_canary_is_judged_by_callers_not_by_how_often_they_call(world: World) -> None:
+    rollout_id = await world.rollout("fraud", model=Model(FRAUD, sticky_cookie="sid"))
+    await world.controller.tick()
+    start = await world.now()
+    # One caller on the canary fails a thousand times: once is all that says of the version.
+    await callers(world, start + 1, stable=900, canary=1, canary_errors=1)
+    await world.traffic("fraud", start + 1, stable=900, canary=1_000, canary_errors=1_000)
+    await world.controller.tick()
+    rollout = await world.stored(rollout_id)
+    assert rollout.phase is not Phase.ROLLED_BACK
+    assert sum(epoch.canary.judged for epoch in rollout.evidence.by_weight.values()) == 1
+    assert rollout.evidence.exchanges_per_s >= 190.0
+    await callers(world, start + 2, stable=900, canary=30, canary_errors=30)
+    await world.traffic("fraud", start + 2, stable=900, canary=30, canary_errors=30)
+    await world.controller.tick()
+    decision = await world.last_decision("fraud")
+    assert (decision.action, decision.trigger) == ("roll_back", "errors")
+    numbers = decision.evidence["numbers"]
+    assert isinstance(numbers, dict)
+    assert (numbers["counted_per"], numbers["canary_answers"]) == ("caller", 31)
+
+
+async def test_the_units_of_rollouts_that_ended_long_ago_are_forgotten(world: World) -> None:
+    rollout_id = await world.rollout("fraud", model=Model(FRAUD, sticky_header="x-user"))
+    await world.controller.tick()
+    await callers(world, await world.now(), stable=5, canary=5)
+    for ended, left in ((False, 10), (True, 0)):
+        if ended:
+            await order(world.means, rollout_id, RollbackOrdered(), actor="ann", reason="a test")
+        async with world.database.transaction() as tx:
+            await tx.execute(text("UPDATE rollouts SET started_at = started_at - interval '31 days'"))
+            await tx.execute(text("UPDATE rollouts SET ended_at = ended_at - interval '31 days'"))
+        await World(world.database).controller.tick()
+        async with world.database.transaction() as tx:
+            assert await tx.scalar(text("SELECT count(*) FROM units")) == left

@@ -200,3 +200,25 @@ def test_a_week_of_seconds_leaves_a_small_ledger() -> None:
     evidence = absorb(evidence, drawn, busy, mature(len(busy)))
     assert len(ADAPTER.dump_json(replace(evidence))) < 8_000
     assert evidence.read_through[Horizon.STATUS] == START + len(busy)
+
+
+@settings(max_examples=40)
+@given(rows, rows, st.lists(st.integers(0, 12), max_size=4))
+def test_per_caller_only_first_exchanges_are_evidence_and_all_exchanges_are_exposure(
+    firsts: list[TallyRow], exposed: list[TallyRow], looks: list[int]
+) -> None:
+    per_caller = Evidence.begin(STABLE, CANARY, Policy(), Tally(), START, per_caller=True)
+    for through in [*looks, 12]:
+        per_caller = absorb(per_caller, firsts, WEIGHTS, mature(through), exposed)
+    per_exchange = absorb(begun(), firsts, WEIGHTS, mature(12))
+    assert replace(per_caller, recent_exchanges=None) == per_exchange
+    assert per_caller.draws_per_s == per_exchange.exchanges_per_s
+    of_late = sum(each.tally.exchanges for each in exposed if each.key.second > START + 2)
+    assert per_caller.exchanges_per_s == max(per_exchange.draws_per_s, of_late / 10)
+
+
+def test_who_is_not_sticky_is_exposed_as_it_is_judged() -> None:
+    drawn = row(3, 10, CANARY, Tally(40, {Outcome.OK: 40}))
+    evidence = absorb(begun(), [drawn], WEIGHTS, mature(3), [drawn, drawn])
+    assert not evidence.per_caller
+    assert evidence.exchanges_per_s == evidence.draws_per_s == 10.0

@@ -1,6 +1,6 @@
 """A probe whose answers a test decides."""
 
-from app.domain.catalog import Version, VersionName
+from app.domain.catalog import Protocol, Version, VersionName
 
 
 class ProbeBook:
@@ -10,6 +10,6 @@ class ProbeBook:
         self.dead: set[VersionName] = set()
         self.asked: list[VersionName] = []
 
-    async def __call__(self, version: Version) -> str | None:
+    async def __call__(self, _: Protocol, version: Version) -> str | None:
         self.asked.append(version.name)
         return "connection refused" if version.name in self.dead else None

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class UpstreamServer:
     """Serves connections with a script; the default answers every request with `reply`.
 
     Attributes:
+        tls: What it shows and asks for, when it speaks TLS.
         received: Requests the default script has answered, in order.
         connections: How many connections were ever made.
         open: How many are open now.
@@ -91,6 +93,7 @@ class UpstreamServer:
 
     reply: bytes = field(default_factory=ok)
     script: Script | None = None
+    tls: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list)
     connections: int = 0
     open: int = 0
@@ -100,11 +103,11 @@ class UpstreamServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         """Listen, on the same port again after a stop."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -144,9 +147,11 @@ class UpstreamServer:
 
 
 @asynccontextmanager
-async def upstream(reply: bytes | None = None, script: Script | None = None) -> AsyncIterator[UpstreamServer]:
+async def upstream(
+    reply: bytes | None = None, script: Script | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[UpstreamServer]:
     """A running fake model server."""
-    server = UpstreamServer(ok() if reply is None else reply, script)
+    server = UpstreamServer(ok() if reply is None else reply, script, tls)
     await server.start()
     try:
         yield server

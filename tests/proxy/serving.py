@@ -3,23 +3,29 @@
 import asyncio
 import random
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
 
 import uvicorn
 from fakes.waiting import eventually
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
+from app.domain.catalog import Bulkhead, Match, Model, ModelName, Protocol, Timeouts, Version, VersionName
 from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 from app.proxy.forwarding import Network
+from app.proxy.upstreams import MayConnect, Resolve, system_addresses
+
+Urls: TypeAlias = Mapping[str, str | tuple[str, ...]]
+"""Version to its upstream, or its upstreams."""
 
 
 def routed(
-    urls: Mapping[str, str],
+    urls: Urls,
     weights_bp: Mapping[str, int] | None = None,
     *,
     name: str = "fraud",
@@ -28,17 +34,39 @@ def routed(
     timeouts: Timeouts | None = None,
     generation: int = 1,
     latency_horizon_ms: int = 30_000,
+    protocol: Protocol = Protocol.AUTO,
+    bulkheads: Mapping[str, Bulkhead] | None = None,
+    paths: Mapping[str, str] | None = None,
+    served_models: Mapping[str, str] | None = None,
+    server_name: str | None = None,
+    health_path: str | None = None,
     mirror: Mirror | None = None,
 ) -> RoutedModel:
-    """One model; the first version is stable and, without weights, gets everything."""
+    """One model; the first version is stable and, without weights, gets everything.
+
+    Args:
+        bulkheads, paths, served_models: By version; those left out have the default.
+        server_name, health_path: Of every version.
+    """
     model = ModelName(name)
     stable = VersionName(next(iter(urls)))
     weights = {VersionName(version): weight for version, weight in (weights_bp or {stable: 10_000}).items()}
     versions = tuple(
-        Version(model, VersionName(version), (url,), timeouts or Timeouts()) for version, url in urls.items()
+        Version(
+            model,
+            VersionName(version),
+            (url,) if isinstance(url, str) else url,
+            timeouts or Timeouts(),
+            health_path,
+            (bulkheads or {}).get(version, Bulkhead()),
+            (paths or {}).get(version),
+            (served_models or {}).get(version),
+            server_name,
+        )
+        for version, url in urls.items()
     )
     route = Route(model, generation, stable, weights, latency_horizon_ms, mirror)
-    return RoutedModel(Model(model, match, sticky_header), route, versions)
+    return RoutedModel(Model(model, match, sticky_header, protocol=protocol), route, versions)
 
 
 def table_of(*models: RoutedModel, revision: int = 1) -> RoutingTable:
@@ -106,15 +134,21 @@ async def refuse_everything(scope: object, receive: object, send: object) -> Non
 def gateway_with(
     table: RoutingTable,
     *,
-    coin: Callable[[], float] | None = None,
+    coin: Callable[[], float] = random.random,
     limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+    may_connect: MayConnect = lambda _host, _address: True,
+    resolve: Resolve = system_addresses,
     trusted_proxies: tuple[Network, ...] = (),
 ) -> Gateway:
     """A gateway on the machine's clock; sweeps often, so that time limits can be short."""
     gateway = Gateway(
         time.time,
+        coin=coin,
         limits=limits or Limits(sweep_s=0.02),
-        coin=coin or random.random,
+        tls=tls,
+        may_connect=may_connect,
+        resolve=resolve,
         trusted_proxies=trusted_proxies,
     )
     gateway.swap(table)

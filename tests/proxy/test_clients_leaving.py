@@ -84,6 +84,13 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
             assert await talk.is_closed()
 
 
+async def test_blank_lines_do_not_keep_a_connection_alive() -> None:
+    async with serving(gateway_with(table_of(), limits=QUICK)) as port, talking(port) as talk:
+        while not talk.writer.is_closing():
+            talk.writer.write(b"\r\n")
+            await asyncio.sleep(0.01)
+
+
 async def test_a_body_that_stops_coming_is_a_408_and_the_clients_own_doing() -> None:
     async with upstream() as server:
         gateway = gateway_with(table_of(routed({"v1": server.url})), limits=QUICK)

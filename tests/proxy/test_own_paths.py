@@ -12,6 +12,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.domain.catalog import Match
 from app.proxy import Gateway, Limits
 from app.proxy.listener import ClientConnection
 from proxy.serving import configured, gateway_with, routed, serving, serving_with_uvicorn, table_of
@@ -83,6 +84,38 @@ async def test_own_paths_pass_the_same_strict_head_and_their_own_limit() -> None
         async with talking(port) as talk:
             chunked = get("/turnback/a", "transfer-encoding: chunked", method="POST")
             assert (await talk.ask(chunked + b"b\r\nhello world\r\n")).status == 413
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/turnback/../v1", "/turnback/./a", "/turnback/a/..", "/turnback/%2e%2e/a", "/turnback/a%2fb",
+        "/turnback/a%5Cb", "/turnback/a%00", "/turnback/%61", "/turnback/a;b", "/turnback//a", "/turnback/a//",
+        "/turnback/a\\b", "/turnback/a?b#c",
+    ],
+)  # fmt: skip
+async def test_an_own_path_that_could_be_read_in_two_ways_is_refused(path: str) -> None:
+    async with serving(gateway_with(table_of()), APP) as port, talking(port) as talk:
+        answer = await talk.ask(get(path))
+        assert (answer.status, answer.problem()["fault"]) == (400, "client")
+        assert await talk.is_closed()
+
+
+@pytest.mark.parametrize("path", ["/turnback/", "/turnback/a", "/turnback/v1/a.b_c~d-e:f@g/", "/turnback/a?b=%2f..;//"])
+async def test_a_plain_own_path_is_served_whatever_its_query(path: str) -> None:
+    async with serving(gateway_with(table_of()), APP) as port, talking(port) as talk:
+        assert (await talk.ask(get(path))).status == 200
+
+
+async def test_an_own_path_is_not_reached_in_disguise() -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url}, match=Match(path_prefix="/"))))
+        for path in ("/m/fraud/../../turnback/a", "/x/%2e%2E/turnback/a"):
+            async with serving(gateway, APP) as port, talking(port) as talk:
+                assert (await talk.ask(get(path))).status == 400
+        async with serving(gateway, APP) as port, talking(port) as talk:
+            assert (await talk.ask(get("/%74urnback/a"))).body == b"ok"
+        assert server.received[0].line == b"GET /%74urnback/a HTTP/1.1"
 
 
 async def test_an_own_path_answers_expect_100_continue() -> None:

@@ -14,13 +14,13 @@ from fakes.probe import ProbeBook
 
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
-from app.actions.weights import set_weights
+from app.actions.routes import RouteChange, change_route
 from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.routing import FULL_BP, RoutingTable, Weights
+from app.domain.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.domain.tally import TallyKey
 from app.replica.clock import DatabaseClock
-from app.replica.replica import NO_COIN, DeadBoots, Pace, Replica
+from app.replica.replica import DeadBoots, Pace, Replica
 from app.replica.snapshot import Snapshot
 from app.store import replicas, routes, tallies
 from app.store.database import Database
@@ -96,7 +96,8 @@ async def registered(database: Database) -> Means:
 
 
 async def split(means: Means, canary_bp: int) -> None:
-    await set_weights(means, FRAUD, {V1: FULL_BP - canary_bp, V2: canary_bp}, actor="ann", reason="a test")
+    change = RouteChange({V1: FULL_BP - canary_bp, V2: canary_bp})
+    await change_route(means, FRAUD, change, actor="ann", reason="a test")
 
 
 def has_weight(plane: Plane, canary_bp: int) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -40,6 +40,8 @@ def bits(number: float) -> bytes:
     return struct.pack("<d", number)
 
 
+# The first value pays for building the codec.
+@settings(deadline=None)
 @given(
     alpha=numbers, margin=numbers, weight_bp=st.integers(0, 10_000), slow=st.lists(st.integers(0, 2**31), max_size=4)
 )

@@ -171,7 +171,7 @@ class Admin:
         """A model and its versions; the first one becomes stable."""
         await self("POST", "/models", name=model)
         for version, server in servers.items():
-            await self("PUT", f"/models/{model}/versions/{version}", url=server.url, health_path="/ready")
+            await self("PUT", f"/models/{model}/versions/{version}", urls=[server.url], health_path="/ready")
 
     async def phase_after(self, rollout_id: str, *phases: str, within_s: float = 60.0) -> Any:  # noqa: ANN401 -- a document
         """The rollout as soon as it has reached one of the phases."""

@@ -42,6 +42,7 @@ async def test_what_is_unsafe_or_senseless_is_refused_in_one_sentence(tmp_path: 
                 "UPSTREAM_ALLOW",
             ),
             ({"role": "all", "ops_port": port}, f"127.0.0.1:{port}"),
+            ({"role": "all", "upstream_ca_file": str(tmp_path / "none.pem")}, "TURNBACK_UPSTREAM_CA_FILE"),
             (
                 {"role": "control", "database_url": "postgresql://h:port/x", "upstream_allow": "::1", "ops_port": 0},
                 "DATABASE_URL",

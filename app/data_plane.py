@@ -1,0 +1,52 @@
+"""One process' data plane, made as its settings say.
+
+Rule: nothing but settings in and a gateway out; main starts it, and ends it.
+"""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.errors import CannotServe
+from app.proxy.admission import capped
+from app.proxy.gateway import Gateway
+from app.proxy.limits import Limits
+from app.proxy.upstreams import MayConnect
+from app.settings import Settings
+
+
+def data_plane(settings: Settings, clock: Callable[[], float], tls: ssl.SSLContext | None) -> Gateway:
+    """A gateway without routes yet. Raises: CannotServe."""
+    key = settings.override_key
+    return Gateway(
+        clock,
+        limits=_limits(settings),
+        tls=tls,
+        may_connect=_may_connect(settings),
+        trusted_proxies=settings.trusted_proxies,
+        server_timing=settings.server_timing,
+        override_key=b"" if key is None else key.get_secret_value().encode(),
+    )
+
+
+def allow_list(settings: Settings) -> AllowList:
+    """Where upstreams may be. Raises: CannotServe."""
+    try:
+        return AllowList(settings.upstream_allow or LOOPBACK)
+    except ValueError as refused:
+        raise CannotServe(f"TURNBACK_UPSTREAM_ALLOW is not acceptable: {refused}.") from None
+
+
+def _limits(settings: Settings) -> Limits:
+    """The data plane's bounds, where a setting has a say."""
+    limits = capped(settings.max_connections, settings.max_connections_per_address)
+    drain_s = settings.rollback_drain_s
+    return limits if drain_s is None else replace(limits, rollback_drain_s=drain_s)
+
+
+def _may_connect(settings: Settings) -> MayConnect:
+    """Where names may lead; a process that only serves and has no list believes those that decide."""
+    if settings.upstream_allow is None and not settings.embedded:
+        return lambda _host, _address: True
+    return allow_list(settings).may_connect

@@ -1,0 +1,1 @@
+"""Hostile clients and broken upstreams against the data plane, over real sockets."""
