@@ -299,14 +299,15 @@ class Journal:
             if self._why_nothing_follows == _NOT_YET:
                 return
             self._fall(self._why_nothing_follows)
+        was_held = recorder.is_held
         recorder.is_held = True
         try:
             await self._empty_if_held()
         except OSError:
+            recorder.is_held = was_held
             recorder.drop_oldest()
         else:
             recorder.coarsen()
-        recorder.is_held = False
 
     async def _empty_if_held(self) -> None:
         """Forget rows that were merged before a checkpoint said so. Raises: OSError."""

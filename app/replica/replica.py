@@ -214,6 +214,11 @@ class Replica:
             except (DatabaseUnavailable, OutcomeUnknown):
                 dead.let_go()
                 return
+            except Exception:
+                # One folder that Postgres refuses must not keep the others, or the pulling, from going on.
+                dead.let_go()
+                log.exception("journal.not_recovered", boot=dead.boot)
+                continue
             await asyncio.to_thread(dead.forget)
             exchanges = sum(row.tally.exchanges for row in dead.rows)
             log.warning("journal.recovered", boot=dead.boot, exchanges=exchanges, bad_records=dead.bad_records)

@@ -122,6 +122,23 @@ def test_without_a_writable_journal_what_it_said_before_the_merge_is_forgotten(t
     world.stop()
 
 
+def test_what_is_held_stays_held_while_the_disk_says_the_old_rows(tmp_path: Path) -> None:
+    world = JournalledWorld(tmp_path, coarsen_above=50, records=1_000)
+    serve_for(world, 200)
+    world.do(world.journal._coarsen())
+    # The checkpoint of the merge cannot be put in its place, nor can anything be deleted.
+    (tmp_path / world.boot / "checkpoint-00000002").mkdir()
+    for _ in range(3):
+        world.tend()
+        assert world.recorder.is_held
+        assert world.recorder.collect().rows == ()
+        world.time.pass_(10.0)
+    (tmp_path / world.boot / "checkpoint-00000002").rmdir()
+    world.tend()
+    assert 0 < len(world.recorder.collect().rows) < 10
+    world.stop()
+
+
 async def _fallen(world: JournalledWorld) -> None:
     world.journal._fall("a test took the disk away")
 
