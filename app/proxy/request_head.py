@@ -60,6 +60,7 @@ class RequestHead:
         host: The same in lower case without its port.
         request_id: The client's own when sane, else empty.
         keep_alive: Whether the client lets the connection stay.
+        has_proxy_connection: Whether llhttp saw a field that it, and nobody else here, takes for Connection.
         has_trace: Whether a valid `traceparent` is among the lines.
         relayed: What the head says of where it came from, None when nothing; without a Host never None.
         asked_model, forced_version, override_key: The `x-turnback-` fields of these meanings, or empty.
@@ -75,6 +76,7 @@ class RequestHead:
         "authority",
         "expect_continue",
         "forced_version",
+        "has_proxy_connection",
         "has_trace",
         "host",
         "http_1_0",
@@ -95,7 +97,7 @@ class RequestHead:
         self.authority = self.request_id = b""
         self.asked_model = self.forced_version = self.override_key = b""
         self.keep_alive = True
-        self.http_1_0 = self.expect_continue = self.has_trace = False
+        self.http_1_0 = self.expect_continue = self.has_trace = self.has_proxy_connection = False
         self.relayed: Relayed | None = None
         self._hosts = 0
         self._seen = 0
@@ -166,6 +168,9 @@ class RequestHead:
     def on_upgrade(self, value: bytes) -> None:
         self._upgrade = value.lower()
         self._seen |= _ODD_SEEN
+
+    def on_proxy_connection(self, _value: bytes) -> None:
+        self.has_proxy_connection = True
 
     def on_traceparent(self, value: bytes) -> None:
         self._seen |= _TRACES_SEEN | _ODD_SEEN if self._seen & _TRACE_SEEN else _TRACE_SEEN
@@ -322,7 +327,7 @@ _TRACEPARENT: Final = b"traceparent: "
 _TRACESTATE: Final = b"tracestate: "
 _CARRIED: Final = (
     *("method", "url", "authority", "host", "request_id", "keep_alive", "http_1_0", "expect_continue"),
-    *("has_trace", "relayed", "asked_model", "forced_version", "override_key"),
+    *("has_proxy_connection", "has_trace", "relayed", "asked_model", "forced_version", "override_key"),
 )
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 _FRAMING_STARTS: Final = (b"content-length:", b"transfer-encoding:")
@@ -347,6 +352,7 @@ _NAMES: Final = framing.Names[RequestHead](
         b"content-type": _singleton(b"content-type", 8),
         b"authorization": _singleton(b"authorization", 16),
         b"idempotency-key": _singleton(b"idempotency-key", 32),
+        b"proxy-connection": RequestHead.on_proxy_connection,
         b"traceparent": RequestHead.on_traceparent,
         b"tracestate": RequestHead.on_tracestate,
         b"x-forwarded-for": lambda head, value: head.relays().addresses.append(value),
