@@ -14,7 +14,7 @@ from proxy.serving import configured, routed, table_of
 from uvicorn.server import ServerState
 
 from app.domain.catalog import Match
-from app.proxy import Gateway
+from app.proxy import Gateway, Limits
 
 # So many rounds of the loop without a new byte on any wire, and everything has come to rest.
 CALM_ROUNDS = 12
@@ -133,8 +133,8 @@ _TABLE = table_of(routed({"v1": "http://127.0.0.1:9"}, match=Match(path_prefix="
 
 
 def new_gateway() -> Gateway:
-    """Its clock stands still, so that no deadline passes however busy the machine is."""
-    gateway = Gateway(time.time, coin=lambda: 0.0, monotonic=lambda: 1.0)
+    """Its clock stands still and it never sweeps, so that no deadline passes however busy the machine is."""
+    gateway = Gateway(time.time, coin=lambda: 0.0, monotonic=lambda: 1.0, limits=Limits(sweep_s=1e6))
     gateway.swap(_TABLE)
     return gateway
 
