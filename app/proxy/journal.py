@@ -256,7 +256,8 @@ class Journal:
             if count % _LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
         await self._beside(checkpoint.write, checkpoint_path(self._folder.path, number), bytes(lines))
-        if self._uncovered is uncovered:
+        # By number: a compiled tuple is no object that stays the same.
+        if self._uncovered is not None and self._uncovered[0] == uncovered[0]:
             self._uncovered = None
         self._recorder.is_held = False
         self._discarded += [segment for segment in self._filled if segment.number < number]

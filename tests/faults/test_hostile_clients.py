@@ -51,7 +51,10 @@ class Child:
     async def hear(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         async with asyncio.timeout(CLOSED_WITHIN_S):
-            facts: dict[str, Any] = orjson.loads(await self.process.stdout.readline())
+            line = await self.process.stdout.readline()
+            while line and not line.startswith(b"{"):  # a process may log between its facts
+                line = await self.process.stdout.readline()
+        facts: dict[str, Any] = orjson.loads(line)
         return facts
 
     def ask(self) -> None:
@@ -197,7 +200,6 @@ async def test_healthy_clients_hardly_notice_five_hundred_hostile_ones() -> None
     assert median(ratios) < 4
 
 
-@pytest.mark.xfail(strict=True, reason="one read from an upstream is up to 256 KiB, above a full transport's 64")
 async def test_a_client_that_does_not_read_holds_at_most_a_hundred_kib() -> None:
     """With five hundred of them the process stays within its 50 MiB."""
     async with upstream(script=endless) as server:

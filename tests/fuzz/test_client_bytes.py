@@ -95,6 +95,8 @@ def test_exactly_the_requests_of_an_independent_reading_are_forwarded(
 ) -> None:
     assume(not KNOWN_BUGS.search(raw))
     reading = read_requests(raw)
+    # The gateway answers at once, and closes when a body is still to come: that depends on the cutting.
+    assume(not any(request.is_about_the_server and request.body for request in reading.requests))
     for pieces in ([raw], cut(raw, at)):
         outcome = played.play(pieces, calm=calm)
         assert flaws(reading, outcome) == [], (pieces, outcome.wire)

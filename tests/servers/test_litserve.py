@@ -70,7 +70,7 @@ async def test_a_client_that_leaves_a_stream_takes_the_upstream_connection_with_
             await talk.send(chat("lengthy", stream=True))
             await talk.head()
             await talk.chunk()
-            assert connections_to(server.port) == 1
+            await eventually(lambda: connections_to(server.port) == 1)
         await eventually(lambda: connections_to(server.port) == 0)
         assert outcomes(gateway) == {"v1": {Outcome.CANCELLED: 1}}
 
