@@ -104,8 +104,7 @@ class Gateway:
         self.coin = coin
         self.monotonic = monotonic
         self.limits = limits
-        self.recorder = Recorder(clock, monotonic)
-        self.recorder.open_exchanges = self._open_exchanges
+        self.recorder = Recorder(clock, monotonic, self._open_exchanges)
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = Remembered()
         self.clients: set[Connection] = set()
