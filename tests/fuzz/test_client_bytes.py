@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from corpora.answers import read_answers
 from corpora.canonical import Forwarded
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fuzz.client_bytes import conversations, cuts
