@@ -3,6 +3,7 @@
 import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -283,23 +284,45 @@ def test_folders_that_are_no_boots_are_not_touched(journals: Path) -> None:
 # ---------------------------------------------------------------------- disks that do not take it
 
 
-@pytest.fixture
-def file_size_limit() -> Iterator[None]:
-    """Files may grow to a few kilobytes: what reserves more is refused, as by a full disk."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond half a kilobyte: what reserves more is refused, as by a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("file_size_limit")
 def test_without_room_counting_goes_on_in_memory(journals: Path) -> None:
-    world = JournalledWorld(journals, records=10_000)
-    assert world.recorder.since_start().journal_up is False
-    world.serve()
-    assert world.recorder.collect().rows[0].tally.outcomes == {Outcome.OK: 1}
-    assert [name for name in files(journals) if "segment" in name] == []
+    with full_disk():
+        world = JournalledWorld(journals)
+        assert world.recorder.since_start().journal_up is False
+        world.serve()
+        assert world.recorder.collect().rows[0].tally.outcomes == {Outcome.OK: 1}
+        assert [name for name in files(journals) if "segment" in name] == []
     world.stop()
+
+
+def test_a_disk_that_fills_up_stops_no_counting_and_what_is_reserved_is_used(journals: Path) -> None:
+    world = JournalledWorld(journals, records=64)
+    with full_disk():
+        for _ in range(60):
+            world.serve()
+            world.tend()
+        assert world.journal.is_up
+        for _ in range(200):
+            world.serve()
+            world.tend()
+            world.time.pass_(1.0)
+        assert not world.journal.is_up
+    world.time.pass_(10.0)
+    world.tend()
+    assert world.journal.is_up
+    world.serve()
+    world.be_killed()
+    assert recovered(journals).ended == {("v1", Outcome.OK): 261}
 
 
 def test_a_journal_that_found_no_room_is_tried_again_and_then_knows_everything(journals: Path) -> None:
