@@ -12,7 +12,7 @@ from app.errors import CannotServe
 from app.proxy.admission import capped
 from app.proxy.gateway import Gateway
 from app.proxy.limits import Limits
-from app.proxy.upstreams import MayConnect
+from app.proxy.upstreams import MayConnect, Reach
 from app.settings import Settings
 
 
@@ -22,8 +22,7 @@ def data_plane(settings: Settings, clock: Callable[[], float], tls: ssl.SSLConte
     return Gateway(
         clock,
         limits=_limits(settings),
-        tls=tls,
-        may_connect=_may_connect(settings),
+        reach=Reach(tls, _may_connect(settings)),
         trusted_proxies=settings.trusted_proxies,
         server_timing=settings.server_timing,
         override_key=b"" if key is None else key.get_secret_value().encode(),

@@ -48,6 +48,7 @@ class Measured:
         added_first_ms: To the time to a stream's first event, over the direct path.
         added_p50_us: To the median latency, over the direct path, by rate.
         variants: Of our own data plane, by what varies.
+        recording_us: What recording takes per exchange with no exchange around it.
         rss_mb: After all load.
         idle_kib: Resident memory for each idle connection.
     """
@@ -59,6 +60,7 @@ class Measured:
     added_first_ms: Samples = ()
     added_p50_us: Mapping[int, Samples] = field(default_factory=dict)
     variants: Cycles = ()
+    recording_us: Mapping[str, float] = field(default_factory=dict)
     rss_mb: Mapping[str, float] = field(default_factory=dict)
     idle_kib: Mapping[str, float] = field(default_factory=dict)
     idle_connections: int = 0
@@ -83,7 +85,7 @@ def summary(measured: Measured) -> Document:
         document["stream"] |= _first_events(measured.added_first_ms)
     if measured.variants:
         document["many_models"] = _many_models(measured.variants) | {"models": measured.models}
-        document["recording"] = _recording(measured.variants)
+        document["recording"] = _recording(measured.variants) | {"alone_us": dict(measured.recording_us)}
     if measured.rss_mb:
         document["memory"] = _memory(measured)
     return document | compiled

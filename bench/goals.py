@@ -51,6 +51,12 @@ GOALS = (
         10.0,
         ("memory", "idle_connection_kib", "turnback"),
     ),
+    Goal(
+        "recording_alone_us",
+        "tally and journal alone, per exchange: at most 2 µs",
+        2.0,
+        ("recording", "alone_us", "tally_and_journal"),
+    ),
     Goal("many_models", "CPU with 10,000 models: at most 5 % more than with one", 1.05, ("many_models", "ratio")),
 )
 

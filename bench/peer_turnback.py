@@ -66,7 +66,7 @@ class _Unrecorded:
 
 
 def gateway_of(*, recording: bool) -> Gateway:
-    """The gateway as a replica makes it, or one that keeps no books: all that recording costs is left out there."""
+    """The gateway as a replica makes it, or one that keeps no books, for the sources only: what recording costs."""
     if not recording:
         for name, stand_in in (
             ("count_draw", _Unrecorded.draw),

@@ -76,14 +76,18 @@ class Peer:
 
 def turnback(name: str, *options: object, build: str = "sources", records: bool = True) -> Peer:
     """Our own data plane, from its sources or as `python3 -m app compile` built it."""
-    chosen = f"{compiled.VARIABLE}={'yes' if build == 'compiled' else 'no'}"
 
     def command(port: int, upstream: int, folder: Path) -> list[str]:
         journal = ["--journal", folder / "journal"] if records else []
         module = python_module("bench.peer_turnback", port, upstream, "--build", build, *journal, *options)
-        return ["/usr/bin/env", chosen, *module]
+        return from_sources(module) if build == "sources" else ["/usr/bin/env", f"{compiled.VARIABLE}=yes", *module]
 
     return Peer(name, command, lambda: True, "python3 -m app test", ready_s=60.0)
+
+
+def from_sources(command: Sequence[str]) -> list[str]:
+    """The command, with any compiled build ignored."""
+    return ["/usr/bin/env", f"{compiled.VARIABLE}=no", *command]
 
 
 def _is_compiled() -> bool:

@@ -29,7 +29,7 @@ QUICK = Plan(
     cycles=5,
     peers=frozenset({"turnback", "turnback_compiled", "nginx", "envoy", "fastapi_httpx"}),
     numbered_cycles=2,
-    latency_cycles=3,
+    latency_cycles=2,
     latency_s=0.8,
     rates=frozenset({500}),
     latency_of=frozenset({"turnback", "nginx"}),
@@ -42,6 +42,7 @@ FULL = Plan(
     latency_cycles=9,
     rates=frozenset({50, 500, 2_000}),
     variant_cycles=7,
+    recording_alone=True,
     idle_connections=2_000,
 )
 
@@ -121,5 +122,6 @@ def measured(bench: Bench, plan: Plan) -> Measured:
         idle_kib=bench.idle_kib(plan.idle_connections),
         idle_connections=plan.idle_connections,
         variants=bench.variants(plan),
+        recording_us=bench.recording_us() if plan.recording_alone else {},
         models=plan.models,
     )

@@ -173,8 +173,17 @@ def _ourselves(document: Document) -> Iterator[str]:
         )
         yield (
             f"Recording costs {_figure(recording['cost_us'])} µs per exchange "
-            f"(quartiles {_between(recording['cost_us_iqr'])})."
+            f"(quartiles {_between(recording['cost_us_iqr'])}){_alone(recording['alone_us'])}."
         )
+
+
+def _alone(alone_us: Document) -> str:
+    if not alone_us:
+        return ""
+    return (
+        f"; with no exchange around it the tally takes {_figure(alone_us['tally'])} µs, "
+        f"tally and journal {_figure(alone_us['tally_and_journal'])} µs"
+    )
 
 
 def _ratio(part: Document, name: str) -> list[str]:

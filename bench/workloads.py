@@ -4,21 +4,23 @@ Rule: every cycle runs its peers in shuffled order, and a single failure raises;
 proxies are nobody's.
 """
 
+import json
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
-from bench.cpu import split_cpus, tree_cpu_s
+from bench.cpu import children_on, split_cpus, tree_cpu_s
 from bench.figures import Cost, Cycles, Samples
 from bench.load import Loader, wrk_present
 from bench.memory import idle_connection_kib, tree_rss_kib
 from bench.message import INFER, LARGE, MANY_MODELS, MANY_PATHS, Message
-from bench.peers import UNRECORDED, Peer, with_models
-from bench.servers import BenchFailed, Server, answered_by, free_port, python_module, running
+from bench.peers import UNRECORDED, Peer, from_sources, with_models
+from bench.servers import CHECKOUT, BenchFailed, Server, answered_by, free_port, python_module, running
 
 Say = Callable[[str], None]
 
@@ -29,6 +31,7 @@ IDLE = frozenset({"turnback", "nginx", "haproxy", "envoy"})
 # An upstream that has answered nothing for so long has nothing left to answer.
 _QUIET_S = 0.25
 _LOOK_S = 0.02
+_RECORDING_S = 120
 _KIB_PER_MB = 1e6 / 1024
 
 
@@ -38,13 +41,14 @@ class Plan:
 
     Attributes:
         peers: Names of those that take part; None for all.
-        cycles: Saturating bursts of small exchanges.
+        cycles: Saturating bursts of small exchanges, of `burst_s` each.
         numbered_cycles: Further bursts of `NUMBERED` peers.
         large_cycles: Bursts of 100 KiB both ways.
         stream_cycles: Loads of event streams, of `stream_waves` waves each.
         latency_cycles: Fixed-rate runs of `latency_s` each, at those of the peers' rates that are in `rates`.
         latency_of: Peers that take part in them; None for all.
         variant_cycles: Bursts of our data plane beside itself, with `models` models and without recording.
+        recording_alone: Whether recording is measured without any exchange around it too.
         idle_connections: How many are held open to tell what one costs.
         tool: "wrk", "own", or None for wrk where it is installed.
     """
@@ -62,6 +66,7 @@ class Plan:
     latency_of: frozenset[str] | None = None
     variant_cycles: int = 0
     models: int = 10_000
+    recording_alone: bool = False
     idle_connections: int = 0
     tool: str | None = None
 
@@ -105,7 +110,7 @@ class Bench:
         with ExitStack() as stack:
             many = with_models(plan.models)
             started = {peer: stack.enter_context(self.started(peer)) for peer in (many, UNRECORDED)}
-            bench = Bench(self.upstream, {**self.proxies, **started}, self.loader, self.folder, self.rng, self.say)
+            bench = replace(self, proxies={**self.proxies, **started})
             kinds = {
                 "one_model": (ours, INFER),
                 "many_paths": (ours, MANY_PATHS),
@@ -125,6 +130,17 @@ class Bench:
             shuffled = self.rng.sample(list(kinds), len(kinds))
             cycles.append({name: self._cost(kinds[name][0], plan, kinds[name][1]) for name in shuffled})
         return cycles
+
+    def recording_us(self) -> dict[str, float]:
+        """What recording takes per exchange with no exchange around it. Raises: BenchFailed."""
+        self.say("recording alone")
+        proxy_cpus, _ = split_cpus()
+        command = from_sources(python_module("bench.recording", "--json"))
+        with children_on(proxy_cpus):
+            done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, timeout=_RECORDING_S, check=False)
+        if done.returncode:
+            raise BenchFailed(f"recording alone failed: {done.stderr[-500:].decode(errors='replace')}")
+        return {name: spread["median"] for name, spread in json.loads(done.stdout)["us_per_exchange"].items()}
 
     def _cycles(self, what: str, cycles: int, peers: Sequence[Peer] | Mapping[Peer, Server], cost: "CostOf") -> Cycles:
         done: list[dict[str, Cost]] = []
@@ -175,19 +191,22 @@ class Bench:
         added: list[dict[str, float]] = []
         for number in range(plan.stream_cycles):
             self.say(f"streams: cycle {number + 1} of {plan.stream_cycles}")
-            taking_part = self._taking_part(peers, number)
-            direct = self._direct_first_ms(taking_part, plan)
-            played = {peer: self._stream(peer, plan) for peer in taking_part}
-            cycles.append({peer.name: cost for peer, (cost, _) in played.items()})
-            added.append({peer.name: first_ms - direct[peer.streams] for peer, (_, first_ms) in played.items()})
+            costs, added_ms = self._stream_cycle(self._taking_part(peers, number), plan)
+            cycles.append(costs)
+            added.append(added_ms)
         return cycles, added
 
-    def _direct_first_ms(self, peers: Sequence[Peer], plan: Plan) -> dict[int, float]:
-        """By the number of streams, without a proxy."""
-        return {
-            streams: self.loader.streams(self.upstream, streams, plan.stream_waves).first_p50_ms
-            for streams in {peer.streams for peer in peers}
-        }
+    def _stream_cycle(self, peers: Sequence[Peer], plan: Plan) -> tuple[dict[str, Cost], dict[str, float]]:
+        """As `streams`, of one cycle; the direct path is played once for each number of streams."""
+        costs: dict[str, Cost] = {}
+        first_ms: dict[Peer | int, float] = {}
+        runs: list[Peer | int] = [*peers, *{peer.streams for peer in peers}]
+        for run in self.rng.sample(runs, len(runs)):
+            if isinstance(run, Peer):
+                costs[run.name], first_ms[run] = self._stream(run, plan)
+            else:
+                first_ms[run] = self.loader.streams(self.upstream, run, plan.stream_waves).first_p50_ms
+        return costs, {peer.name: first_ms[peer] - first_ms[peer.streams] for peer in peers}
 
     def _stream(self, peer: Peer, plan: Plan) -> tuple[Cost, float]:
         proxy = self.proxies[peer]
@@ -258,4 +277,4 @@ def bench_of(plan: Plan, peers: Sequence[Peer], rng: Random, say: Say) -> Iterat
         loader = Loader(plan.tool or ("wrk" if wrk_present() else "own"), load_cpus, folder)
         bench = Bench(upstream, {}, loader, folder, rng, say)
         proxies = {peer: stack.enter_context(bench.started(peer)) for peer in peers}
-        yield Bench(upstream, proxies, loader, folder, rng, say)
+        yield replace(bench, proxies=proxies)

@@ -86,6 +86,9 @@ class Serving(Protocol):
     def hand_over(self, message: bytes) -> None:
         """Let uvicorn serve this message and end the connection."""
 
+    def answer_options(self, request: RequestHead) -> None:
+        """Say what the server as a whole can do."""
+
     def serve_named(self, request: RequestHead, tail: bytes, name: bytes, span: tuple[int, int]) -> None:
         """Begin the exchange of a request whose body names its model."""
 
@@ -106,6 +109,19 @@ class NamedInBody:
         request = self._request.by_length(len(tail) - len(CRLF))
         span = (field.start - len(CRLF), field.end - len(CRLF))
         connection.serve_named(request, tail, field.name, span)
+
+
+class ServerOptions:
+    """OPTIONS of the server itself, whose body nobody wants but has to be over."""
+
+    __slots__ = ("_request", "body")
+
+    def __init__(self, request: RequestHead, body: CollectedBody) -> None:
+        self._request = request
+        self.body = body
+
+    def go_on(self, connection: Serving) -> None:
+        connection.answer_options(self._request)
 
 
 def is_named_in_body(request: RequestHead) -> bool:

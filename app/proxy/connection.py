@@ -25,8 +25,6 @@ from app.proxy.request_head import Refused
 if TYPE_CHECKING:
     from app.proxy.gateway import Gateway
 
-# What a transport has got rid of between its telling to pause and its telling to go on, at the least.
-_DRAINED: Final = 48 * 1024
 _NO_BYTES: Final = bytes(4)
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -118,7 +116,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_write_paused = False
-        self._drained += _DRAINED
+        # From its limit to a quarter of it, where a transport tells to go on.
+        self._drained += self._gateway.limits.client_unread_bytes * 3 // 4
         self._unread_before = 0
         if self._exchange is not None:
             self._exchange.client_drained()
@@ -201,6 +200,8 @@ class Connection(asyncio.Protocol):
         """Bytes written that the client has not taken, here and in the system, where megabytes may lie."""
         raw = self._transport.get_extra_info("socket")
         held = self._transport.get_write_buffer_size()
+        if raw is None:
+            return held
         try:
             return held + int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, _NO_BYTES), sys.byteorder)
         except (OSError, ValueError):

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Collection
 from hmac import compare_digest
@@ -29,7 +28,7 @@ from app.proxy.pools import Pool
 from app.proxy.recorder import Recorder
 from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
-from app.proxy.upstreams import MayConnect, Reach, Resolve, system_addresses
+from app.proxy.upstreams import Reach
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -85,9 +84,7 @@ class Gateway:
         coin: Callable[[], float] = _SECRETLY_SEEDED.random,
         monotonic: Callable[[], float] = time.monotonic,
         limits: Limits = DEFAULT_LIMITS,
-        tls: ssl.SSLContext | None = None,
-        may_connect: MayConnect = lambda _host, _address: True,
-        resolve: Resolve = system_addresses,
+        reach: Reach | None = None,
         server_timing: bool = False,
         override_key: bytes = b"",
         trusted_proxies: tuple[Network, ...] = (),
@@ -99,9 +96,7 @@ class Gateway:
             coin: Uniform in [0, 1), one draw per call.
             monotonic: Seconds for durations.
             limits: Bounds on what is taken in.
-            tls: How https upstreams are verified, and what they are shown; the system's authorities without.
-            may_connect: Whether a host's resolved address may be connected to.
-            resolve: What a host's name leads to, whenever a connection is opened.
+            reach: How upstreams are reached.
             override_key: What an operator must show to choose a version by header; nobody may without one.
             server_timing: Whether answers say how long their upstream took (W3C Server Timing).
             trusted_proxies: Networks of proxies that are believed about where a request came from.
@@ -109,8 +104,7 @@ class Gateway:
         self.coin = coin
         self.monotonic = monotonic
         self.limits = limits
-        self.recorder = Recorder(clock, monotonic)
-        self.recorder.open_exchanges = self._open_exchanges
+        self.recorder = Recorder(clock, monotonic, self._open_exchanges)
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = Remembered()
         self.clients: set[Connection] = set()
@@ -121,7 +115,7 @@ class Gateway:
         self.server_timing = server_timing
         self._room = Room()
         self._mirrors = Mirrors(self.recorder, limits, monotonic)
-        self.reach = Reach(tls, may_connect, resolve)
+        self.reach = reach or Reach()
         self._override_key = override_key
         self._open_count = OpenCount()
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
@@ -162,12 +156,12 @@ class Gateway:
         for version in routed.versions:
             key = (version.model, version.name)
             pool = pools_before.get(key)
+            totals = self.recorder.totals(version.model, version.name)
             if pool is None or pool.version != version:
-                pool = Pool(version, routed.model.protocol, self.limits, self._open_count, self.reach)
+                pool = Pool(version, routed.model.protocol, self.limits, self._open_count, self.reach, totals)
             pool.follow(route, now)
             arm = arms_before.get(key)
             if arm is None or arm.generation != route.generation or arm.pool is not pool:
-                totals = self.recorder.totals(version.model, version.name)
                 arm = Arm(version.model, route.generation, version.name, pool, totals)
             self._pools[key] = pool
             arms[version.name] = self._arms[key] = arm
@@ -248,8 +242,9 @@ class Gateway:
             client.sweep(now)
         self._mirrors.sweep(now)
         for pool in self._pools.values():
-            totals = self.recorder.totals(pool.version.model, pool.version.name)
-            pool.sweep(now, totals.exchanges + totals.excluded)
+            served = pool.totals.exchanges + pool.totals.excluded
+            if pool.is_restless or served != pool.served:
+                pool.sweep(now, served)
         for suspect in self._suspects:
             suspect.sweep(now)
 

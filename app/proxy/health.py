@@ -97,6 +97,11 @@ class Prober:
         self._running: dict[Upstream, Probe] = {}
         self._due = self._now = 0.0
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a probe is under way."""
+        return bool(self._running)
+
     def sweep(self, now: float, *, watched: bool, urgent: bool) -> None:
         """End probes that take too long and begin those that are due.
 

@@ -256,7 +256,8 @@ class Journal:
             if count % _LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
         await self._beside(checkpoint.write, checkpoint_path(self._folder.path, number), bytes(lines))
-        if self._uncovered is uncovered:
+        # By number: a compiled tuple is no object that stays the same.
+        if self._uncovered is not None and self._uncovered[0] == uncovered[0]:
             self._uncovered = None
         self._recorder.is_held = False
         self._discarded += [segment for segment in self._filled if segment.number < number]
@@ -298,14 +299,15 @@ class Journal:
             if self._why_nothing_follows == _NOT_YET:
                 return
             self._fall(self._why_nothing_follows)
+        was_held = recorder.is_held
         recorder.is_held = True
         try:
             await self._empty_if_held()
         except OSError:
+            recorder.is_held = was_held
             recorder.drop_oldest()
         else:
             recorder.coarsen()
-        recorder.is_held = False
 
     async def _empty_if_held(self) -> None:
         """Forget rows that were merged before a checkpoint said so. Raises: OSError."""

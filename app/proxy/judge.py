@@ -29,7 +29,7 @@ class Judge:
         self._parser: httptools.HttpRequestParser | None = None
 
     def hear(self, data: bytes) -> None:
-        """The next bytes of heads or of bodies by length. Raises: Refused."""
+        """The next bytes of a head. Raises: Refused."""
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpRequestParser(_NOBODY)
@@ -40,6 +40,12 @@ class Judge:
             self._parser = None
         except httptools.HttpParserError:
             raise malformed("the request line or a header field cannot be read") from None
+
+    def hear_head(self, data: bytes, request: RequestHead) -> None:
+        """Bytes that end this head, perhaps with some of its body. Raises: Refused."""
+        self.hear(data)
+        if request.has_proxy_connection:
+            self._parser = None
 
     def hear_body(self, data: bytes) -> None:
         """The next bytes of a body by length, if its head was heard."""

@@ -7,7 +7,7 @@ strict head, whoever answers it. An inference exchange touches no ASGI scope, ta
 from typing import TYPE_CHECKING, Final
 
 from app.proxy import problems
-from app.proxy.collected_body import CollectedBody, NamedInBody, WholeRequest, is_named_in_body
+from app.proxy.collected_body import CollectedBody, NamedInBody, ServerOptions, WholeRequest, is_named_in_body
 from app.proxy.connection import COLLECTING, EXCHANGING, LINGERING, READING_HEAD, Connection
 from app.proxy.exchange import Exchange
 from app.proxy.framing import CRLF, HEAD_END
@@ -98,7 +98,7 @@ class ClientConnection(Connection):
                 return
             # A known head with its whole body need not be shown to llhttp at all.
             if known is None or left or self._held:
-                self._judge.hear(data)
+                self._judge.hear_head(data, request)
                 self._held = b""
                 self._gateway.heads.offer(head, request)
             self._body.left = left
@@ -166,7 +166,8 @@ class ClientConnection(Connection):
             self._begin_own(request, tail, started)
             return None
         if request.url == b"*":
-            self._answer_options(request)
+            body = self._collected(request, self._gateway.limits.own_body_bytes)
+            self._begin_whole(request, ServerOptions(request, body), tail, started)
             return None
         try:
             return self._gateway.compiled.find(request.url, request.host, request.asked_model)
@@ -190,7 +191,7 @@ class ClientConnection(Connection):
         else:
             end = start + request.length
             body.left = request.length
-        self._judge.hear(data[: end - len(buffer)] if end < len(buffer) else data)
+        self._judge.hear_head(data[: end - len(buffer)] if end < len(buffer) else data, request)
         self._held = b""
         if request.length < 0:
             # llhttp has seen the head only; this side follows the chunks, so it cannot go on.
@@ -219,7 +220,7 @@ class ClientConnection(Connection):
 
     # ------------------------------------------------------------------ the gateway's own answers
 
-    def _answer_options(self, request: RequestHead) -> None:
+    def answer_options(self, request: RequestHead) -> None:
         """What the server as a whole can do (RFC 9110 §9.3.7)."""
         close = self._is_last(request)
         self.write(_NO_CONTENT + (b"connection: close\r\n\r\n" if close else CRLF))

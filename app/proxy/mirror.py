@@ -147,6 +147,7 @@ class Copy:
     def start(self) -> None:
         upstream = self._upstream
         self._pool.in_flight += 1
+        self._pool.is_restless = True
         upstream.in_flight += 1
         if upstream.idle:
             connection = self._connection = upstream.idle.pop()

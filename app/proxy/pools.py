@@ -19,6 +19,7 @@ from app.proxy.health import Prober
 from app.proxy.limits import Limits
 from app.proxy.local_evidence import LocalEvidence
 from app.proxy.retry_budget import RetryBudget
+from app.proxy.totals import Totals
 from app.proxy.upstreams import Reach, Upstream
 
 _NEVER: Final = float("inf")
@@ -45,6 +46,10 @@ class Pool:
         in_flight: Exchanges that hold a place of the bulkhead.
         concurrency: How many may.
         has_traffic: Whether a coin may choose it.
+        totals: What the version did since this process started.
+        served: How many exchanges it had served at the last sweep.
+        is_restless: Whether the next sweep has something to do though nothing was served; most of many
+            thousand pools rest.
     """
 
     __slots__ = (
@@ -58,11 +63,14 @@ class Pool:
         "evidence",
         "has_traffic",
         "in_flight",
+        "is_restless",
         "only",
         "path",
         "prober",
+        "served",
         "served_model",
         "timeouts",
+        "totals",
         "upstreams",
         "version",
         "version_line",
@@ -75,8 +83,12 @@ class Pool:
         limits: Limits,
         open_brakes: OpenCount,
         reach: Reach,
+        totals: Totals,
     ) -> None:
         self.version = version
+        self.totals = totals
+        self.served = -1
+        self.is_restless = True
         self.timeouts = version.timeouts
         self.upstreams = tuple(Upstream(url, limits, reach, version.server_name) for url in version.urls)
         self.only = self.upstreams[0] if len(self.upstreams) == 1 else None
@@ -158,12 +170,21 @@ class Pool:
             now: The monotonic clock's reading.
             exchanges: How many the version ever served.
         """
+        self.served = exchanges
         self.budget.refill(exchanges)
         for upstream in self.upstreams:
             upstream.sweep(now)
         # A probe of a version's only upstream has nothing to choose, unless a brake waits for it.
         watched = self.only is None and self.has_traffic
         self.prober.sweep(now, watched=watched, urgent=self.brake.is_open)
+        self.is_restless = (
+            watched
+            or self.in_flight > 0
+            or self.brake.is_open
+            or self.prober.is_asking
+            or not self.budget.is_full
+            or any(upstream.idle for upstream in self.upstreams)
+        )
 
     # ------------------------------------------------------------------ what the routing says
 
@@ -182,6 +203,7 @@ class Pool:
             self.brake.disarm()
             self.evidence.forget()
         self.has_traffic = is_stable or weight_bp > 0
+        self.is_restless = True
         if self.has_traffic:
             self._cut_at = _NEVER
         elif route.generation != NO_COIN:
@@ -202,10 +224,10 @@ class Pool:
     def retire(self, now: float) -> None:
         """The version left the table: close what is idle, let exchanges finish."""
         self._withdraw(now)
+        self.brake.disarm()
         self._shut()
 
     def _shut(self) -> None:
-        self.brake.disarm()
         self.prober.close()
         for upstream in self.upstreams:
             upstream.retire()

@@ -67,7 +67,6 @@ class Recorder:
         second_ends: When to look at the database clock again, on the monotonic clock.
         journal: Where each end is written down; None counts in memory only.
         units: First exchanges of sticky callers.
-        open_exchanges: All exchanges that were drawn and have not ended.
         is_held: Whether nothing is handed out, because rows are being merged.
         lost_exchanges: Of rows that were dropped.
     """
@@ -78,13 +77,13 @@ class Recorder:
         "_coarsen_above",
         "_handed_out",
         "_monotonic",
+        "_open_exchanges",
         "_totals",
         "coarsen_above",
         "drop_above",
         "is_held",
         "journal",
         "lost_exchanges",
-        "open_exchanges",
         "overhead",
         "overhead_us",
         "second",
@@ -96,6 +95,7 @@ class Recorder:
         self,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
+        open_exchanges: Callable[[], Iterable[OpenExchange]] = tuple,
         *,
         coarsen_above: int = COARSEN_ABOVE,
         drop_above: int = DROP_ABOVE,
@@ -105,6 +105,7 @@ class Recorder:
         Args:
             clock: Unix seconds in database time.
             monotonic: Seconds.
+            open_exchanges: All that were drawn and have not ended.
             coarsen_above: So many rows may wait before they are merged.
             drop_above: So many may wait before the oldest are dropped.
         """
@@ -118,7 +119,7 @@ class Recorder:
         self.drop_above = drop_above
         self.journal: Journal | None = None
         self.units = FirstExchanges()
-        self.open_exchanges: Callable[[], Iterable[OpenExchange]] = tuple
+        self._open_exchanges = open_exchanges
         self.is_held = False
         self.lost_exchanges = 0
         self.second = -1
@@ -239,7 +240,7 @@ class Recorder:
     def checkpoint(self) -> Checkpoint:
         """All that has ended and may be unknown to Postgres, at this instant."""
         open_bins: dict[TallyKey, dict[int, int]] = {}
-        for exchange in self.open_exchanges():
+        for exchange in self._open_exchanges():
             told = exchange.told_while_open
             if told is not None:
                 bins = open_bins.setdefault(told[0], {})

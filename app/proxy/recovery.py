@@ -57,21 +57,26 @@ class DeadBoots:
         if not self._journals.is_dir():
             return
         for path in sorted(self._journals.iterdir()):
-            folder = BootFolder.take_over(path) if _is_boot(path) else None
-            if folder is None:
-                continue
-            try:
-                replay = replayed(folder)
-            except (NewerFormat, OSError) as why:
-                self._leave_alone(folder, why)
-                continue
-            yield DeadBoot(folder, replay)
+            dead = self._read(path) if _is_boot(path) else None
+            if dead is not None:
+                yield dead
 
-    def _leave_alone(self, folder: BootFolder, why: Exception) -> None:
-        folder.let_go()
-        if folder.path.name not in self._left_alone:
-            self._left_alone.add(folder.path.name)
-            log.error("journal.left_alone", folder=str(folder.path), why=str(why) or type(why).__name__)
+    def _read(self, path: Path) -> DeadBoot | None:
+        """What is in a folder; None when it is somebody else's or cannot be read."""
+        folder = None
+        try:
+            folder = BootFolder.take_over(path)
+            return None if folder is None else DeadBoot(folder, replayed(folder))
+        except (NewerFormat, OSError) as why:
+            if folder is not None:
+                folder.let_go()
+            self._leave_alone(path, why)
+            return None
+
+    def _leave_alone(self, path: Path, why: Exception) -> None:
+        if path.name not in self._left_alone:
+            self._left_alone.add(path.name)
+            log.warning("journal.left_alone", folder=str(path), why=str(why) or type(why).__name__)
 
 
 def replayed(folder: BootFolder) -> Replay:

@@ -4,14 +4,13 @@ Rule: a head is read completely and not refused, or nothing of its request is fo
 read before llhttp has judged it, so nothing here may trust its syntax.
 """
 
-import copy
 import re
 from typing import Final
 
 from app.proxy import framing, problems, trace_context
 from app.proxy.forwarding import Relayed
 from app.proxy.framing import CRLF
-from app.proxy.limits import Limits
+from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.problems import Problem
 
 METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
@@ -61,6 +60,7 @@ class RequestHead:
         host: The same in lower case without its port.
         request_id: The client's own when sane, else empty.
         keep_alive: Whether the client lets the connection stay.
+        has_proxy_connection: Whether llhttp saw a field that it, and nobody else here, takes for Connection.
         has_trace: Whether a valid `traceparent` is among the lines.
         relayed: What the head says of where it came from, None when nothing; without a Host never None.
         asked_model, forced_version, override_key: The `x-turnback-` fields of these meanings, or empty.
@@ -76,6 +76,7 @@ class RequestHead:
         "authority",
         "expect_continue",
         "forced_version",
+        "has_proxy_connection",
         "has_trace",
         "host",
         "http_1_0",
@@ -96,7 +97,7 @@ class RequestHead:
         self.authority = self.request_id = b""
         self.asked_model = self.forced_version = self.override_key = b""
         self.keep_alive = True
-        self.http_1_0 = self.expect_continue = self.has_trace = False
+        self.http_1_0 = self.expect_continue = self.has_trace = self.has_proxy_connection = False
         self.relayed: Relayed | None = None
         self._hosts = 0
         self._seen = 0
@@ -167,6 +168,9 @@ class RequestHead:
     def on_upgrade(self, value: bytes) -> None:
         self._upgrade = value.lower()
         self._seen |= _ODD_SEEN
+
+    def on_proxy_connection(self, _value: bytes) -> None:
+        self.has_proxy_connection = True
 
     def on_traceparent(self, value: bytes) -> None:
         self._seen |= _TRACES_SEEN | _ODD_SEEN if self._seen & _TRACE_SEEN else _TRACE_SEEN
@@ -278,8 +282,13 @@ class RequestHead:
             self.lines = [line for line in self.lines if not line.startswith((_TRACEPARENT, _TRACESTATE))]
 
     def by_length(self, length: int) -> "RequestHead":
-        """The same head with a body of so many bytes, however it was framed before."""
-        head = copy.copy(self)
+        """The same head for a body of so many bytes; another one where it was chunked before."""
+        if self.length == length:
+            return self
+        # Made from the least a head can be, because compiled objects cannot be copied.
+        head = RequestHead(b"GET / HTTP/1.0", DEFAULT_LIMITS)
+        for name in _CARRIED:
+            setattr(head, name, getattr(self, name))
         head.length = length
         head.lines = [line for line in self.lines if not line.startswith(_FRAMING_STARTS)]
         head.lines.append(b"content-length: %d" % length)
@@ -316,6 +325,10 @@ def _relayed_last(attribute: str) -> framing.Meaning[RequestHead]:
 
 _TRACEPARENT: Final = b"traceparent: "
 _TRACESTATE: Final = b"tracestate: "
+_CARRIED: Final = (
+    *("method", "url", "authority", "host", "request_id", "keep_alive", "http_1_0", "expect_continue"),
+    *("has_proxy_connection", "has_trace", "relayed", "asked_model", "forced_version", "override_key"),
+)
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 _FRAMING_STARTS: Final = (b"content-length:", b"transfer-encoding:")
 # Bits of what has been seen.
@@ -339,6 +352,7 @@ _NAMES: Final = framing.Names[RequestHead](
         b"content-type": _singleton(b"content-type", 8),
         b"authorization": _singleton(b"authorization", 16),
         b"idempotency-key": _singleton(b"idempotency-key", 32),
+        b"proxy-connection": RequestHead.on_proxy_connection,
         b"traceparent": RequestHead.on_traceparent,
         b"tracestate": RequestHead.on_tracestate,
         b"x-forwarded-for": lambda head, value: head.relays().addresses.append(value),

@@ -22,6 +22,11 @@ class RetryBudget:
         self._tokens = FREE
         self._exchanges = _UNKNOWN
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a quiet time adds nothing more."""
+        return self._tokens >= FREE
+
     def take(self) -> bool:
         """Whether one more second attempt is within the budget; if so, it is spent."""
         if self._tokens < 1.0:

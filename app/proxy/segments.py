@@ -123,8 +123,8 @@ class BootFolder:
             path.unlink()
 
     def delete(self) -> None:
-        """Delete the folder, then let go of it."""
-        shutil.rmtree(self.path)
+        """Delete the folder, then let go of it; what cannot be deleted is written once more, which changes nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
         self.let_go()
 
     def let_go(self) -> None:

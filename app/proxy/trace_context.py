@@ -13,8 +13,6 @@ from typing import Final
 _PLAIN: Final = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 # Later versions may append fields; version ff is none (level 1 §3.2.2.1, §4.1).
 _LATER: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-_TRACE_ID: Final = slice(3, 35)
-_PARENT_ID: Final = slice(36, 52)
 _NO_TRACE: Final = b"0" * 32
 _NO_PARENT: Final = b"0" * 16
 # An own generator: who sees many trace ids could foretell the next, and must not foretell the coin.
@@ -25,7 +23,8 @@ def is_valid(traceparent: bytes) -> bool:
     """Whether a `traceparent` field's value can be passed on."""
     if not _PLAIN.fullmatch(traceparent) and (traceparent.startswith(b"00") or not _LATER.fullmatch(traceparent)):
         return False
-    return traceparent[_TRACE_ID] != _NO_TRACE and traceparent[_PARENT_ID] != _NO_PARENT
+    trace_id, parent_id = traceparent[3:35], traceparent[36:52]
+    return trace_id != _NO_TRACE and parent_id != _NO_PARENT
 
 
 def new_traceparent(bits: Callable[[int], int] = _SECRETLY_SEEDED.getrandbits) -> bytes:

@@ -21,9 +21,11 @@ UnitKey = tuple[ModelName, int, int]
 class FirstExchanges:
     """The units seen since each model's salt was made."""
 
-    __slots__ = ("_seen", "_waiting")
+    __slots__ = ("_most", "_seen", "_waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = UNITS_MAX) -> None:
+        """Args: most: Units followed per model."""
+        self._most = most
         self._seen: dict[ModelName, tuple[int, set[int]]] = {}
         self._waiting: dict[UnitKey, UnitRow] = {}
 
@@ -37,7 +39,7 @@ class FirstExchanges:
         if known is None or known[0] != salted_at:
             known = self._seen[model] = (salted_at, set())
         seen = known[1]
-        if unit in seen or len(seen) >= UNITS_MAX:
+        if unit in seen or len(seen) >= self._most:
             return False
         seen.add(unit)
         return True

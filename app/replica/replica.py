@@ -117,7 +117,6 @@ class Replica:
             acknowledge: Is told each flush that was committed.
             open_brakes: What this process refuses now.
             clock: Learns database time here.
-            pace: How often.
             dead_boots: What other processes of this machine left, one after the other; blocks.
             snapshot: The last table on this machine's disk, for a start without Postgres.
         """
@@ -215,6 +214,11 @@ class Replica:
             except (DatabaseUnavailable, OutcomeUnknown):
                 dead.let_go()
                 return
+            except Exception:
+                # One folder that Postgres refuses must not keep the others, or the pulling, from going on.
+                dead.let_go()
+                log.exception("journal.not_recovered", boot=dead.boot)
+                continue
             await asyncio.to_thread(dead.forget)
             exchanges = sum(row.tally.exchanges for row in dead.rows)
             log.warning("journal.recovered", boot=dead.boot, exchanges=exchanges, bad_records=dead.bad_records)

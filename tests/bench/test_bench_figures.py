@@ -54,6 +54,7 @@ def in_full() -> Measured:
                 "unrecorded": Cost(30.0, 1.0),
             }
         ],
+        recording_us={"tally": 0.8, "tally_and_journal": 1.9},
         rss_mb={"turnback": 50.04, "nginx": 10.0},
         idle_kib={"turnback": 4.0},
         idle_connections=2_000,
@@ -178,6 +179,7 @@ def test_the_page_s_tables_hold_the_figures() -> None:
     assert rows["CPU per 100 KiB both ways: at most nginx"] == ["0.75", "yes"]
     assert rows["added p50 at 2,000/s: at most 1.2 × nginx"][-1] == "not measured"
     assert rows["litellm"][4] == "1/300"
+    assert "tally and journal 1.9 µs" in report.markdown(document())
     assert rows["recording over none"] == ["1.1", "1.1–1.1"]
 
 

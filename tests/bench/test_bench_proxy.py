@@ -202,11 +202,13 @@ def _seconds(plan: Plan) -> float:
     rated = [(peer.every, rate) for peer in asked for rate in plan.rates if rate in peer.rates]
     fixed = sum(-(-plan.latency_cycles // every) for every, _ in rated) + plan.latency_cycles * len(plan.rates)
     idle = 4 * 4 if plan.idle_connections else 0
+    alone = 4 if plan.recording_alone else 0
     return (
         bursts * (plan.burst_s + around_s)
         + streams * (plan.stream_waves * 1.1 + around_s)
         + fixed * (plan.latency_s + around_s)
         + idle
+        + alone
     )
 
 

@@ -81,6 +81,9 @@ class WirelessTransport(asyncio.Transport):
     def is_reading(self) -> bool:
         return self._reading
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is ever kept here, so nothing is ever full."""
+
     def get_write_buffer_size(self) -> int:
         return 0
 

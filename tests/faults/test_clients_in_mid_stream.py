@@ -55,6 +55,7 @@ async def test_twenty_clients_that_leave_in_mid_stream_free_twenty_upstream_conn
                 leave(writer, resets=resets)
             await eventually(lambda: not server.open)
             LOG.info("twenty upstream connections gone after %.4f s", time.perf_counter() - left)
+            await asyncio.gather(*(writer.wait_closed() for _, writer in clients), return_exceptions=True)
         assert outcomes(gateway) == {"v1": {Outcome.CANCELLED: CLIENTS}}
         (version,) = gateway.recorder.since_start().versions
         assert version.in_flight == 0

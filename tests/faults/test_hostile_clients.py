@@ -38,7 +38,7 @@ MAX_GROWTH_KIB = 50 * 1024
 # What is written to a client that does not read stays here: less than F30's MiB each, but see the test of one.
 MAX_GROWTH_UNREAD_KIB = CROWD * 512
 MAX_UNREAD = 100 * 1024
-ROUNDS = 5
+ROUNDS = 3
 PER_ROUND = 200
 
 
@@ -51,7 +51,10 @@ class Child:
     async def hear(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         async with asyncio.timeout(CLOSED_WITHIN_S):
-            facts: dict[str, Any] = orjson.loads(await self.process.stdout.readline())
+            line = await self.process.stdout.readline()
+            while line and not line.startswith(b"{"):  # a process may log between its facts
+                line = await self.process.stdout.readline()
+        facts: dict[str, Any] = orjson.loads(line)
         return facts
 
     def ask(self) -> None:
@@ -197,7 +200,6 @@ async def test_healthy_clients_hardly_notice_five_hundred_hostile_ones() -> None
     assert median(ratios) < 4
 
 
-@pytest.mark.xfail(strict=True, reason="one read from an upstream is up to 256 KiB, above a full transport's 64")
 async def test_a_client_that_does_not_read_holds_at_most_a_hundred_kib() -> None:
     """With five hundred of them the process stays within its 50 MiB."""
     async with upstream(script=endless) as server:

@@ -197,7 +197,8 @@ def _find_target(request: ReadRequest, *, is_old: bool) -> None:
             raise _Refused
         if not hosts and not _HOST.fullmatch(absolute[1]):
             raise _Refused
-        request.target = absolute[2] or b"/"
+        # Without a path, OPTIONS asks about the server as a whole (RFC 9112 §3.2.4).
+        request.target = absolute[2] or (b"*" if request.method == b"OPTIONS" else b"/")
     if request.target == b"*" and request.method == b"OPTIONS":
         return
     path = request.target.partition(b"?")[0]

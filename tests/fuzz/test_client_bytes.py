@@ -1,12 +1,11 @@
 """Whatever a client sends, and however it is cut: what is forwarded is what an independent reading finds."""
 
-import re
 from collections.abc import Iterator
 
 import pytest
 from corpora.answers import read_answers
 from corpora.canonical import Forwarded
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuzz.client_bytes import conversations, cuts
@@ -79,27 +78,25 @@ def flaws_of_the_end(reading: Reading, *, refused: bool, closed: bool) -> list[s
     return []
 
 
-# Bytes that meet a bug that is known, so that the search goes on behind it; each has its test below.
-KNOWN_BUGS = re.compile(rb"(?i)proxy-connection:[^\r\n]*close")
-
-
 @thorough
 @given(raw=conversations(), at=cuts, calm=st.booleans())
 @example(raw=b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n" * 3, at=[1, 30, 31], calm=True)
+@example(raw=b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", at=[], calm=False)
+@example(raw=b"OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\nget /", at=[54], calm=False)
 @example(raw=b"GET http://a?x HTTP/1.0\r\n\r\n", at=[], calm=False)
 @example(raw=b"GET http://u:p@a/x HTTP/1.0\r\n\r\n", at=[], calm=False)
 @example(raw=b"GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET /x HTTP/1.1\nHost: a\r\n\r\n", at=[], calm=False)
 def test_exactly_the_requests_of_an_independent_reading_are_forwarded(
     played: Rig, raw: bytes, at: list[int], calm: bool
 ) -> None:
-    assume(not KNOWN_BUGS.search(raw))
     reading = read_requests(raw)
+    # The gateway answers at once, and closes when a body is still to come: that depends on the cutting.
+    assume(not any(request.is_about_the_server and request.body for request in reading.requests))
     for pieces in ([raw], cut(raw, at)):
         outcome = played.play(pieces, calm=calm)
         assert flaws(reading, outcome) == [], (pieces, outcome.wire)
 
 
-@pytest.mark.xfail(strict=True, reason="llhttp obeys Proxy-Connection: close, the listener does not")
 def test_a_proxys_own_wish_to_close_does_not_break_the_next_request(played: Rig) -> None:
     raw = b"GET /x HTTP/1.1\r\nHost: a\r\nProxy-Connection: close\r\n\r\n"
     outcome = played.play([raw * 2])

@@ -44,8 +44,7 @@ class World:
 
     def __init__(self, **caps: int) -> None:
         self.time = Time()
-        self.recorder = Recorder(lambda: self.time.unix, lambda: self.time.monotonic, **caps)
-        self.recorder.open_exchanges = lambda: self.open
+        self.recorder = Recorder(lambda: self.time.unix, lambda: self.time.monotonic, lambda: self.open, **caps)
         self.arm, self.other_arm = arms_of(self.recorder, "v1", "v2")
         self.open: list[Counted] = []
 

@@ -18,7 +18,7 @@ from app.domain.catalog import Bulkhead, Match, Model, ModelName, Protocol, Time
 from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 from app.proxy.forwarding import Network
-from app.proxy.upstreams import MayConnect, Resolve, system_addresses
+from app.proxy.upstreams import MayConnect, Reach, Resolve, system_addresses
 
 Urls: TypeAlias = Mapping[str, str | tuple[str, ...]]
 """Version to its upstream, or its upstreams."""
@@ -146,9 +146,7 @@ def gateway_with(
         time.time,
         coin=coin,
         limits=limits or Limits(sweep_s=0.02),
-        tls=tls,
-        may_connect=may_connect,
-        resolve=resolve,
+        reach=Reach(tls, may_connect, resolve),
         trusted_proxies=trusted_proxies,
     )
     gateway.swap(table)

@@ -7,6 +7,7 @@ from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.proxy.brake import OpenCount
 from app.proxy.limits import DEFAULT_LIMITS
 from app.proxy.pools import Pool
+from app.proxy.totals import Totals
 from app.proxy.upstreams import FAILURES_TO_EJECT, PROBES_TO_LEAVE, Reach, Upstream
 
 NOW = 1_000.0
@@ -16,7 +17,7 @@ def pool_of(count: int) -> Pool:
     """A version with so many upstreams that have done nothing yet."""
     urls = tuple(f"http://127.0.0.1:{port}" for port in range(1, count + 1))
     version = Version(ModelName("fraud"), VersionName("v1"), urls)
-    return Pool(version, Protocol.AUTO, DEFAULT_LIMITS, OpenCount(), Reach())
+    return Pool(version, Protocol.AUTO, DEFAULT_LIMITS, OpenCount(), Reach(), Totals(version.model, version.name))
 
 
 conditions = st.lists(st.tuples(st.booleans(), st.floats(0, 2 * NOW), st.integers(0, 50)), min_size=1, max_size=8)

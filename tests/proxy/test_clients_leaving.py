@@ -86,7 +86,7 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
 
 async def test_blank_lines_do_not_keep_a_connection_alive() -> None:
     async with serving(gateway_with(table_of(), limits=QUICK)) as port, talking(port) as talk:
-        while not talk.reader.at_eof():
+        while not talk.writer.is_closing():
             talk.writer.write(b"\r\n")
             await asyncio.sleep(0.01)
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from app import telemetry
 from app.domain.tally import Flush, Outcome, Watermark
+from app.proxy.figures import RecorderFigures
 from app.proxy.recorder import MAX_ROWS
 from proxy.recording import JournalledWorld, Store, World
 
@@ -59,6 +61,8 @@ def test_only_beyond_the_last_limit_the_oldest_are_dropped_and_counted() -> None
     assert len(rows) == 10
     assert rows[-1].key.second // 3_600 == 19
     assert world.recorder.lost_exchanges == 10
+    series = RecorderFigures(world.recorder, lambda: 0.0).series()
+    assert [each.value for each in series if each.family is telemetry.LOST_ROWS] == [10.0]
 
 
 def test_coarsening_that_did_not_help_is_not_tried_at_every_look() -> None:
@@ -115,6 +119,23 @@ def test_without_a_writable_journal_what_it_said_before_the_merge_is_forgotten(t
     world.tend()
     assert len(world.recorder.collect().rows) < 10
     assert list((tmp_path / world.boot).glob("segment-*")) == []
+    world.stop()
+
+
+def test_what_is_held_stays_held_while_the_disk_says_the_old_rows(tmp_path: Path) -> None:
+    world = JournalledWorld(tmp_path, coarsen_above=50, records=1_000)
+    serve_for(world, 200)
+    world.do(world.journal._coarsen())
+    # The checkpoint of the merge cannot be put in its place, nor can anything be deleted.
+    (tmp_path / world.boot / "checkpoint-00000002").mkdir()
+    for _ in range(3):
+        world.tend()
+        assert world.recorder.is_held
+        assert world.recorder.collect().rows == ()
+        world.time.pass_(10.0)
+    (tmp_path / world.boot / "checkpoint-00000002").rmdir()
+    world.tend()
+    assert 0 < len(world.recorder.collect().rows) < 10
     world.stop()
 
 

@@ -263,6 +263,15 @@ def test_files_that_are_no_segments_are_counted_or_skipped(journals: Path, conte
     assert store.ended == {("v1", Outcome.OK): 1}
 
 
+def test_a_folder_that_cannot_be_read_keeps_nobody_else_waiting(journals: Path) -> None:
+    world = JournalledWorld(journals)
+    world.serve()
+    world.be_killed()
+    # Whoever it is, root may read everything; a folder in the place of a file it may not.
+    (journals / ("0" * 32) / "lock").mkdir(parents=True)
+    assert recovered(journals).ended == {("v1", Outcome.OK): 1}
+
+
 def test_folders_that_are_no_boots_are_not_touched(journals: Path) -> None:
     for name in ("notes", ".half-made", "0" * 31):
         (journals / name).mkdir(parents=True)

@@ -10,6 +10,7 @@ from fakes.waiting import eventually
 from app.domain.catalog import Match
 from app.domain.routing import RoutedModel
 from app.proxy import Limits
+from app.proxy.request_head import RequestHead
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 
@@ -108,6 +109,19 @@ async def test_a_models_own_prefix_is_stronger_than_the_body(prefix: str, path: 
         table = table_of(routed({"v1": server.url}, match=Match(path_prefix=prefix)))
         async with serving(gateway_with(table)) as port, talking(port) as talk:
             assert (await talk.ask(post(b"not JSON", path))).status == 200
+
+
+def test_a_head_carried_over_to_another_length_says_all_it_said() -> None:
+    raw = get(
+        CHAT, "transfer-encoding: chunked", "x-request-id: r", "x-turnback-model: m", "x-turnback-force-version: v",
+        "x-turnback-override-key: k", "x-forwarded-for: a", "expect: 100-continue", "connection: close", method="POST",
+    ).removesuffix(b"\r\n\r\n")  # fmt: skip
+    chunked_one = RequestHead(raw, Limits())
+    by_length = chunked_one.by_length(7)
+    public = [name for name in RequestHead.__slots__ if not name.startswith("_") and name not in {"length", "lines"}]
+    assert {name: getattr(by_length, name) for name in public} == {name: getattr(chunked_one, name) for name in public}
+    assert (by_length.length, by_length.lines) == (7, [b"content-length: 7"])
+    assert by_length.by_length(7) is by_length
 
 
 async def test_a_version_gets_the_name_it_wants_and_nothing_else_of_the_body_changes() -> None:

@@ -244,6 +244,25 @@ async def test_options_of_the_server_itself_is_answered_here(raw: bytes) -> None
             assert (answer.status, answer.field("connection")) == (204, None)
 
 
+async def test_options_of_the_server_itself_waits_for_the_body_it_does_not_want() -> None:
+    async with serving(gateway_with(table_of())) as port, talking(port) as talk:
+        for _ in range(2):
+            await talk.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe")
+            await asyncio.sleep(0.01)
+            answer = await talk.ask(b"llo")
+            assert (answer.status, answer.field("connection")) == (204, None)
+
+
+async def test_a_proxy_connection_field_means_nothing() -> None:
+    async with upstream() as server:
+        gateway = gateway_with(table_of(routed({"v1": server.url})))
+        async with serving(gateway) as port, talking(port) as talk:
+            for number in range(3):
+                fields = ("Proxy-Connection: close", f"x-number: {number}")
+                assert (await talk.ask(get("/m/fraud", *fields))).status == 200
+        assert b"roxy-" not in server.received[0].head
+
+
 async def test_http_1_0_takes_its_host_from_an_absolute_target() -> None:
     async with upstream() as server:
         gateway = gateway_with(table_of(routed({"v1": server.url}, match=Match(host="a.test", path_prefix="/"))))

@@ -54,3 +54,21 @@ def test_another_models_name_changes_its_own_bytes_and_the_length_only(
     renamed_lines, tail = _renamed(lines, b"\r\n" + body, (len(before), len(before) + len(name)), served)
     assert tail == b"\r\n" + before + served + after
     assert renamed_lines == [lines[0], b"content-length: %d" % (len(tail) - 2), lines[2]]
+
+
+@pytest.mark.parametrize("ending", [b"", b" \n"])
+async def test_each_version_is_asked_by_the_name_its_servers_know(ending: bytes) -> None:
+    before, after = (
+        b'{ "temperature": 0.10, "model" : "',
+        b'","note":"\\u0066raud","messages":[{"model":"fraud"}]}' + ending,
+    )
+    async with upstream(ok(b"stable")) as stable, upstream(ok(b"canary")) as canary:
+        urls: Urls = {"v1": stable.url, "v2": canary.url}
+        table = table_of(routed(urls, {"v1": 0, "v2": 10_000}, served_models={"v2": "fraud/7b-awq"}))
+        async with serving(gateway_with(table)) as port, talking(port) as talk:
+            request = post(before + b"fraud" + after, "/v1/chat/completions", "content-type: application/json")
+            assert (await talk.ask(request)).body == b"canary"
+            await canary.stop()
+            assert (await talk.ask(request)).body == b"stable"
+        assert canary.received[0].body == before + b"fraud/7b-awq" + after
+        assert stable.received[0].body == before + b"fraud" + after

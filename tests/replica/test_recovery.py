@@ -9,10 +9,10 @@ from pathlib import Path
 from test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, split, stored, until
 
 from app.domain.routing import FULL_BP
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow
+from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.replica.replica import Pace
 from app.replica.snapshot import Snapshot
-from app.store import replicas
+from app.store import replicas, tallies
 from app.store.database import Database
 
 
@@ -64,12 +64,29 @@ async def test_recovered_rows_make_no_replica_that_anybody_waits_for(database: D
         assert await replicas.live(tx) == ()
 
 
+async def test_recovered_rows_are_stored_and_not_judged(database: Database) -> None:
+    await registered(database)
+    await plane_that_finds(database, Left()).replica.recover()
+    async with database.transaction() as tx:
+        assert await tallies.mature(tx, FRAUD, (V1, V2), 0, Watermark(2_000, 2_000)) == ()
+    assert await stored(database) == 2
+
+
 async def test_without_postgres_a_dead_boot_is_left_for_later(tmp_path: Path) -> None:
     database = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
     first, second = Left(), Left()
     await plane_that_finds(database, first, second).replica.recover()
     assert (first.fate, second.fate) == ("let go", "")
     await database.close()
+
+
+async def test_a_boot_that_postgres_refuses_keeps_nobody_else_waiting(database: Database) -> None:
+    await registered(database)
+    refused, sound = Left(), Left()
+    refused.rows = (TallyRow(TallyKey(1_000, FRAUD, 1, V1), Tally(2**40), 5),)
+    await plane_that_finds(database, refused, sound).replica.recover()
+    assert (refused.fate, sound.fate) == ("let go", "forgotten")
+    assert await stored(database) == 2
 
 
 async def test_the_loops_recover_by_themselves(database: Database) -> None:

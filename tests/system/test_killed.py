@@ -10,6 +10,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from processes import Gateway, Stage
@@ -80,7 +81,12 @@ async def _lives(postgres: EmbeddedPostgres, state: Path) -> list[Life]:
         last = await stage.gateway("proxy", database_url=url, state_dir=str(state))
         own = state / "journal" / last.addresses["boot"]
         assert await until(lambda: list((state / "journal").iterdir()) == [own], within_s=60.0)
-        assert [event for each in (last,) for event in each.events if event.get("bad_records")] == []
+        assert [event for event in last.events if event.get("bad_records")] == []
+        async with httpx.AsyncClient(trust_env=False) as http:
+            metrics = (await http.get(f"{last.url('ops')}/metrics")).text
+        assert "turnback_lost_rows_total 0.0" in metrics
+        assert "turnback_journal_up 1.0" in metrics
+        assert await last.stop() == 0
     assert not own.exists()
     return lives
 

@@ -2,27 +2,19 @@
 
 import asyncio
 from collections import Counter
-from pathlib import Path
 
 import httpx
 from processes import Stage
 from recorded import Counts, exported, tallied, until
 from steady_load import Load
 
-from app.store import migrate
 from app.store.embedded import EmbeddedPostgres
 
 AWAY_S = 2.5
 
 
-async def test_a_crash_of_postgres_costs_no_answer_and_no_tally(tmp_path: Path) -> None:
-    postgres = EmbeddedPostgres(tmp_path / "postgres")
-    url = await asyncio.to_thread(postgres.start)
-    try:
-        await asyncio.to_thread(migrate.upgrade, url)
-        await _outage(postgres, url)
-    finally:
-        await asyncio.to_thread(postgres.stop)
+async def test_a_crash_of_postgres_costs_no_answer_and_no_tally(own_postgres: EmbeddedPostgres) -> None:
+    await _outage(own_postgres, own_postgres.url)
 
 
 async def _outage(postgres: EmbeddedPostgres, url: str) -> None:
