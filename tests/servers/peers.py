@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from bench.environments import EnvironmentUnavailable, environment, is_built
 WANTED = "TURNBACK_TEST_SERVERS"
 PROGRAMS = Path(__file__).with_name("programs")
 READY_WITHIN_S = 90.0
-# Triton takes its time, and leaves shared memory behind when it is killed.
-GRACE_S = 40.0
+# Triton takes its time to end, and leaves shared memory behind when it is killed.
+GRACE_S = 30.0
 _ANSWERED_WITHIN_S = 60.0
 _LOG_END = 3000
 
@@ -77,7 +77,7 @@ MLSERVER = Peer(
 )
 MLFLOW = Peer("mlflow", ("mlflow-skinny==3.17.2", *_SCORING), "mlflow_model.py", "/ping")
 BENTOML = Peer("bentoml", ("bentoml==1.4.40",), "bentoml_service.py", "/readyz")
-PYTRITON = Peer("pytriton", ("nvidia-pytriton==0.7.0",), "triton_models.py", "/v2/models/shout/ready")
+PYTRITON = Peer("pytriton", ("nvidia-pytriton==0.7.0",), "triton_models.py", "/v2/models/spell/ready")
 
 OPENAI = Peer("openai", ("openai==3.57.0",), "ask_with_openai.py")
 REQUESTS = Peer("requests", ("requests==2.34.2",), "ask_with_requests.py")
@@ -116,22 +116,27 @@ class Running:
         return self.log.read_text("utf-8", "replace")[-_LOG_END:]
 
     def stop(self) -> None:
-        """End its process group: some leave workers behind when only the first process is told."""
-        self._tell(signal.SIGTERM)
-        until = time.monotonic() + GRACE_S
-        while self._tell(0) and time.monotonic() < until:
-            self.process.poll()
+        """Let it end by itself, then end what it left of its process group."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE_S)
+        while _is_alive(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             time.sleep(0.05)
-        self._tell(signal.SIGKILL)
         self.process.wait()
 
-    def _tell(self, number: int) -> bool:
-        """Send a signal to the group; whether there is one."""
+
+def _is_alive(group: int) -> bool:
+    """Whether a process of the group runs; those that only wait to be reaped do not (proc_pid_stat(5))."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            return False
-        return True
+            state, _, its_group = stat.read_text().rpartition(") ")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_group) == group and state != "Z":
+            return True
+    return False
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from proxy.test_exchange import outcomes
 from app.domain.catalog import Protocol
 from app.domain.routing import RoutingTable
 from app.domain.tally import Counter, Outcome
-from servers.comparing import counted, observed, probed, relayed
+from servers.comparing import both, counted, observed, probed, relayed
 from servers.peers import PYTRITON, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def table(server: Running) -> RoutingTable:
-    return table_of(*(routed({"v1": server.url}, name=name) for name in ("double", "shout", "absent")))
+    return table_of(*(routed({"v1": server.url}, name=name) for name in ("double", "shout", "spell", "absent")))
 
 
 def binary(tensor: Mapping[str, object], payload: bytes, path: str = INFER) -> bytes:
@@ -42,6 +42,10 @@ def binary(tensor: Mapping[str, object], payload: bytes, path: str = INFER) -> b
 
 def plain(tensor: Mapping[str, object], data: Sequence[object], path: str = INFER) -> bytes:
     return post(orjson.dumps({"id": "7", "inputs": [{**tensor, "data": data}]}), path)
+
+
+def spell(word: str) -> bytes:
+    return post(orjson.dumps({"word": word}), "/v2/models/spell/generate_stream")
 
 
 ALL_BYTES = bytes(range(256))
@@ -105,6 +109,28 @@ async def test_a_prediction_in_binary_is_read(server: Running, last: float) -> N
     table = table_of(observed(routed({"v1": server.url}, name="double")))
     counters = await counted(table, binary(NUMBERS, struct.pack("<4f", 1, 2, 3, last)))
     assert counters == {Counter.READ: 1} | ({} if last == 4 else {Counter.NONFINITE: 1})
+
+
+async def test_a_stream_of_events_comes_whole(server: Running) -> None:
+    answer = await relayed(server.port, table(server), spell("abc"), 200)
+    events = answer.body.removesuffix(b"\n\n").split(b"\n\n")
+    assert [orjson.loads(event.removeprefix(b"data: "))["letter"] for event in events] == ["a", "b", "c"]
+
+
+async def test_an_error_within_a_stream_comes_as_the_server_sent_it_and_counts_as_one(server: Running) -> None:
+    gateway = gateway_with(table(server))
+    async with serving(gateway) as port:
+        answer = (await both(server.port, port, spell("ab!c"))).same()
+    assert answer.status == 200
+    assert answer.body.count(b'data: {"letter"') == 2
+    assert b'data: {"error"' in answer.body
+    assert outcomes(gateway) == {"v1": {Outcome.UPSTREAM_ERROR: 1}}
+
+
+async def test_an_error_before_the_first_event_is_a_400_of_triton(server: Running) -> None:
+    """Although the model failed: what Triton says is what counts."""
+    answer = await relayed(server.port, table(server), spell("!"), 400)
+    assert answer.body.startswith(b'data: {"error"')
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/health/ready"])

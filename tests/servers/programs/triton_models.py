@@ -1,11 +1,14 @@
-"""Runs in pytriton's environment: a real Triton server with a model that doubles numbers and one of strings."""
+"""Runs in pytriton's environment: a real Triton server with models that double numbers, shout words and spell."""
 
 # mypy: disable-error-code="import-not-found, misc, untyped-decorator"
 
 import argparse
 import os
+import signal
 import socket
+import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,15 @@ def double(numbers: Any) -> dict[str, Any]:  # noqa: ANN401 -- numpy arrays
 @batch
 def shout(words: Any) -> dict[str, Any]:  # noqa: ANN401 -- numpy arrays
     return {"shouted": np.char.upper(words.astype(bytes))}
+
+
+def spell(requests: Any) -> Iterator[Any]:  # noqa: ANN401 -- numpy arrays
+    """Each letter in an answer of its own; "!" raises."""
+    (request,) = requests
+    for letter in request.data["word"].item().decode():
+        if letter == "!":
+            raise ValueError(letter)
+        yield [{"letter": np.array([[letter.encode()]])}]
 
 
 def free_port() -> int:
@@ -49,6 +61,9 @@ def serve(port: int) -> None:
     with Triton(config=config, workspace=str(Path.cwd() / "workspace")) as triton:
         triton.bind("double", double, numbers, doubled, config=ModelConfig(max_batch_size=16))
         triton.bind("shout", shout, words, shouted, config=ModelConfig(max_batch_size=16))
+        letters = [Tensor(name="letter", dtype=bytes, shape=(1,))]
+        word = [Tensor(name="word", dtype=bytes, shape=(1,))]
+        triton.bind("spell", spell, word, letters, config=ModelConfig(max_batch_size=16, decoupled=True))
         triton.serve()
 
 
@@ -58,7 +73,13 @@ def main() -> None:
     given = arguments.parse_args()
     # The server embeds a libpython; another one than the standard library's own ends with an AttributeError.
     os.environ["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
-    serve(given.port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        serve(given.port)
+    finally:
+        # Triton's own end does not always come as far as this.
+        for left in Path("/dev/shm").glob(f"pytrtion{os.getpid()}-*"):  # noqa: S108 -- where it puts its tensors
+            left.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
