@@ -102,7 +102,13 @@ async def test_official_clients_ask_three_servers_through_one_gateway(
     assert (chat["version"], chat["content"], chat["streamed"]) == ("v1", "to be or not to be ", chat["content"])
     assert (tensors["binary"], tensors["json"]) == ([2, 4, 6, 8], [2, 4, 6, 8])
     assert flowers["json"] == [2]
-    assert counted["echo", "v1", "ok"] == 2
-    assert counted["echo", "v1", "upstream_error"] == 1
-    assert counted["double", "v1", "ok"] == 4
-    assert counted["iris", "v1", "ok"] == 3
+    # `is_model_ready` does not read KServe's body: now and then the client is gone before it came.
+    counted["double", "v1", "ok"] += counted.pop(("double", "v1", "cancelled"), 0)
+    assert counted == {
+        ("echo", "v1", "ok"): 2,
+        ("echo", "v1", "upstream_error"): 1,
+        ("double", "v1", "ok"): 4,
+        ("double", "v1", "client_error"): 1,
+        ("iris", "v1", "ok"): 3,
+        ("iris", "v1", "upstream_error"): 1,
+    }
