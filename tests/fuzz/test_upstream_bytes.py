@@ -21,6 +21,7 @@ CLEAN = b"GET /clean HTTP/1.1\r\nHost: a\r\n\r\n"
 TWICE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" * 2
 ODD_REASON = b"HTTP/1.1 100 Continue\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 O\x00K\r\n\r\n"
 ODD_INTERIM = b"HTTP/1.1 100 Continue\r\nConnection: a b\r\nContent-Length: 19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
+CHUNKED_TWICE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + TWICE
 PROBLEM = b"application/problem+json"
 NOT_COMPARED = {
     *(b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"te", b"trailer", b"upgrade"),
@@ -149,6 +150,7 @@ def played() -> Iterator[Rig]:
 )
 @example(raw=ODD_REASON, method=b"GET", at=[], calm=False, warm=False, ending=Ending.CLOSED)
 @example(raw=ODD_INTERIM, method=b"GET", at=[], calm=False, warm=False, ending=Ending.CLOSED)
+@example(raw=CHUNKED_TWICE, method=b"GET", at=[50], calm=True, warm=False, ending=Ending.SILENT)
 @example(raw=TWICE, method=b"GET", at=[39], calm=True, warm=True, ending=Ending.SILENT)
 def test_the_client_gets_what_an_independent_reading_finds_or_sees_that_it_broke(
     played: Rig, raw: bytes, method: bytes, at: list[int], calm: bool, warm: bool, ending: Ending
