@@ -57,7 +57,7 @@ class Probe:
         fields = (target, upstream.host_line, b"user-agent: turnback", b"accept: */*", b"connection: close", CRLF)
         self._connection.write(CRLF.join(fields))
 
-    def connect_failed(self) -> None:
+    def connect_failed(self, *, own_fault: bool) -> None:  # noqa: ARG002 -- not reached is not reached
         self.end(ready=False)
 
     def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None:  # noqa: ARG002 -- the status says all

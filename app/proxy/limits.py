@@ -49,8 +49,8 @@ class Limits:
     collected_bytes: int = 256 * 1024 * 1024
     own_body_bytes: int = 1024 * 1024
     held_bytes: int = 64 * 1024
-    client_unread_bytes: int = 32 * 1024
-    upstream_read_bytes: int = 64 * 1024
+    client_unread_bytes: int = 8 * 1024
+    upstream_read_bytes: int = 32 * 1024
     response_head_bytes: int = 64 * 1024
     response_fields: int = 200
     connections: int = 16_384

@@ -203,7 +203,7 @@ class Copy:
         if self._connection is not None:
             self._connection.write(self._exchange.payload_for(self._pool, self._upstream, self.tail))
 
-    def connect_failed(self) -> None:
+    def connect_failed(self, *, own_fault: bool) -> None:  # noqa: ARG002 -- a copy is missing either way
         self._connection = None
         self.end(status=0)
 

@@ -239,9 +239,17 @@ class Outgoing(Counted):
         # Last, because a full upstream holds the client back again at once.
         connection.write(payload)
 
-    def connect_failed(self) -> None:
+    def connect_failed(self, *, own_fault: bool) -> None:
+        """No connection was made.
+
+        Args:
+            own_fault: Whether this process had nothing to make one with; never held against the version.
+        """
         self._connection = None
-        self._cannot_connect(recorder.CONNECT_ERROR, problems.UPSTREAM_REFUSED)
+        if own_fault:
+            self._give_up(recorder.CANCELLED, problems.GATEWAY_EXHAUSTED, "nothing is left to reach an upstream with")
+        else:
+            self._cannot_connect(recorder.CONNECT_ERROR, problems.UPSTREAM_REFUSED)
 
     def upstream_broke(self, *, stale: bool, malformed: bool) -> None:
         """The connection ended, or its bytes made no sense, before the response was complete.

@@ -62,6 +62,7 @@ VERSION_OVERLOADED = _upstream("VersionOverloaded", 503, "The version has all th
 VERSION_WITHDRAWN = _upstream("VersionWithdrawn", 503, "The version lost its traffic while it served this request")
 GATEWAY_OVERLOADED = Problem("GatewayOverloaded", "The gateway has all the requests it can hold", 503, Fault.GATEWAY)
 TOO_MANY_CONNECTIONS = Problem("TooManyConnections", "Too many connections are open", 503, Fault.GATEWAY)
+GATEWAY_EXHAUSTED = Problem("GatewayExhausted", "The gateway has nothing left to serve with", 503, Fault.GATEWAY)
 NOT_READY = Problem("NotReady", "The gateway has no routes yet", 503, Fault.GATEWAY)
 
 

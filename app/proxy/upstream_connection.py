@@ -5,6 +5,7 @@ would; a surplus byte, a parse error or an unasked byte closes it, so no answer 
 """
 
 import asyncio
+import errno
 import re
 import socket
 from typing import Final, Protocol
@@ -21,6 +22,8 @@ _AWAITING_HEAD: Final = -1
 # llhttp is asked only whether it accepts the bytes; nobody listens to what it finds in them.
 _NOBODY: Final = object()
 _MAX_INTERIM: Final = 8
+# No upstream's fault: this process has no descriptor, memory or local port left.
+_EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 # A final status line of HTTP/1.1; everything else is looked at more closely.
 _PLAIN_START: Final = tuple(b"HTTP/1.1 %d" % digit for digit in range(2, 6))
 _INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)")
@@ -34,7 +37,7 @@ class Answered(Protocol):
     body_ended: bool
 
     def upstream_connected(self) -> None: ...
-    def connect_failed(self) -> None: ...
+    def connect_failed(self, *, own_fault: bool) -> None: ...
     def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None: ...
     def body_received(self, data: bytes, *, ended: bool) -> None: ...
     def upstream_broke(self, *, stale: bool, malformed: bool) -> None: ...
@@ -133,11 +136,11 @@ class UpstreamConnection(asyncio.Protocol):
     # ------------------------------------------------------------------ called by the event loop
 
     def _opened(self, task: "asyncio.Task[None]") -> None:
-        failed = task.cancelled() or task.exception() is not None
+        error = None if task.cancelled() else task.exception()
         exchange = self._exchange
-        if failed and exchange is not None and self._transport is None:
+        if (task.cancelled() or error is not None) and exchange is not None and self._transport is None:
             self._exchange = None
-            exchange.connect_failed()
+            exchange.connect_failed(own_fault=isinstance(error, OSError) and error.errno in _EXHAUSTED)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
