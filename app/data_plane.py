@@ -12,7 +12,7 @@ from app.errors import CannotServe
 from app.proxy.admission import capped
 from app.proxy.gateway import Gateway
 from app.proxy.limits import Limits
-from app.proxy.upstreams import MayConnect, Reach
+from app.proxy.reach import MayConnect, Reach
 from app.settings import Settings
 
 

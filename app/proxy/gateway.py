@@ -25,10 +25,10 @@ from app.proxy.mirror import Mirrors, Primary
 from app.proxy.observe import Room
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
+from app.proxy.reach import Reach
 from app.proxy.recorder import Recorder
 from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
-from app.proxy.upstreams import Reach
 
 if TYPE_CHECKING:
     from uvicorn.config import Config

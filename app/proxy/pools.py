@@ -18,9 +18,10 @@ from app.proxy.brake import Brake, OpenCount
 from app.proxy.health import Prober
 from app.proxy.limits import Limits
 from app.proxy.local_evidence import LocalEvidence
+from app.proxy.reach import Reach
 from app.proxy.retry_budget import RetryBudget
 from app.proxy.totals import Totals
-from app.proxy.upstreams import Reach, Upstream
+from app.proxy.upstreams import Upstream
 
 _NEVER: Final = float("inf")
 # Which of two upstreams is looked at is no secret.

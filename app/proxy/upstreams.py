@@ -4,27 +4,19 @@ Rule: health only chooses among a version's upstreams; when none of them seems w
 """
 
 import asyncio
-import ipaddress
-import socket
-import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import structlog
 
 from app.proxy.framing import Remembered
 from app.proxy.limits import Limits
+from app.proxy.reach import Reach
 from app.proxy.response_head import ResponseHead
 
 if TYPE_CHECKING:
     from app.proxy.upstream_connection import UpstreamConnection
-
-MayConnect: TypeAlias = Callable[[str, str], bool]
-"""Whether a host's resolved address may be connected to: of (host, address)."""
-Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses that (host, port) leads to now. Raises: OSError."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 FAILURES_TO_EJECT: Final = 5
@@ -32,42 +24,6 @@ MOST_EJECTIONS: Final = 30
 PROBES_TO_LEAVE: Final = 3
 
 log = structlog.get_logger()
-
-
-async def system_addresses(host: str, port: int) -> Sequence[str]:
-    """What the system's resolver says, each address once. Raises: OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-class Reach:
-    """How this process reaches upstreams: whose names it believes, whose addresses and certificates it takes.
-
-    Attributes:
-        resolve: Asked whenever a connection to a name is opened.
-        may_connect: Asked for every address it finds.
-        refused_addresses: How often a name led to an address that is not allowed.
-    """
-
-    __slots__ = ("_tls", "may_connect", "refused_addresses", "resolve")
-
-    def __init__(
-        self,
-        tls: ssl.SSLContext | None = None,
-        may_connect: MayConnect = lambda _host, _address: True,
-        resolve: Resolve = system_addresses,
-    ) -> None:
-        """Args: tls: How https upstreams are verified, and what they are shown; the system's authorities without."""
-        self._tls = tls
-        self.may_connect = may_connect
-        self.resolve = resolve
-        self.refused_addresses = 0
-
-    def tls(self) -> ssl.SSLContext:
-        """The context for https upstreams; made when first asked for, since loading authorities takes a while."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return self._tls
 
 
 class Upstream:
@@ -88,10 +44,8 @@ class Upstream:
     __slots__ = (
         "_ejections",
         "_failed_probes",
-        "_is_address",
         "_reach",
         "_server_name",
-        "_tls",
         "base",
         "ejected_until",
         "failures",
@@ -117,10 +71,8 @@ class Upstream:
         self.port: int = address.port or _PORTS[address.scheme]
         self.base = address.path.rstrip("/").encode()
         self.host_line = b"host: " + address.netloc.rpartition("@")[2].encode()
-        self._tls = reach.tls() if address.scheme == "https" else None
-        self._server_name = server_name or self.host
+        self._server_name = (server_name or self.host) if address.scheme == "https" else None
         self._reach = reach
-        self._is_address = _is_address(self.host)
         self.heads: Remembered[ResponseHead] = Remembered()
         self.idle: list[UpstreamConnection] = []
         self.tasks: set[asyncio.Task[None]] = set()
@@ -134,36 +86,9 @@ class Upstream:
 
     # ------------------------------------------------------------------ connections
 
-    async def connect(self, protocol: asyncio.Protocol) -> None:
+    def connect(self, protocol: asyncio.Protocol) -> Coroutine[object, object, None]:
         """Open a connection for this protocol. Raises: OSError."""
-        *others, last = await self._addresses()
-        for address in others:
-            with suppress(OSError):
-                return await self._open(protocol, address)
-        return await self._open(protocol, last)
-
-    async def _open(self, protocol: asyncio.Protocol, address: str) -> None:
-        server_name = None if self._tls is None else self._server_name
-        await asyncio.get_running_loop().create_connection(
-            lambda: protocol, address, self.port, ssl=self._tls, server_hostname=server_name
-        )
-
-    async def _addresses(self) -> list[str]:
-        """What the host's name leads to now, every one of them checked: a name may lead elsewhere tomorrow.
-
-        Raises: OSError.
-        """
-        if self._is_address:
-            return [self.host]
-        addresses = await self._reach.resolve(self.host, self.port)
-        if not addresses:
-            raise OSError(f"{self.host} has no address")
-        for address in addresses:
-            if not self._reach.may_connect(self.host, address):
-                self._reach.refused_addresses += 1
-                log.error("upstream.address_refused", host=self.host, port=self.port, address=address)
-                raise OSError(f"{self.host} leads to an address that is not allowed")
-        return list(addresses)
+        return self._reach.connect(protocol, self.host, self.port, self._server_name)
 
     def spawn(self, task: "asyncio.Task[None]") -> None:
         """Keep a connection attempt alive until it is done."""
@@ -223,11 +148,3 @@ class Upstream:
         elif self._failed_probes >= PROBES_TO_LEAVE and self.is_ready:
             self.is_ready = False
             log.warning("upstream.unready", host=self.host, port=self.port)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

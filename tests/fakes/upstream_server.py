@@ -128,6 +128,8 @@ class UpstreamServer:
         task = asyncio.get_running_loop().create_task(self._serve(Conversation(reader, writer)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step closes nothing itself.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _serve(self, conversation: Conversation) -> None:
         self.connections += 1

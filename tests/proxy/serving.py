@@ -18,7 +18,7 @@ from app.domain.catalog import Bulkhead, Match, Model, ModelName, Protocol, Time
 from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 from app.proxy.forwarding import Network
-from app.proxy.upstreams import MayConnect, Reach, Resolve, system_addresses
+from app.proxy.reach import MayConnect, Reach, Resolve, system_addresses
 
 Urls: TypeAlias = Mapping[str, str | tuple[str, ...]]
 """Version to its upstream, or its upstreams."""

@@ -7,8 +7,9 @@ from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.proxy.brake import OpenCount
 from app.proxy.limits import DEFAULT_LIMITS
 from app.proxy.pools import Pool
+from app.proxy.reach import Reach
 from app.proxy.totals import Totals
-from app.proxy.upstreams import FAILURES_TO_EJECT, PROBES_TO_LEAVE, Reach, Upstream
+from app.proxy.upstreams import FAILURES_TO_EJECT, PROBES_TO_LEAVE, Upstream
 
 NOW = 1_000.0
 

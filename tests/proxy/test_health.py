@@ -8,7 +8,8 @@ from fakes.waiting import eventually
 
 from app.domain.catalog import Protocol
 from app.proxy import Gateway, Limits
-from app.proxy.upstreams import Reach, Upstream
+from app.proxy.reach import Reach
+from app.proxy.upstreams import Upstream
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_upstream_faults import refusing
