@@ -150,14 +150,14 @@ class Outgoing(Counted):
         if self._model_span is not None and pool.served_model is not None:
             lines, tail = _renamed(lines, tail, self._model_span, pool.served_model)
         return CRLF.join(
-            (
+            [
                 request.method + b" " + upstream.base + self._target.forwarded(request.url, pool.path) + b" HTTP/1.1",
                 upstream.host_line,
                 *lines,
                 self._request_id_line,
                 self._forwarded,
                 tail,
-            )
+            ]
         )
 
     def _payload(self, upstream: Upstream) -> bytes:
