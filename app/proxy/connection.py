@@ -131,12 +131,13 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ for uvicorn and the gateway
 
     def shutdown(self) -> None:
-        """Close now if nothing is under way, else after this exchange; called by uvicorn, too."""
+        """End with the next answer, or when idle for a moment; called by uvicorn, too.
+
+        An idle connection is not closed at once: its client may be sending, and could not tell what became of that.
+        """
         self._gateway.draining = True
         if self._exchange is not None:
             self._exchange.close_after = True
-        elif self._state == READING_HEAD and not self._held:
-            self._close()
 
     def sweep(self, now: float) -> None:
         """Look at every deadline of this connection."""
@@ -162,8 +163,13 @@ class Connection(asyncio.Protocol):
         if self._held:
             if waited_s > limits.head_s:
                 self._refuse(problems.REQUEST_TIMEOUT, f"it has to arrive within {limits.head_s:g} s")
-        elif self._state == READING_HEAD and waited_s > limits.keep_alive_s:
+        elif self._state == READING_HEAD and waited_s > self._idle_s():
             self._close()
+
+    def _idle_s(self) -> float:
+        """How long a connection may wait for its next request."""
+        limits = self._gateway.limits
+        return limits.drain_idle_s if self._gateway.draining else limits.keep_alive_s
 
     def _sweep_ending(self, now: float) -> None:
         """The last answer is written; the client may still have to read it, or to stop sending."""

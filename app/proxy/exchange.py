@@ -70,7 +70,7 @@ class Exchange(Outgoing):
         self._chunked = False
         self._status = 0
         self._follower = self._primary = None
-        self.close_after = not self._request.keep_alive
+        self.close_after = not self._request.keep_alive or self._gateway.draining
         self.body_ended = ended
         self._held = [tail]
         self._held_bytes = len(tail)

@@ -28,6 +28,7 @@ class Limits:
         request_s: From the first byte of a request to the end of its body.
         head_s: From the first byte of a request to the end of its head.
         keep_alive_s: An idle client connection.
+        drain_idle_s: The same while the process is ending.
         client_idle_s: A client that neither sends its body nor reads its answer.
         linger_s: A client that still sends after its answer, before the connection is cut.
         pool_idle_s: An idle upstream connection.
@@ -60,6 +61,7 @@ class Limits:
     request_s: float = 300.0
     head_s: float = 5.0
     keep_alive_s: float = 75.0
+    drain_idle_s: float = 1.0
     client_idle_s: float = 30.0
     linger_s: float = 2.0
     pool_idle_s: float = 55.0

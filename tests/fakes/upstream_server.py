@@ -60,6 +60,9 @@ class Conversation:
                 return body
 
     async def send(self, data: bytes) -> None:
+        # uvloop has another error for a transport that was reset than for one that is being reset.
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -61,14 +62,13 @@ class Load:
         self.answers.last_at = time.monotonic()
 
     async def _send_steadily(self, number: int) -> None:
-        port = self._ports[number % len(self._ports)]
         due = time.monotonic() + self._interval * number / self._connections
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while not self._stopping.is_set():
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             due += self._interval
             try:
-                streams = streams or await asyncio.open_connection("127.0.0.1", port)
+                streams = streams or await self._connected(number)
                 if not await self._exchange(*streams):
                     streams[1].close()
                     streams = None
@@ -79,6 +79,15 @@ class Load:
                 streams = None
         if streams is not None:
             streams[1].close()
+
+    async def _connected(self, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the first gateway by turn that takes one, as a balancer makes it."""
+        turn = number % len(self._ports)
+        *others, last = self._ports[turn:] + self._ports[:turn]
+        for port in others:
+            with suppress(ConnectionRefusedError):
+                return await asyncio.open_connection("127.0.0.1", port)
+        return await asyncio.open_connection("127.0.0.1", last)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; whether the connection can go on."""

@@ -106,6 +106,21 @@ async def _order(admin: Admin, path: str, watchers: list[Watcher], version: str)
         return 1_000 * (max(await asyncio.gather(*seen)) - started)
 
 
+async def test_no_request_fails_when_one_of_two_proxies_is_told_to_end(database_url: str) -> None:
+    async with Stage() as stage:
+        running = await fleet(stage, database_url)
+        async with Load(running.ports, "fraud", rate=RATE, connections=32) as load:
+            await asyncio.sleep(1.0)
+            ended = await running.proxies[0].stop()
+            await asyncio.sleep(1.0)
+        answers = load.answers
+        assert ended == 0
+        assert (answers.failed, answers.broken) == (0, [])
+        assert answers.per_s >= 500
+        seen: Counter[tuple[str, str, str]] = Counter({("fraud", v, "ok"): n for v, n in answers.versions.items()})
+        assert await until(lambda: tallied(database_url) == seen), (tallied(database_url), seen)
+
+
 async def test_no_request_fails_during_twenty_promotions_and_rollbacks(database_url: str) -> None:
     async with Stage() as stage:
         running = await fleet(stage, database_url)
