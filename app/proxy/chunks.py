@@ -34,9 +34,10 @@ class ChunkDecoder:
     Attributes:
         done: Whether the last chunk and its trailers have been read.
         rest: Bytes after the body's end; meaningful once done.
+        wire: What was fed last, when it was exactly one chunk as `encode` would write it; else empty.
     """
 
-    __slots__ = ("_held", "_left", "_state", "_trailer_bytes", "done", "rest")
+    __slots__ = ("_held", "_left", "_state", "_trailer_bytes", "done", "rest", "wire")
 
     def __init__(self) -> None:
         self._state = _SIZE
@@ -44,7 +45,7 @@ class ChunkDecoder:
         self._held = b""
         self._trailer_bytes = 0
         self.done = False
-        self.rest = b""
+        self.rest = self.wire = b""
 
     def feed(self, data: bytes) -> bytes:
         """The payload in these bytes. Raises: MalformedChunk."""
@@ -53,7 +54,9 @@ class ChunkDecoder:
             end = data.find(b"\r\n", 0, 5)
             size = _SMALL_SIZES.get(data[:end]) if end > 0 else None
             if size is not None and end + size + 4 == len(data) and data.endswith(b"\r\n"):
+                self.wire = data
                 return data[end + 2 : -2]
+        self.wire = b""
         return self._feed_any(data)
 
     def _feed_any(self, data: bytes) -> bytes:

@@ -182,15 +182,21 @@ class Exchange(Outgoing):
         lines.append(b"transfer-encoding: chunked")
         return CRLF + chunks.encode(tail[2:], last=ended)
 
-    def body_received(self, data: bytes, *, ended: bool) -> None:
-        """Bytes of the answer's body, those of chunks decoded; after the last the connection is somebody else's."""
+    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:
+        """Bytes of the answer's body, those of chunks decoded; after the last the connection is somebody else's.
+
+        Args:
+            data: The payload.
+            ended: Whether this is the last of it.
+            wire: The same as one canonical chunk, when it came as one.
+        """
         self._moved = True
         if self._follower is not None:
             self._follower.feed(data)
         if self._primary is not None:
             self._primary.feed(data)
         if self._chunked:
-            data = chunks.encode(data, last=ended)
+            data = wire or chunks.encode(data, last=ended)
         if ended:
             self._connection = None
             self._record(self._since)

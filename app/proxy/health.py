@@ -64,7 +64,7 @@ class Probe:
         self._released = ended
         self.end(ready=head.status in _READY)
 
-    def body_received(self, data: bytes, *, ended: bool) -> None:
+    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:
         """Never reached: the connection is dropped at the head."""
 
     def upstream_broke(self, *, stale: bool, malformed: bool) -> None:  # noqa: ARG002 -- broken is broken

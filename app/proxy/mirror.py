@@ -213,7 +213,7 @@ class Copy:
         answer = self._answer = self._exchange.reader.tap(head)
         self._take(answer, tail[2:], ended=ended)
 
-    def body_received(self, data: bytes, *, ended: bool) -> None:
+    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:  # noqa: ARG002 -- nobody gets it
         if self._answer is not None:
             self._take(self._answer, data, ended=ended)
 

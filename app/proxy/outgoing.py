@@ -273,7 +273,7 @@ class Outgoing(Counted):
         """The answer's head; of the response's half."""
         raise NotImplementedError
 
-    def body_received(self, data: bytes, *, ended: bool) -> None:
+    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:
         """Bytes of the answer's body; of the response's half."""
         raise NotImplementedError
 
