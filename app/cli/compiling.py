@@ -1,5 +1,6 @@
 """`compile`: builds the data plane's hot modules with mypyc, beside their sources."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -28,9 +29,13 @@ distribution.run_command("build_ext")
 def compile_modules(*, as_json: Json = False) -> None:
     """Compile what every exchange runs through; `serve` takes it from then on, until a source changes."""
     folder = compiled.build()
-    if not folder.is_dir():
-        say("turnback: compiling; this takes half a minute")
-        _build(folder)
+    compiled.FOLDER.mkdir(exist_ok=True)
+    with (compiled.FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Whoever held the lock may have done the work.
+        if not folder.is_dir():
+            say("turnback: compiling; this takes half a minute")
+            _build(folder)
     if as_json:
         write_document({"folder": str(folder.relative_to(compiled.PACKAGE.parent)), "modules": list(compiled.MODULES)})
     else:
@@ -40,7 +45,6 @@ def compile_modules(*, as_json: Json = False) -> None:
 def _build(folder: Path) -> None:
     project = compiled.PACKAGE.parent
     sources = [str(compiled.source(module).relative_to(project)) for module in compiled.MODULES]
-    compiled.FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=compiled.FOLDER) as made:
         finished = subprocess.run(
             [sys.executable, "-c", _BUILD, made, *sources],
