@@ -12,7 +12,6 @@ from app.domain.catalog import (
     Bulkhead,
     Match,
     Model,
-    ModelName,
     Observation,
     Protocol,
     Timeouts,
@@ -261,11 +260,6 @@ class ActionBody(Body):
 
     reason: Reason
     force: Annotated[bool, Field(description="Shift traffic even to a version that does not answer its probe.")] = False
-
-
-def known_name(text: str) -> ModelName:
-    """A model's name out of a path; what cannot be a name is simply unknown later."""
-    return ModelName(text)
 
 
 def pointer_part(text: str) -> str:

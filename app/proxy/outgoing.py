@@ -210,10 +210,8 @@ class Outgoing(Counted):
 
     def _let_go(self) -> None:
         """Give back what is held of the arm: the connection, the upstream, the place in the bulkhead."""
-        connection = self._connection
-        self._connection = None
-        if connection is not None:
-            connection.drop()
+        if self._connection is not None:
+            self._drop_connection()
         upstream = self._upstream
         if upstream is not None:
             self._upstream = None
