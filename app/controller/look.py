@@ -79,7 +79,7 @@ class Looker:
             seen = await rollouts.claim(tx, rollout_id)
             if seen is None:
                 return None
-            rollout = await _with_new_evidence(tx, seen)
+            rollout = await with_new_evidence(tx, seen)
             braked = (rollout.model, rollout.canary) in await replicas.open_brakes(tx)
             ready = answers[rollout.canary] is None if rollout.canary in answers else None
             sight = Sight(rollout, braked, ready)
@@ -88,7 +88,7 @@ class Looker:
             return Look(judged.transition.rollout, judged.assessment, decision)
 
 
-async def _with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
+async def with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     """The rollout with every second that became mature since the last look."""
     rollout = seen.rollout
     mature = await replicas.watermark(tx)

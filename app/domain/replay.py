@@ -27,13 +27,21 @@ class Difference:
 def differences(stored: object, recomputed: object, name: str = "") -> Iterator[Difference]:
     """Every value of two JSON documents that is not the same, in the stored one's order."""
     if isinstance(stored, Mapping) and isinstance(recomputed, Mapping):
-        for member in (*stored, *(member for member in recomputed if member not in stored)):
-            yield from differences(stored.get(member), recomputed.get(member), f"{name}/{_token(member)}")
+        yield from _in_objects(stored, recomputed, name)
     elif isinstance(stored, list) and isinstance(recomputed, list) and len(stored) == len(recomputed):
         for place, (left, right) in enumerate(zip(stored, recomputed, strict=True)):
             yield from differences(left, right, f"{name}/{place}")
     elif not _is_same(stored, recomputed):
         yield Difference(name, stored, recomputed)
+
+
+def _in_objects(stored: Mapping[str, object], recomputed: Mapping[str, object], name: str) -> Iterator[Difference]:
+    for member in (*stored, *(member for member in recomputed if member not in stored)):
+        place = f"{name}/{member.replace('~', '~0').replace('/', '~1')}"
+        if member in stored and member in recomputed:
+            yield from differences(stored[member], recomputed[member], place)
+        else:
+            yield Difference(place, stored.get(member), recomputed.get(member))
 
 
 def weights_after(rollout: Rollout, effects: Sequence[Effect], before: Weights) -> Weights:
@@ -49,14 +57,17 @@ def weights_after(rollout: Rollout, effects: Sequence[Effect], before: Weights) 
     return weights
 
 
-def _token(member: object) -> str:
-    return str(member).replace("~", "~0").replace("/", "~1")
-
-
 def _is_same(left: object, right: object) -> bool:
     """Equal values of one kind. A float without a fraction may come back from a JSON column as an integer."""
     if isinstance(left, float) and type(right) is int:
-        return left == float(right)
+        return left == _as_float(right)
     if isinstance(right, float) and type(left) is int:
-        return float(left) == right
+        return _as_float(left) == right
     return type(left) is type(right) and left == right
+
+
+def _as_float(whole: int) -> float | None:
+    try:
+        return float(whole)
+    except OverflowError:
+        return None

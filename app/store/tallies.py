@@ -59,6 +59,39 @@ _MATURE = text(
     """
 )
 
+# As `_MATURE`, summed over processes and over steps; a step's sums stand in its last second.
+_PAST = text(
+    f"""
+    WITH selected AS (
+        SELECT t.*, least(:after + ((t.second - :after - 1) / :step + 1) * :step, :through) AS last
+        FROM tallies t JOIN replicas r USING (boot)
+        WHERE t.model = :model AND t.version IN (:stable, :canary) AND t.second > :after AND t.second <= :through
+          AND t.generation >= :since_generation
+          AND ((r.status_through >= :status AND r.latency_through >= :latency)
+               OR t.second <= least(r.status_through, r.latency_through))
+    ), bins AS (
+        SELECT last, generation, version, bin, sum(count) AS count
+        FROM selected, unnest(latency_bins, latency_counts) AS histogram(bin, count)
+        GROUP BY last, generation, version, bin
+    ), histograms AS (
+        SELECT last, generation, version, array_agg(bin) AS bins, array_agg(count) AS counts
+        FROM bins GROUP BY last, generation, version
+    ), counted AS (
+        SELECT last, generation, version, name, sum(count::bigint) AS count
+        FROM selected, jsonb_each_text(counters) AS further(name, count) GROUP BY last, generation, version, name
+    ), further AS (
+        SELECT last, generation, version, jsonb_object_agg(name, count) AS counters
+        FROM counted GROUP BY last, generation, version
+    ), totals AS (
+        SELECT last, generation, version, {", ".join(f"sum({name})::bigint AS {name}" for name in _COUNTS)}
+        FROM selected GROUP BY last, generation, version
+    )
+    SELECT * FROM totals LEFT JOIN histograms USING (last, generation, version)
+    LEFT JOIN further USING (last, generation, version)
+    ORDER BY last, generation, version
+    """  # noqa: S608 -- joined from this module's own constants
+)
+
 _SLOTS = text(
     f"""
     WITH selected AS (
@@ -123,6 +156,42 @@ async def mature(
         },
     )
     return tuple(map(_row, found))
+
+
+async def past(
+    tx: Transaction,
+    model: ModelName,
+    arms: tuple[VersionName, VersionName],
+    after: int,
+    through: int,
+    *,
+    final: Watermark,
+    since_generation: int,
+    step: int = 1,
+) -> tuple[TallyRow, ...]:
+    """What `absorb` wants of a rollout that may be over, summed over processes and over steps of time.
+
+    Args:
+        tx: Where to read.
+        model: Whose tallies.
+        arms: Stable and canary.
+        after: Last second not wanted.
+        through: Last second wanted.
+        final: How far the rollout's evidence was read; a boot that fell silent before is read as far as it went.
+        since_generation: The generation that the rollout's start made.
+        step: Seconds per sum, which stands in the last of them.
+    """
+    stable, canary = arms
+    asked = {"model": model, "stable": stable, "canary": canary, "after": after, "through": through, "step": step}
+    limits = {"status": final.status, "latency": final.latency, "since_generation": since_generation}
+    return tuple(
+        TallyRow(
+            TallyKey(row.last, model, row.generation, VersionName(row.version)),
+            _tally(row, row.bins or (), row.counts or (), row.counters or {}),
+            0,
+        )
+        for row in await tx.execute(_PAST, asked | limits)
+    )
 
 
 async def slots(
