@@ -1,7 +1,7 @@
 """The rows a rollout was judged by, read again as long as they are kept."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.rollout import Rollout
 from app.domain.tally import Horizon, TallyRow, Watermark
@@ -60,4 +60,10 @@ async def rows_between(tx: Transaction, past: Past, after: int, through: int, st
         return PastRows(rows)
     most = min(through, past.final.status)
     firsts = await units.mature(tx, rollout.model, past.started_generation, arms, after, most)
-    return PastRows(firsts, rows)
+    return PastRows(tuple(_in_last_second(row, after, through, step) for row in firsts), rows)
+
+
+def _in_last_second(row: TallyRow, after: int, through: int, step: int) -> TallyRow:
+    """The row in the last second of its step, where summed tallies stand."""
+    last = after + ((row.key.second - after - 1) // step + 1) * step
+    return replace(row, key=replace(row.key, second=min(last, through)))

@@ -125,7 +125,7 @@ async def _start(
     means: Means, tx: Transaction, before: Route, canary: VersionName, policy: Policy, actor: str, reason: str
 ) -> tuple[Rollout, Decision]:
     at = (await routes.revision(tx)).at
-    reference = await _reference(tx, before, int(at.timestamp()))
+    reference = await reference_of(tx, before.model, before.stable, int(at.timestamp()))
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
     sticky = (await catalog.model(tx, before.model)).is_sticky
     pending = begin(rollout_id, before.model, before.stable, canary, policy, reference, at, per_caller=sticky)
@@ -144,9 +144,10 @@ async def _start(
     return transition.rollout, decision
 
 
-async def _reference(tx: Transaction, route: Route, start: int) -> Tally:
+async def reference_of(tx: Transaction, model: ModelName, stable: VersionName, start: int) -> Tally:
+    """What is usual for stable: its tally of the time before the Unix second `start`."""
     since = start - int(REFERENCE.total_seconds())
-    return await tallies.history(tx, route.model, route.stable, since, start, rows_max=REFERENCE_ROWS_MAX)
+    return await tallies.history(tx, model, stable, since, start, rows_max=REFERENCE_ROWS_MAX)
 
 
 async def _order_once(

@@ -53,6 +53,7 @@ VERBS = {
         Verb("get", _READ, "reading", "List models, versions, rollouts or decisions."),
         Verb("explain", _READ, "explaining", "Say why a model's last decision, or a given one, was taken."),
         Verb("replay", _READ, "replaying", "Make a decision again from what it was made from, and compare."),
+        Verb("simulate", _READ, "simulating", "Try another policy on a model's past rollouts."),
         Verb("watch", _READ, "watching", "Follow a model's rollout until it ends."),
         Verb("register", _ACT, "registering", "Add a version of a model; the first one becomes stable."),
         Verb("start", _ACT, "acting", "Start the rollout of a canary."),

@@ -46,8 +46,8 @@ async def drop_partitions(tx: Transaction, keep_days: int) -> tuple[str, ...]:
 
 
 async def oldest_second(tx: Transaction) -> int:
-    """The first second whose tallies are kept; what came before was dropped, or never was."""
-    return min(await _days(tx), default=await _today(tx)) * DAY_S
+    """The first second whose tallies are kept; 0 before any day was made, for then none was dropped."""
+    return min(await _days(tx), default=0) * DAY_S
 
 
 async def _create(tx: Transaction, day: int) -> str:
