@@ -1,6 +1,5 @@
 """`simulate`: what another policy would have made of a model's past rollouts."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +7,14 @@ from typing import Annotated
 import typer
 
 from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, Refused, columns, moment, percent, plain, write, write_document
+from app.cli.output import Document, Json, columns, moment, percent, plain, write, write_document
 from app.cli.policy_file import read_policy
 from app.cli.screens import SYMBOLS
-from app.cli.verbs import ExitCode
+from app.cli.spans import seconds_of
 
 # Many rollouts are many looks.
 _PATIENCE_S = 300.0
 _STEPS_SHOWN = 8
-_SPAN = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd])")
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def simulate(
@@ -30,20 +27,13 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Judge past rollouts again under another policy; nothing is changed."""
-    body = {"model": model, "policy": read_policy(file), "history_s": _seconds(history), "limit": limit}
+    body = {"model": model, "policy": read_policy(file), "history_s": seconds_of("--history", history), "limit": limit}
     with Gateway(url, patience_s=_PATIENCE_S) as gateway:
         simulation = gateway.post("policies:simulate", body=body)
     if as_json:
         write_document(simulation)
     else:
         write("\n".join(_lines(simulation)))
-
-
-def _seconds(span: str) -> float:
-    match = _SPAN.fullmatch(span)
-    if match is None:
-        raise Refused(ExitCode.USAGE, f"--history wants a span such as 7d, 12h or 90m, and `{plain(span)}` is not.")
-    return float(int(match["count"]) * _UNITS_S[match["unit"]])
 
 
 def _lines(simulation: Document) -> Iterator[str]:

@@ -54,6 +54,7 @@ VERBS = {
         Verb("explain", _READ, "explaining", "Say why a model's last decision, or a given one, was taken."),
         Verb("replay", _READ, "replaying", "Make a decision again from what it was made from, and compare."),
         Verb("simulate", _READ, "simulating", "Try another policy on a model's past rollouts."),
+        Verb("power", _READ, "calculating", "Say how many answers, labels and minutes an effect takes."),
         Verb("watch", _READ, "watching", "Follow a model's rollout until it ends."),
         Verb("register", _ACT, "registering", "Add a version of a model; the first one becomes stable."),
         Verb("start", _ACT, "acting", "Start the rollout of a canary."),
