@@ -157,7 +157,7 @@ def log_weighted_mean(parts: Iterable[tuple[float, float]]) -> float:
     return log_sum_exp([log(weight) + log_e for weight, log_e in parts if weight > 0.0])
 
 
-def log_e_dirichlet(counts: Sequence[int], shares: Sequence[float], concentration: float) -> float:
+def log_e_dirichlet(counts: Sequence[float], shares: Sequence[float], concentration: float) -> float:
     """Evidence that counts were not drawn with the given shares (sample-ratio mismatch).
 
     log E = log B(k*theta + n) - log B(k*theta) - sum_i n_i log theta_i, two-sided.
