@@ -57,6 +57,12 @@ def check_outcomes(epoch: Outcomes) -> None:
         raise ValueError(f"no coin made {epoch}")
 
 
+def check_reference(reference: float) -> None:
+    """Raise ValueError for a bad rate outside [0, 1), or NaN."""
+    if not 0.0 <= reference < 1.0:
+        raise ValueError(f"{reference} is no reference in [0, 1)")
+
+
 def log_sum_exp(logs: Sequence[float]) -> float:
     """log(sum(exp(logs))) without overflow; -inf for nothing."""
     greatest = max(logs, default=-inf)
@@ -144,8 +150,7 @@ def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[fl
     Source:
         Turner, Ly & Grünwald 2024, with blocks of n_a : n_b = w : 1 - w.
     """
-    if not 0.0 <= reference < 1.0:
-        raise ValueError(f"{reference} is no reference in [0, 1)")
+    check_reference(reference)
     possible = tuple(r for r in ratios if r * reference < 1.0)
     if not possible:
         return 0.0
