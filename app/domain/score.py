@@ -17,6 +17,7 @@ _HALF_LOG_2PI = 0.5 * log(2.0 * pi)
 _FAR_BELOW = -2.0
 # Relative to the root; the last Newton step is far more exact than this.
 _CONVERGED = 1e-9
+_ROUNDING = 1e-9
 
 
 class Sums(NamedTuple):
@@ -64,7 +65,9 @@ def binary(n: int, bad: int) -> Sums:
 def checked_sums(arm: Sums, least: float = 0.0) -> Sums:
     """The sums, if some number of outcomes in [least, 1] has them. Raises: ValueError."""
     # Written this way round so that NaN is refused too.
-    if not (0.0 <= arm.n < inf and least * arm.n <= arm.total <= arm.n and 0.0 <= arm.squares <= arm.n):
+    possible = 0.0 <= arm.n < inf and least * arm.n <= arm.total <= arm.n and arm.squares <= arm.n
+    # By Cauchy and Schwarz, but for rounding: too few squares would make evidence of nothing.
+    if not (possible and arm.total * arm.total <= arm.n * arm.squares * (1.0 + _ROUNDING)):
         raise ValueError(f"no outcomes in [{least:g}, 1] have {arm}")
     return arm
 
