@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import inf, log, log1p
 from typing import TypeAlias
 
-from app.domain.evidence import WORSE, Outcomes, check_outcomes, log_sum_exp
+from app.domain.evidence import WORSE, Outcomes, check_outcomes, log_sum_exp, tilted
 
 Detector: TypeAlias = tuple[float, ...]
 
@@ -58,13 +58,13 @@ def against_rate(bad: int, n: int, most: float, ratios: Sequence[float]) -> tupl
 def beside_standby(bucket: Outcomes, ratios: Sequence[float], r0: float = 1.0) -> tuple[float, ...]:
     """One bucket's factors against "at most r0 times as bad as the standby beside it", as logarithms.
 
-    log L_j = a log(r_j / r0) - N (log(1 + w (r_j - 1)) - log(1 + w (r0 - 1))), the factors of
-    `evidence.log_e_tilt`: both versions serve the same hour, so traffic may change as it likes.
+    log L_j = a log x_j - N log(1 + t (x_j - 1)), t = `evidence.tilted`(w, r0): the factors of
+    `evidence.log_e_tilt`. Both versions serve the same hour, so traffic may change as it likes.
 
     Args:
         bucket: The promoted version as the canary, with its weight w; the standby, which keeps
             1 or 2 % of the traffic, as stable.
-        ratios: r_j > r0.
+        ratios: x_j > 1, on top of r0.
         r0: Largest harmless ratio, > 0.
 
     Raises:
@@ -75,8 +75,8 @@ def beside_standby(bucket: Outcomes, ratios: Sequence[float], r0: float = 1.0) -
     """
     check_outcomes(bucket)
     bad = bucket.canary_bad + bucket.stable_bad
-    null = log1p(bucket.weight * (r0 - 1.0))
-    return tuple(bucket.canary_bad * log(r / r0) - bad * (log1p(bucket.weight * (r - 1.0)) - null) for r in ratios)
+    weight = tilted(bucket.weight, r0)
+    return tuple(bucket.canary_bad * log(x) - bad * log1p(weight * (x - 1.0)) for x in ratios)
 
 
 def after_bucket(detector: Detector, log_factors: Sequence[float]) -> Detector:

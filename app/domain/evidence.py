@@ -11,7 +11,7 @@ epoch is derived in docs/statistics.md.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import exp, inf, lgamma, log, log1p
+from math import exp, fsum, inf, lgamma, log, log1p
 from typing import NamedTuple
 
 # Alternatives: the canary's rate is 1 + x times stable's; four per decade, equal weight.
@@ -68,7 +68,13 @@ def log_sum_exp(logs: Sequence[float]) -> float:
     greatest = max(logs, default=-inf)
     if greatest == -inf:
         return -inf
-    return greatest + log(sum([exp(value - greatest) for value in logs]))
+    # Rounded once, so that neither the order nor the interpreter's way of adding shows in the bits.
+    return greatest + log(fsum([exp(value - greatest) for value in logs]))
+
+
+def tilted(weight: float, ratio: float) -> float:
+    """The chance that a bad answer is the canary's, when its rate is `ratio` times stable's."""
+    return weight * ratio / (1.0 + weight * (ratio - 1.0))
 
 
 @lru_cache(maxsize=4096)
@@ -80,9 +86,11 @@ def log_mean_tilts(weight: float, tilts: tuple[float, ...]) -> tuple[float, ...]
 def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[float] = WORSE) -> float:
     """Evidence against "a bad answer is at most r0 times as likely from the canary".
 
-    log E = logsumexp_j[ log pi_j + A log(r_j/r0) - sum_e N_e (log(1+w_e(r_j-1)) - log(1+w_e(r0-1))) ]
-    with A the canary's bad answers, N_e all bad answers of an epoch, r_j = r0 * excesses_j and
-    pi uniform. Good answers are not used, so the rates may drift, cycle or burst.
+    log E = logsumexp_j[ log pi_j + A log x_j - sum_e N_e log(1 + t_e (x_j - 1)) ],
+    t_e = w_e r0 / (1 + w_e (r0 - 1)), with A the canary's bad answers, N_e all bad answers of an
+    epoch, x_j = `excesses` and pi uniform: t_e is the chance that a bad answer is the canary's
+    where its rate is r0 times stable's. Good answers are not used, so the rates may drift, cycle
+    or burst.
 
     Args:
         epochs: One entry per weight, each weight in (0, 1).
@@ -99,31 +107,20 @@ def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[f
     Source:
         Lindon, Sanden & Shirikian 2022, with a grid prior and known weights.
     """
-    counted = tuple(epochs)
-    if r0 == 1.0:
-        return _log_e_tilt(counted, r0, tuple(excesses), log_mean_tilts)
-    # Other ratios are rarely asked twice: they would only crowd the table.
-    return _log_e_tilt(counted, r0, tuple(r0 * excess for excess in excesses), log_mean_tilts.__wrapped__)
-
-
-def _log_e_tilt(
-    epochs: tuple[Outcomes, ...],
-    r0: float,
-    ratios: tuple[float, ...],
-    log_means: Callable[[float, tuple[float, ...]], tuple[float, ...]],
-) -> float:
     if not 0.0 < r0 < inf:
         raise ValueError(f"{r0} is no ratio")
+    # Other ratios than 1 are rarely asked twice: they would only crowd the table.
+    log_means = log_mean_tilts if r0 == 1.0 else log_mean_tilts.__wrapped__
+    tilts = tuple(excesses)
     canary_bad = 0
-    spent = [0.0] * len(ratios)
+    spent = [0.0] * len(tilts)
     for epoch in epochs:
         check_outcomes(epoch)
+        canary_bad += epoch.canary_bad
         bad = epoch.canary_bad + epoch.stable_bad
         if bad:
-            canary_bad += epoch.canary_bad
-            null = log1p(epoch.weight * (r0 - 1.0))
-            spent = [s + bad * (m - null) for s, m in zip(spent, log_means(epoch.weight, ratios), strict=True)]
-    logs = [canary_bad * log(r / r0) - s for r, s in zip(ratios, spent, strict=True)]
+            spent = [s + bad * m for s, m in zip(spent, log_means(tilted(epoch.weight, r0), tilts), strict=True)]
+    logs = [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
     return log_sum_exp(logs) - log(len(logs))
 
 

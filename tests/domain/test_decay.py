@@ -6,7 +6,7 @@ from math import comb, exp, log, nan
 import pytest
 
 from app.domain.decay import Detector, after_bucket, against_rate, beside_standby, detectable, log_alarm, unalarmed
-from app.domain.evidence import Outcomes
+from app.domain.evidence import Outcomes, tilted
 
 # One bucket: its chance, and its factors.
 Bucket = tuple[float, tuple[float, ...]]
@@ -16,9 +16,10 @@ def of_rate(n: int, rate: float, most: float, ratios: Sequence[float]) -> list[B
     return [(comb(n, k) * rate**k * (1 - rate) ** (n - k), against_rate(k, n, most, ratios)) for k in range(n + 1)]
 
 
-def of_coin(n: int, weight: float, ratios: Sequence[float]) -> list[Bucket]:
+def of_coin(n: int, weight: float, ratios: Sequence[float], r0: float = 1.0) -> list[Bucket]:
+    share = tilted(weight, r0)
     return [
-        (comb(n, k) * weight**k * (1 - weight) ** (n - k), beside_standby(Outcomes(weight, k, n - k), ratios))
+        (comb(n, k) * share**k * (1 - share) ** (n - k), beside_standby(Outcomes(weight, k, n - k), ratios, r0))
         for k in range(n + 1)
     ]
 
@@ -46,8 +47,13 @@ RATIOS = (1.5, 3.0)
 
 @pytest.mark.parametrize(
     "buckets",
-    [of_rate(1, 0.2, 0.2, RATIOS), of_rate(2, 0.1, 0.1, RATIOS), of_coin(1, 0.98, RATIOS), of_coin(2, 0.5, RATIOS)],
-    ids=["rate", "rate of two", "beside a standby of 2 %", "beside an equal standby"],
+    [
+        of_rate(1, 0.2, 0.2, RATIOS),
+        of_rate(2, 0.1, 0.1, RATIOS),
+        of_coin(1, 0.98, RATIOS),
+        of_coin(2, 0.5, RATIOS, 1.1),
+    ],
+    ids=["rate", "rate of two", "beside a standby of 2 %", "beside an equal standby, on the margin"],
 )
 def test_at_the_boundary_the_mean_of_the_detector_is_the_time_that_passed(buckets: list[Bucket]) -> None:
     waited, evidence = run(buckets, RATIOS, log(6), 10)
