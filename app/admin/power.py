@@ -10,6 +10,7 @@ from app.admin.needs import InTransaction, known_model
 from app.admin.schemas import Body, Name
 from app.admin.strict_json import StrictRoute
 from app.domain import power
+from app.domain.policy import Guardrail, Metric
 from app.domain.power import Conditions, Need
 from app.domain.routing import FULL_BP
 from app.errors import InvalidInput
@@ -19,8 +20,6 @@ from app.store.database import Transaction
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"])
 
 MEASURED_OVER_S = 3_600
-# As a policy without a margin of its own has it.
-LEAST_MARGIN, RELATIVE_MARGIN = 0.01, 0.5
 
 
 class Effect(StrEnum):
@@ -132,12 +131,18 @@ def _of_rate(body: PowerBody, under: Conditions) -> PowerView:
         _unwanted(body.margin, "/margin", "of latency is in its thresholds: give the rates beyond them")
         prove = power.rate_better(stable, canary, under)
     else:
-        margin = body.margin or max(RELATIVE_MARGIN * stable, LEAST_MARGIN)
+        margin = body.margin or _default_margin(stable)
         if margin >= 1.0 - stable:
             raise InvalidInput("/margin", "leaves no rate that would be worse")
         prove = power.rate_proven(stable, margin, under)
     smallest = None if body.within_s is None else power.smallest_rate(stable, under, body.within_s)
     return _view(body, under, margin, power.rate_refuted(stable, canary, under), prove, smallest)
+
+
+def _default_margin(stable: float) -> float:
+    """As a policy without a margin of its own has it."""
+    relative, floor = Guardrail(Metric.ERRORS).margins
+    return max(relative * stable, floor)
 
 
 def _of_score(body: PowerBody, under: Conditions) -> PowerView:

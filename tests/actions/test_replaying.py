@@ -11,15 +11,15 @@ from actions.judged import FRAUD, V1, JudgedRollout
 from app.actions.means import ENGINE, Means
 from app.actions.replaying import ORDERED, Replayed, ReplayOutcome, replay
 from app.actions.rollouts import order
-from app.domain.policy import Metric, Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Paused, Phase
 from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
 from app.store import partitions, replicas, tallies
 from app.store.decisions import Decision
 
-ERRORS_ONLY = Policy(warmup_s=0.0, metrics=(Metric.ERRORS,), exposure_budget=1_000.0)
-THRIFTY = Policy(warmup_s=0.0, metrics=(Metric.ERRORS,), exposure_budget=0.05)
-WHOLE = Policy(warmup_s=0.0, exposure_budget=1_000.0)
+ERRORS_ONLY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
+THRIFTY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=0.05)
+WHOLE = Policy(warmup_s=0.0, max_extra_bad=1_000.0)
 
 
 async def promoted(means: Means) -> JudgedRollout:

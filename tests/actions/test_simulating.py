@@ -12,13 +12,13 @@ from app.actions.means import Means
 from app.actions.rollouts import order
 from app.actions.simulating import NOT_KEPT, Retold, simulate
 from app.domain.catalog import ModelName
-from app.domain.policy import Metric, Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered
 from app.domain.simulation import Fate
 from app.errors import UnknownModel
 from app.store import partitions
 
-HAD = Policy(warmup_s=0.0, metrics=(Metric.ERRORS,), exposure_budget=1_000.0)
+HAD = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
 WEEK = timedelta(days=7)
 
 
