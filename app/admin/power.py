@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"])
 MEASURED_OVER_S = 3_600
 
 
-class Effect(StrEnum):
+class PowerMetric(StrEnum):
     """What kind of answer is better or worse."""
 
     ERRORS = "errors"  # bad or good
@@ -36,26 +36,26 @@ Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 class PowerBody(Body):
     """Which effect to look for, and under which conditions."""
 
-    metric: Annotated[Effect, Strict(False)] = Effect.ERRORS
+    metric: Annotated[PowerMetric, Strict(False)] = PowerMetric.ERRORS
     stable_rate: Annotated[Rate | None, Field(description="Stable's share of bad (or slow) answers.")] = None
     canary_rate: Annotated[Rate | None, Field(description="The canary's, to see how soon it shows.")] = None
     difference: Annotated[
-        float | None, Field(gt=0.0, le=1.0, description="Of a score: by how much the canary's mean is lower.")
+        float | None, Field(ge=1e-4, le=1.0, description="Of a score: by how much the canary's mean is lower.")
     ] = None
-    deviation: Annotated[float | None, Field(gt=0.0, le=0.5, description="Of a score: its standard deviation.")] = None
+    deviation: Annotated[float | None, Field(ge=1e-4, le=0.5, description="Of a score: its standard deviation.")] = None
     margin: Annotated[
-        float | None, Field(gt=0.0, lt=1.0, description="Absolute; how much worse still counts as not worse.")
+        float | None, Field(ge=1e-4, lt=1.0, description="Absolute; how much worse still counts as not worse.")
     ] = None
     weight_bp: Annotated[int, Field(ge=1, lt=FULL_BP, description="The canary's weight.")] = 5_000
     alpha_rollback: Annotated[float, Field(ge=1e-6, le=0.2)] = 0.01
     alpha_promotion: Annotated[float, Field(ge=1e-6, le=0.5)] = 0.05
     share: Annotated[
-        float, Field(gt=0.0, le=1.0, description="Of alpha_rollback, where several guardrails share it.")
+        float, Field(ge=1e-3, le=1.0, description="Of alpha_rollback, where several guardrails share it.")
     ] = 1.0
-    judged_share: Annotated[float, Field(gt=0.0, le=1.0, description="Share of answers judged: of those labelled.")] = (
-        1.0
-    )
-    exchanges_per_s: Annotated[float | None, Field(gt=0.0, le=1e7, description="Traffic of both arms.")] = None
+    judged_share: Annotated[
+        float, Field(ge=1e-6, le=1.0, description="Share of answers judged: of those labelled.")
+    ] = 1.0
+    exchanges_per_s: Annotated[float | None, Field(ge=1e-6, le=1e7, description="Traffic of both arms.")] = None
     model: Annotated[Name | None, Field(description="Whose traffic of the last hour is meant instead.")] = None
     within_s: Annotated[
         float | None, Field(gt=0.0, le=366 * 86_400.0, description="Say what so much time can show.")
@@ -89,7 +89,7 @@ class NeedView(BaseModel):
 class PowerView(BaseModel):
     """What it takes to turn a canary back, and to prove one not worse; null where the effect is none."""
 
-    metric: Effect
+    metric: PowerMetric
     weight_bp: int
     exchanges_per_s: float | None
     margin: float | None
@@ -107,7 +107,7 @@ async def post_power(body: PowerBody, tx: InTransaction) -> PowerView:
         exchanges_per_s=await _traffic(tx, body),
         judged_share=body.judged_share,
     )
-    return _of_score(body, under) if body.metric is Effect.SCORE else _of_rate(body, under)
+    return _of_score(body, under) if body.metric is PowerMetric.SCORE else _of_rate(body, under)
 
 
 async def _traffic(tx: Transaction, body: PowerBody) -> float | None:
@@ -127,7 +127,7 @@ def _of_rate(body: PowerBody, under: Conditions) -> PowerView:
     _unwanted(body.deviation, "/deviation", "is of a score")
     canary = stable if body.canary_rate is None else body.canary_rate
     margin, prove = None, None
-    if body.metric is Effect.LATENCY:
+    if body.metric is PowerMetric.LATENCY:
         _unwanted(body.margin, "/margin", "of latency is in its thresholds: give the rates beyond them")
         prove = power.rate_better(stable, canary, under)
     else:

@@ -12,8 +12,9 @@ from app.domain.score import best_rho, gamma_exponential_bound, scale_not_worse,
 
 # A mean within [0, 1] whose centre nobody named.
 _MIDDLE = 0.5
-# Beyond so many exchanges nobody waits.
+# Beyond so many exchanges nobody waits, and rates so near to each other are the same to a float's arithmetic.
 _MOST_EXCHANGES = 1e15
+_LEAST_DIFFERENCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Need:
 
 
 def rate_refuted(stable: float, canary: float, under: Conditions) -> Need | None:
-    """To turn back a canary whose rate of bad answers is `canary`; None if it is not worse.
+    """To turn back a canary whose rate of bad answers is `canary`; None if it is not, or not visibly, worse.
 
     Args:
         stable, canary: Shares in [0, 1]: of errors, or of answers slow beyond each arm's own threshold.
@@ -67,16 +68,14 @@ def rate_refuted(stable: float, canary: float, under: Conditions) -> Need | None
     """
     if canary <= stable:
         return None
-    limit = log(1.0 / under.alpha_rollback) / information(canary, stable, under.weight)
-    return _need(limit, OVERHEAD * limit, under, extra=canary - stable)
+    return _told_apart(stable, canary, under, under.alpha_rollback, canary - stable)
 
 
 def rate_better(stable: float, canary: float, under: Conditions) -> Need | None:
     """To prove a canary not worse whose rate lies below stable's, as beyond shifted latency thresholds; else None."""
     if canary >= stable:
         return None
-    limit = log(1.0 / under.alpha_promotion) / information(canary, stable, under.weight)
-    return _need(limit, OVERHEAD * limit, under, extra=0.0)
+    return _told_apart(stable, canary, under, under.alpha_promotion, 0.0)
 
 
 def rate_proven(stable: float, margin: float, under: Conditions) -> Need:
@@ -145,6 +144,15 @@ def smallest_difference(deviation: float, under: Conditions, within_s: float) ->
     return high
 
 
+def _told_apart(stable: float, canary: float, under: Conditions, alpha: float, extra: float) -> Need | None:
+    if abs(canary - stable) < _LEAST_DIFFERENCE:
+        return None
+    gain, log_limit = information(canary, stable, under.weight), log(1.0 / alpha)
+    if gain * _MOST_EXCHANGES < log_limit:
+        return None
+    return _need(log_limit / gain, OVERHEAD * log_limit / gain, under, extra)
+
+
 def _need(limit: float, judged: float, under: Conditions, extra: float | None) -> Need:
     exchanges = judged / under.judged_share
     canary_answers = exchanges * under.weight
@@ -183,6 +191,7 @@ def _until_bound(variance: float, effect: float, weight: float, alpha: float, sc
 
 def _divergence_from_margin(rate: float, margin: float, weight: float) -> float:
     """Least w KL(rate || p + margin) + (1 - w) KL(rate || p) over all p: convex, so thirds close in on it."""
+    rate = rate if rate >= _LEAST_DIFFERENCE else 0.0
     low, high = 0.0, min(rate, 1.0 - margin)
     for _ in range(100):
         left, right = low + (high - low) / 3.0, high - (high - low) / 3.0
