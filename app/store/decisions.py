@@ -100,6 +100,13 @@ async def made(
     return tuple(map(_from_row, await tx.execute(query)))
 
 
+async def newest(tx: Transaction, model: ModelName, action: str) -> Decision | None:
+    """The model's last decision that did this."""
+    query = select(_TABLE).filter_by(model=model, action=action).order_by(_TABLE.c.id.desc()).limit(1)
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else _from_row(row)
+
+
 async def of_rollout(
     tx: Transaction, rollout_id: RolloutId, model: ModelName, *, limit: int = 200
 ) -> tuple[Decision, ...]:

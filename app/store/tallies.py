@@ -118,6 +118,17 @@ _SLOTS = text(
     """  # noqa: S608 -- joined from this module's own constants
 )
 
+_COUNTERS = text(
+    """
+    SELECT name, sum(count::bigint)::bigint AS counted
+    FROM (
+        SELECT counters FROM tallies WHERE model = :model AND version = :version AND second >= :since
+        ORDER BY second DESC LIMIT :most
+    ) AS newest, jsonb_each_text(counters) AS further(name, count)
+    GROUP BY name
+    """
+)
+
 _EXCHANGES = text(
     """
     SELECT version, sum(exchanges)::bigint AS exchanges FROM tallies
@@ -233,6 +244,14 @@ async def exchanges(tx: Transaction, model: ModelName, window_s: int) -> Mapping
     """Exchanges drawn per version in the last `window_s` seconds of database time."""
     found = await tx.execute(_EXCHANGES, {"model": model, "window_s": window_s})
     return {VersionName(row.version): row.exchanges for row in found}
+
+
+async def counters(
+    tx: Transaction, model: ModelName, version: VersionName, since: int, *, rows_max: int
+) -> Mapping[Counter, int]:
+    """What else was counted of a version from the unix second `since` on, in its newest `rows_max` rows."""
+    asked = {"model": model, "version": version, "since": since, "most": rows_max}
+    return {Counter(row.name): row.counted for row in await tx.execute(_COUNTERS, asked)}
 
 
 async def history(

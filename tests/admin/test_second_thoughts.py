@@ -1,4 +1,4 @@
-"""Replay, simulate and power through the admin API: what they take, refuse and say."""
+"""Explanations, replay, simulate and power through the admin API: what they take, refuse and say."""
 
 from collections.abc import AsyncIterator
 
@@ -136,3 +136,30 @@ async def test_power_of_extreme_rates_is_an_answer_all_the_same(admin: AdminClie
     for stable, canary in ((0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.5, 1e-9)):
         answer = await admin.http.post("/v1/policies:power", json={"stable_rate": stable, "canary_rate": canary})
         assert answer.status_code in {200, 422}, answer.text
+
+
+async def test_a_model_is_explained_by_its_rollout_its_mirror_and_its_last_decision(admin: AdminClient) -> None:
+    await admin.model("fraud", "v1", "v2", "v3")
+    nothing = await admin.ok("GET", "/v1/models/fraud/explanation")
+    assert (nothing["rollout"], nothing["explanation"], nothing["mirror"]) == (None, None, None)
+    assert nothing["decision"]["action"] == "register"
+    await admin.ok("PUT", "/v1/models/fraud/route", {"mirror": {"version": "v3", "share_bp": 100}, **REASON})
+    rollout = await admin.rollout()
+    explained = await admin.ok("GET", "/v1/models/fraud/explanation")
+    assert explained["rollout"]["id"] == rollout["id"]
+    assert explained["mirror"]["mirror"] == {"version": "v3", "share_bp": 100}
+    assert explained["mirror"]["paired"]["pairs"] == 0
+    assert explained["decision"]["action"] == "start"
+    said = explained["explanation"]
+    assert said["sentence"] == "v2 has given no answers yet."
+    assert (said["evidence"]["suspicious_at"], said["evidence"]["turned_back_at"]) == (10.0, 100.0)
+    assert "not the probability that v2 is bad" in said["evidence"]["p_means"]
+    assert [moment["action"] for moment in said["history"]] == ["start"]
+    assert [each["version"] for each in said["not_counted"]] == ["v1", "v2"]
+    alone = await admin.ok("GET", f"/v1/rollouts/{rollout['id']}/explanation")
+    assert {**alone, "behind_s": 0} == {**said, "behind_s": 0}
+
+
+async def test_nothing_is_explained_that_is_not_there(admin: AdminClient) -> None:
+    for path, code in (("models/nobody", "UnknownModel"), ("rollouts/r-1", "UnknownRollout")):
+        assert (await admin.problem(404, "GET", f"/v1/{path}/explanation"))["code"] == code

@@ -1,13 +1,20 @@
-"""What people and pipelines see of `replay`, `simulate` and `power`."""
+"""What people and pipelines see of `explain`, `replay`, `simulate` and `power`."""
 
 import asyncio
 from pathlib import Path
+from secrets import token_bytes
 
 import httpx
 import pytest
+from actions.judged import JudgedRollout
+from fakes.probe import ProbeBook
 from sqlalchemy import text
 
+from app.actions.means import Means
+from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.cli.verbs import ExitCode
+from app.domain.policy import Policy
+from app.domain.rollout import Phase
 from app.store.database import Database
 from cli.command import Command
 
@@ -40,21 +47,21 @@ def test_replay_of_no_decision_is_a_usage_error(command: Command) -> None:
     assert (refused.code, "no decision is called d-41" in refused.err) == (ExitCode.USAGE, True)
 
 
-def as_if_by_the_engine(url: str, decision: str) -> None:
-    """Let a person's decision pass for one of the engine that lacks its inputs."""
+def edited(url: str, decision: str, change: str) -> None:
+    """Change a decision's row behind the gateway's back."""
 
-    async def change() -> None:
+    async def edit() -> None:
         database = Database(url)
         async with database.transaction() as tx:
-            await tx.execute(text("UPDATE decisions SET actor = 'engine' WHERE id = :id"), {"id": decision})
+            await tx.execute(text(f"UPDATE decisions SET {change} WHERE id = :id"), {"id": decision})  # noqa: S608 -- the test's own
         await database.close()
 
-    asyncio.run(change())
+    asyncio.run(edit())
 
 
 def test_a_decision_without_its_inputs_leaves_replay_undecided(command: Command, database_url: str) -> None:
     decision = decided(command)
-    as_if_by_the_engine(database_url, decision)
+    edited(database_url, decision, "actor = 'engine'")
     replayed = command("replay", decision)
     assert replayed.code == ExitCode.UNDECIDED
     assert "it cannot be replayed" in replayed.out
@@ -144,3 +151,60 @@ def test_no_second_thought_changes_anything(command: Command, tmp_path: Path) ->
     command("simulate", "fraud", "-f", written(tmp_path, POLICY))
     command("power", "--stable", "1%")
     assert [httpx.get(f"{command.url}/v1/{place}").json() for place in ("decisions", "audit", "models")] == before
+
+
+def played(url: str) -> str:
+    """A rollout of v2 that evidence turned back; its last decision."""
+
+    async def play() -> str:
+        database = Database(url)
+        means = Means(database, ProbeBook(), AllowList(LOOPBACK).check, token_bytes)
+        judged = await JudgedRollout.begun(means, Policy(warmup_s=0.0, max_extra_bad=1_000.0))
+        await judged.play(6, exchanges=2_000)
+        await judged.play_until(Phase.ROLLED_BACK, exchanges=2_000, canary_bad=0.5)
+        await database.close()
+        return judged.last.id
+
+    return asyncio.run(play())
+
+
+def test_a_turned_back_rollout_is_explained_from_its_rates_to_its_time_line(
+    command: Command, database_url: str
+) -> None:
+    played(database_url)
+    explained = command("explain", "fraud")
+    assert (explained.code, explained.err) == (0, "")
+    told = explained.out
+    assert "v2 is proven worse than v1." in told
+    assert "suspicious at 10, turned back at 100" in told
+    assert "not the probability that v2 is bad" in told
+    assert "WEIGHT  v2 ANSWERS  BAD  RATE" in told
+    assert "times v1's, with" in told
+    assert "more of v2's answers are bad, with 95 % confidence at any time" in told
+    assert [line.split()[1] for line in told.splitlines() if " engine " in line and line.startswith("20")][-1] == (
+        "roll_back"
+    )
+    assert command("explain", "fraud", "--json").document["explanation"]["certain"][0]["least_ratio"] > 1.0
+
+
+def test_a_running_rollout_is_explained_with_what_is_not_counted(command: Command) -> None:
+    command("start", "fraud", "--canary", "v2", *WHY)
+    told = command("explain", "fraud").out
+    assert "v2 has given no answers yet." in told
+    assert "v1 in the last hour: 0 drawn; not counted: 0 without a coin (0 forced), 0 left by the client" in told
+    assert "read up to" in told
+
+
+def test_a_decision_of_the_engine_agrees_until_somebody_edits_it(command: Command, database_url: str) -> None:
+    decision = played(database_url)
+    replayed = command("replay", decision, "--from-rows")
+    assert (replayed.code, replayed.err) == (0, "")
+    assert "gives the same decision, to the last bit" in replayed.out
+    assert "the same counts, one by one" in replayed.out
+    edited(database_url, decision, "evidence = jsonb_set(evidence, '{numbers,log_e}', '99')")
+    replayed = command("replay", decision)
+    assert replayed.code == ExitCode.DIFFERENCES
+    assert "/numbers/log_e: stored 99, recomputed" in replayed.out
+    figures = command("explain", decision).out
+    assert "log_e  99" in figures
+    assert "sight" not in figures
