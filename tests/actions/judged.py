@@ -35,16 +35,39 @@ class JudgedRollout:
         judged.decisions.append(decision)
         return judged
 
-    async def traffic(self, exchanges: int, *, canary_bad: float = 0.01, canary_share: float | None = None) -> None:
-        """One more second: stable is bad in 1 % of its answers, the coin fair unless told otherwise."""
+    @staticmethod
+    async def usual(means: Means) -> None:
+        """Let stable have answered before, in 1 % of the cases badly."""
+        async with means.database.transaction() as tx:
+            route, now = await routes.route(tx, FRAUD), await routes.revision(tx)
+            assert route is not None
+            key = TallyKey(int(now.at.timestamp()) - 60, FRAUD, route.generation, V1)
+            await tallies.upsert(tx, BOOT, [TallyRow(key, _tally(10_000, 0.01, 0.0), 1)])
+
+    async def traffic(
+        self,
+        exchanges: int,
+        *,
+        canary_bad: float = 0.01,
+        canary_left: float = 0.0,
+        canary_share: float | None = None,
+    ) -> None:
+        """One more second: stable is bad in 1 % of its answers, the coin fair unless told otherwise.
+
+        Args:
+            canary_left: Share of the canary's exchanges whose client did not wait for the answer.
+        """
         async with self.means.database.transaction() as tx:
             route = await routes.route(tx, FRAUD)
             assert route is not None
             weight = route.weights_bp.get(V2, 0) / FULL_BP if canary_share is None else canary_share
             canary = round(exchanges * weight)
             rows = [
-                TallyRow(TallyKey(self.second, FRAUD, route.generation, version), _tally(n, bad), 1)
-                for version, n, bad in ((V1, exchanges - canary, 0.01), (V2, canary, canary_bad))
+                TallyRow(TallyKey(self.second, FRAUD, route.generation, version), _tally(n, bad, left), 1)
+                for version, n, bad, left in (
+                    (V1, exchanges - canary, 0.01, 0.0),
+                    (V2, canary, canary_bad, canary_left),
+                )
                 if n
             ]
             await tallies.upsert(tx, BOOT, rows)
@@ -86,9 +109,10 @@ class JudgedRollout:
         return self.decisions[-1]
 
 
-def _tally(exchanges: int, bad: float) -> Tally:
-    errors = round(exchanges * bad)
-    outcomes = {Outcome.OK: exchanges - errors, Outcome.UPSTREAM_ERROR: errors}
+def _tally(exchanges: int, bad: float, left: float) -> Tally:
+    gone = round(exchanges * left)
+    errors = round((exchanges - gone) * bad)
+    outcomes = {Outcome.OK: exchanges - errors - gone, Outcome.UPSTREAM_ERROR: errors, Outcome.CANCELLED: gone}
     slow = exchanges // 20
     bins = {300: exchanges - slow, 400: slow}
     return Tally(

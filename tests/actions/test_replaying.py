@@ -18,7 +18,7 @@ from app.store import partitions, replicas, tallies
 from app.store.decisions import Decision
 
 ERRORS_ONLY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
-THRIFTY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=0.05)
+THRIFTY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),))
 WHOLE = Policy(warmup_s=0.0, max_extra_bad=1_000.0)
 
 
@@ -44,10 +44,11 @@ async def frozen_and_thawed(means: Means) -> JudgedRollout:
 
 
 async def stepped_down(means: Means) -> JudgedRollout:
-    """Ten thousand times the traffic is more than the budget admits at the weight it had."""
+    """Ten thousand times the traffic, and of the canary nothing is known: the budget admits less than it has."""
+    await JudgedRollout.usual(means)
     judged = await JudgedRollout.begun(means, THRIFTY)
-    await judged.play(10, exchanges=10)
-    await judged.play(3, exchanges=100_000)
+    await judged.play(10, exchanges=10, canary_left=1.0)
+    await judged.play(3, exchanges=100_000, canary_left=1.0)
     return judged
 
 
