@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from app.domain.rollout import Rollout
 from app.domain.tally import Horizon, TallyRow, Watermark
-from app.store import rollouts, routes, tallies, units
+from app.store import rollouts, routes, units
 from app.store.database import Transaction
+from app.store.past_tallies import Whose, summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,8 @@ async def rows_between(tx: Transaction, past: Past, after: int, through: int, st
     """The rows of seconds in (after, through], summed over `step` seconds."""
     rollout = past.rollout
     arms = (rollout.stable, rollout.canary)
-    rows = await tallies.past(
-        tx, rollout.model, arms, after, through, final=past.final, since_generation=past.started_generation, step=step
-    )
+    whose = Whose(rollout.model, *arms, past.final, past.started_generation)
+    rows = await summed(tx, whose, after, through, step=step)
     if not rollout.evidence.per_caller:
         return PastRows(rows)
     most = min(through, past.final.status)

@@ -34,8 +34,8 @@ WITHOUT_INPUTS = (
 UNREADABLE = "What it was made from cannot be read by this version: it cannot be replayed."
 DAMAGED = "What it was made from cannot be read, and this very engine wrote it: the row was changed since."
 AGREES = "Replayed: what it was made from gives the same decision, to the last bit."
-# So many seconds are read at once: neither a statement nor the memory grows with the rollout.
-CHUNK_S = 3_600
+# So many seconds are read at once: neither a statement, nor memory, nor a stop of the loop grows with the rollout.
+CHUNK_S = 600
 
 
 class ReplayOutcome(StrEnum):
@@ -184,7 +184,7 @@ async def _absorbed(means: Means, past: Past, evidence: Evidence, after: int) ->
     async with means.database.transaction() as tx:
         read = await rows_between(tx, past, after, through)
     mature = Watermark(min(through, past.final.status), min(through, past.final.latency))
-    # Not in the loop that serves: an hour of rows takes as long as many looks.
+    # Not in the loop that serves: so many rows take as long as many looks.
     return await asyncio.to_thread(absorb, evidence, read.rows, past.weights_bp, mature, read.exposed)
 
 

@@ -25,7 +25,7 @@ from app.store.decisions import Decision
 
 ROLLOUTS_MAX = 50
 # All looks of one simulation; a long rollout is looked at less often instead of for minutes.
-LOOKS_MAX = 20_000
+LOOKS_MAX = 10_000
 LEAST_LOOKS = 400
 CHUNK_S = 3_600
 NOT_KEPT = "The tallies of its first seconds are no longer kept."

@@ -16,9 +16,9 @@ from app.store.codec import to_json
 from app.store.database import Transaction
 
 _OUTCOMES = tuple(outcome.value for outcome in Outcome)
-_COUNTS = ("exchanges", *_OUTCOMES, "excluded")
+COUNTS = ("exchanges", *_OUTCOMES, "excluded")
 _BINS = ("latency_bins", "latency_counts")
-_VALUES = (*_COUNTS, *_BINS, "counters", "sequence")
+_VALUES = (*COUNTS, *_BINS, "counters", "sequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ _UPSERT = text(
     f"""
     INSERT INTO tallies (boot, second, model, generation, version, {", ".join(_VALUES)})
     SELECT :boot, new.* FROM json_to_recordset(:rows) AS new(
-        second bigint, model text, generation bigint, version text, {", ".join(f"{name} integer" for name in _COUNTS)},
+        second bigint, model text, generation bigint, version text, {", ".join(f"{name} integer" for name in COUNTS)},
         latency_bins smallint[], latency_counts integer[], counters jsonb, sequence bigint
     )
     ON CONFLICT (boot, second, model, generation, version) DO UPDATE SET
@@ -59,39 +59,6 @@ _MATURE = text(
     """
 )
 
-# As `_MATURE`, summed over processes and over steps; a step's sums stand in its last second.
-_PAST = text(
-    f"""
-    WITH selected AS (
-        SELECT t.*, least(:after + ((t.second - :after - 1) / :step + 1) * :step, :through) AS last
-        FROM tallies t JOIN replicas r USING (boot)
-        WHERE t.model = :model AND t.version IN (:stable, :canary) AND t.second > :after AND t.second <= :through
-          AND t.generation >= :since_generation
-          AND ((r.status_through >= :status AND r.latency_through >= :latency)
-               OR t.second <= least(r.status_through, r.latency_through))
-    ), bins AS (
-        SELECT last, generation, version, bin, sum(count) AS count
-        FROM selected, unnest(latency_bins, latency_counts) AS histogram(bin, count)
-        GROUP BY last, generation, version, bin
-    ), histograms AS (
-        SELECT last, generation, version, array_agg(bin) AS bins, array_agg(count) AS counts
-        FROM bins GROUP BY last, generation, version
-    ), counted AS (
-        SELECT last, generation, version, name, sum(count::bigint) AS count
-        FROM selected, jsonb_each_text(counters) AS further(name, count) GROUP BY last, generation, version, name
-    ), further AS (
-        SELECT last, generation, version, jsonb_object_agg(name, count) AS counters
-        FROM counted GROUP BY last, generation, version
-    ), totals AS (
-        SELECT last, generation, version, {", ".join(f"sum({name})::bigint AS {name}" for name in _COUNTS)}
-        FROM selected GROUP BY last, generation, version
-    )
-    SELECT * FROM totals LEFT JOIN histograms USING (last, generation, version)
-    LEFT JOIN further USING (last, generation, version)
-    ORDER BY last, generation, version
-    """  # noqa: S608 -- joined from this module's own constants
-)
-
 _SLOTS = text(
     f"""
     WITH selected AS (
@@ -110,7 +77,7 @@ _SLOTS = text(
     ), further AS (
         SELECT version, slot, jsonb_object_agg(name, count) AS counters FROM counted GROUP BY version, slot
     ), totals AS (
-        SELECT version, slot, {", ".join(f"sum({name})::bigint AS {name}" for name in _COUNTS)}
+        SELECT version, slot, {", ".join(f"sum({name})::bigint AS {name}" for name in COUNTS)}
         FROM selected GROUP BY version, slot
     )
     SELECT * FROM totals LEFT JOIN histograms USING (version, slot) LEFT JOIN further USING (version, slot)
@@ -169,42 +136,6 @@ async def mature(
     return tuple(map(_row, found))
 
 
-async def past(
-    tx: Transaction,
-    model: ModelName,
-    arms: tuple[VersionName, VersionName],
-    after: int,
-    through: int,
-    *,
-    final: Watermark,
-    since_generation: int,
-    step: int = 1,
-) -> tuple[TallyRow, ...]:
-    """What `absorb` wants of a rollout that may be over, summed over processes and over steps of time.
-
-    Args:
-        tx: Where to read.
-        model: Whose tallies.
-        arms: Stable and canary.
-        after: Last second not wanted.
-        through: Last second wanted.
-        final: How far the rollout's evidence was read; a boot that fell silent before is read as far as it went.
-        since_generation: The generation that the rollout's start made.
-        step: Seconds per sum, which stands in the last of them.
-    """
-    stable, canary = arms
-    asked = {"model": model, "stable": stable, "canary": canary, "after": after, "through": through, "step": step}
-    limits = {"status": final.status, "latency": final.latency, "since_generation": since_generation}
-    return tuple(
-        TallyRow(
-            TallyKey(row.last, model, row.generation, VersionName(row.version)),
-            _tally(row, row.bins or (), row.counts or (), row.counters or {}),
-            0,
-        )
-        for row in await tx.execute(_PAST, asked | limits)
-    )
-
-
 async def slots(
     tx: Transaction,
     model: ModelName,
@@ -234,7 +165,7 @@ async def slots(
             VersionName(row.version),
             since + row.slot * width,
             min(since + (row.slot + 1) * width, until),
-            _tally(row, row.bins or (), row.counts or (), row.counters or {}),
+            tally_of(row, row.bins or (), row.counts or (), row.counters or {}),
         )
         for row in found
     )
@@ -281,10 +212,11 @@ def _columns(row: TallyRow) -> Mapping[str, object]:
 
 def _row(row: Row[Any]) -> TallyRow:
     key = TallyKey(row.second, ModelName(row.model), row.generation, VersionName(row.version))
-    return TallyRow(key, _tally(row, row.latency_bins, row.latency_counts, row.counters), row.sequence)
+    return TallyRow(key, tally_of(row, row.latency_bins, row.latency_counts, row.counters), row.sequence)
 
 
-def _tally(row: Row[Any], bins: Iterable[int], counts: Iterable[int], counters: Mapping[str, int]) -> Tally:
+def tally_of(row: Row[Any], bins: Iterable[int], counts: Iterable[int], counters: Mapping[str, int]) -> Tally:
+    """The tally that a row's columns and these histograms and counters hold."""
     ended = {outcome: int(getattr(row, outcome.value)) for outcome in Outcome}
     outcomes = {outcome: count for outcome, count in ended.items() if count}
     further = {Counter(name): int(count) for name, count in counters.items()}

@@ -4,6 +4,7 @@ from app.domain.catalog import ModelName, VersionName
 from app.domain.tally import Counter, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.store import partitions, replicas, tallies
 from app.store.database import Database
+from app.store.past_tallies import Whose, summed
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 A, B = "0" * 32, "1" * 32
@@ -23,16 +24,8 @@ async def written(database: Database, boot: str, through: int, *rows: TallyRow) 
 
 async def read(database: Database, through: int, *, final: int = 100, step: int = 1) -> tuple[TallyRow, ...]:
     async with database.transaction() as tx:
-        return await tallies.past(
-            tx,
-            FRAUD,
-            (V1, V2),
-            START - 1,
-            START + through,
-            final=Watermark(START + final, START + final),
-            since_generation=2,
-            step=step,
-        )
+        whose = Whose(FRAUD, V1, V2, Watermark(START + final, START + final), 2)
+        return await summed(tx, whose, START - 1, START + through, step=step)
 
 
 async def test_processes_are_summed_by_second_generation_and_version(database: Database) -> None:
