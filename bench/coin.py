@@ -1,122 +1,87 @@
-"""Many runs at once of a rule that looks at two arms: the product's test and a rival."""
+"""The product's tests of the coin, for many runs at once.
 
+Rule: nothing is derived here. Every log factor of the product's mixtures is linear in the four
+counts of a weight epoch, so its terms are asked of `app.domain.evidence`, one count at a time.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from math import log
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import beta
 
-from app.domain.evidence import Outcomes, log_e_tilt
+from app.domain.evidence import WORSE, Outcomes, log_e_full, log_e_tilt
+from app.domain.routing import FULL_BP
+from bench.traffic import Ends, Figures, Traffic, rollback_only
 
-Counts = NDArray[np.int64]
-# Runs drawn and judged together; bounds the memory.
-_CHUNK = 250
+ALPHA = 0.01
+
+_Factor: TypeAlias = Callable[[Outcomes, float], float]
+# The order of the counts in `Outcomes`.
+_UNITS = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What is drawn.
+class Mixture:
+    """A mixture over ratios whose log factors are linear in an epoch's counts.
 
     Attributes:
-        look: Exchanges between two looks; horizon: exchanges until a run ends undecided.
-        weight: The coin's chance of the canary.
+        factor: log of one ratio's factor, by the product.
+        ratios: The ratios it is a uniform mixture of.
     """
 
-    canary_rate: float
-    stable_rate: float
-    look: int
-    horizon: int
-    weight: float = 0.5
+    factor: _Factor
+    ratios: tuple[float, ...]
+
+    def log_e(self, traffic: Traffic) -> Figures:
+        """Compute log E at every look, shape (runs, looks)."""
+        logs = np.full(traffic.canary.shape, -np.inf)
+        for ratio in self.ratios:
+            logs = np.logaddexp(logs, self._log_factor(traffic, ratio))
+        return logs - log(len(self.ratios))
+
+    def _log_factor(self, traffic: Traffic, ratio: float) -> Figures:
+        terms = self._terms(traffic, ratio)
+        canary_good = traffic.canary - traffic.canary_bad
+        stable_good = traffic.stable - traffic.stable_bad
+        counts = (traffic.canary_bad, traffic.stable_bad, canary_good, stable_good)
+        grown: Figures = np.zeros(traffic.canary.shape)
+        for term, count in zip(terms, counts, strict=True):
+            if term.any():
+                grown += term * count
+        grown.cumsum(axis=1, out=grown)
+        return grown
+
+    def _terms(self, traffic: Traffic, ratio: float) -> list[Figures]:
+        """What one more of each count adds, each with the shape of the weights."""
+        weights, at = np.unique(traffic.weight_bp, return_inverse=True)
+        shape = traffic.weight_bp.shape
+        table = np.array(
+            [[self.factor(Outcomes(weight / FULL_BP, *unit), ratio) for unit in _UNITS] for weight in weights]
+        )
+        return [table[at, place].reshape(shape) for place in range(len(_UNITS))]
+
+    def step_terms(self, weight_bp: int) -> Figures:
+        """What one more of each count adds to each ratio's log factor, shape (ratios, 4)."""
+        weight = weight_bp / FULL_BP
+        return np.array([[self.factor(Outcomes(weight, *unit), ratio) for unit in _UNITS] for ratio in self.ratios])
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Totals at every look, each shape (runs, looks)."""
-
-    exchanges: Counts
-    canary: Counts
-    canary_bad: Counts
-    stable_bad: Counts
+ERRORS_ONLY = Mixture(lambda epoch, ratio: log_e_tilt([epoch], 1.0, (ratio,)), WORSE)
 
 
-def draw(bench: Bench, runs: int, rng: np.random.Generator) -> Totals:
-    """Totals of independent runs at every look."""
-    looks = bench.horizon // bench.look
-    canary = rng.binomial(bench.look, bench.weight, (runs, looks))
-    canary_bad = rng.binomial(canary, bench.canary_rate)
-    stable_bad = rng.binomial(bench.look - canary, bench.stable_rate)
-    exchanges = np.arange(1, looks + 1) * bench.look
-    return Totals(
-        np.broadcast_to(exchanges, (runs, looks)),
-        canary.cumsum(axis=1),
-        canary_bad.cumsum(axis=1),
-        stable_bad.cumsum(axis=1),
-    )
+def full(reference: float) -> Mixture:
+    """`log_e_full` for one reference rate of bad answers, in (0, 1)."""
+    possible = tuple(ratio for ratio in WORSE if ratio * reference < 1.0)
+    return Mixture(lambda epoch, ratio: log_e_full([epoch], reference, (ratio,)), possible)
 
 
-@cache
-def critical(weight: float, alpha: float, most_bad: int) -> Counts:
-    """The fewest canary failures among n bad answers at which the product turns back, for n = 0 … most_bad.
-
-    The product's own `log_e_tilt` says so, and with one weight it depends on these two counts
-    alone; it grows with the canary's share, so the fewest are found by going up. Where not even
-    n of n are enough it is n + 1.
-    """
-    limit = log(1.0 / alpha)
-    fewest = np.empty(most_bad + 1, dtype=np.int64)
-    canary_bad = 0
-    for bad in range(most_bad + 1):
-        while canary_bad <= bad and log_e_tilt([Outcomes(weight, canary_bad, bad - canary_bad)]) < limit:
-            canary_bad += 1
-        fewest[bad] = canary_bad
-    return fewest
+def log_e_errors(traffic: Traffic) -> Figures:
+    """The evidence of harm as `guardrails.judge_errors` takes it, shape (runs, looks)."""
+    return ERRORS_ONLY.log_e(traffic)
 
 
-def ours(totals: Totals, weight: float, alpha: float) -> NDArray[np.bool_]:
-    """Where the product turns back, shape (runs, looks)."""
-    bad = totals.canary_bad + totals.stable_bad
-    # Rounded up, so that few tables are made.
-    most_bad = (int(bad.max()) // 1_000 + 1) * 1_000
-    rejected: NDArray[np.bool_] = totals.canary_bad >= critical(weight, alpha, most_bad)[bad]
-    return rejected
-
-
-def peeking_z(totals: Totals, weight: float, alpha: float) -> NDArray[np.bool_]:
-    """Where a pooled one-sided z-test, read as if this look were the only one, rejects."""
-    del weight
-    canary, stable = totals.canary, totals.exchanges - totals.canary
-    pooled = (totals.canary_bad + totals.stable_bad) / totals.exchanges
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.sqrt(pooled * (1.0 - pooled) * (1.0 / canary + 1.0 / stable))
-        z = (totals.canary_bad / canary - totals.stable_bad / stable) / spread
-    return np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0) > -float(ndtri(alpha))
-
-
-def first_rejections(bench: Bench, runs: int, alpha: float, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Exchanges until each rule first turned back, shape (runs,); inf where it never did.
-
-    Both rules see the same draws.
-    """
-    rng = np.random.default_rng(seed)
-    found: dict[str, list[NDArray[np.float64]]] = {"ours": [], "peeking_z": []}
-    for start in range(0, runs, _CHUNK):
-        totals = draw(bench, min(_CHUNK, runs - start), rng)
-        for name, rule in (("ours", ours), ("peeking_z", peeking_z)):
-            rejected = rule(totals, bench.weight, alpha)
-            first = np.where(rejected.any(axis=1), (rejected.argmax(axis=1) + 1) * float(bench.look), np.inf)
-            found[name].append(first)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def interval95(hits: int, runs: int) -> tuple[float, float]:
-    """Exact 95 % interval of a share.
-
-    Source:
-        Clopper & Pearson 1934, Biometrika 26.
-    """
-    low = float(beta.ppf(0.025, hits, runs - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(0.975, hits + 1, runs - hits)) if hits < runs else 1.0
-    return low, high
+def turnback(traffic: Traffic, alpha: float = ALPHA) -> Ends:
+    """Turned back by errors alone, R1 of the policy; what it promotes is measured with the whole policy."""
+    return rollback_only(log_e_errors(traffic) >= log(1.0 / alpha))

@@ -1,0 +1,30 @@
+"""Argo Rollouts' background analysis as its documentation shows it, racing against its steps.
+
+Source: argoproj/argo-rollouts, docs/features/analysis.md (interval 5m, successCondition
+result >= 0.95, failureLimit 3; steps of 20, 40, 60, 80 % with pauses of ten minutes) and
+analysis/analysis.go at 9f8d111: a metric fails when its failed measurements, counted over the
+whole run and not in a row, exceed failureLimit; the run ends with the rollout's last step.
+
+Choices: the analysis starts with the first step, not at 40 %; an interval without answers of the
+canary, for which the documented query has no number, is neither success nor failure.
+"""
+
+import numpy as np
+
+from bench.traffic import Ends, Traffic, race
+
+MIN_SUCCESS = 0.95
+FAILURE_LIMIT = 3
+MINUTES = 5
+STEPS, PAUSE_MINUTES = 4, 10
+MEASUREMENTS = STEPS * PAUSE_MINUTES // MINUTES
+
+
+def judge(traffic: Traffic) -> Ends:
+    """Abort at the fourth failed measurement, finish when all steps are done; one interval is a minute."""
+    looks = MINUTES * traffic.interval
+    measured = traffic.by(looks)
+    failed = (measured.canary > 0) & (measured.canary - measured.canary_bad < MIN_SUCCESS * measured.canary)
+    finished = np.zeros_like(failed)
+    finished[:, MEASUREMENTS - 1 :] = True
+    return race(failed.cumsum(axis=1) > FAILURE_LIMIT, finished, looks)
