@@ -42,7 +42,7 @@ def margin_of(policy: Policy) -> Margin:
     """The product's margin for a stable that fails 1 % of the time."""
     bad = round(_REFERENCE * STABLE_RATE)
     reference = Tally(_REFERENCE, {Outcome.UPSTREAM_ERROR: bad, Outcome.OK: _REFERENCE - bad})
-    return error_margin(Evidence.begin(STABLE, CANARY, policy, reference, START_S), policy)
+    return error_margin(Evidence.begin(STABLE, CANARY, policy, reference, START_S), policy, policy.errors)
 
 
 def proven(traffic: Traffic, policy: Policy) -> Ends:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.policy import Metric, Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase
 from bench.intervals import Document, median, quantile, share
 from bench.world import Arm, Setting, play, steady
@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
 
 def judge(plan: Plan, runs: int, seed: int) -> list[Outcome]:
     """Play so many rollouts."""
-    policy = Policy(metrics=plan.metrics, warmup_s=0.0)
+    policy = Policy(guardrails=tuple(map(Guardrail, plan.metrics)), warmup_s=0.0)
     setting = Setting(plan.stable, plan.canary, plan.exchanges_per_s, policy, plan.tide)
     seeds = np.random.default_rng(seed).integers(2**63, size=runs)
     stories = (play(setting, int(each), plan.patience_s) for each in seeds)

@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from app.domain.histogram import edge_us
 from app.domain.ledger import Threshold
-from app.domain.policy import Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from bench.coin import ALPHA, full
 from bench.traffic import Counts, Ends, Figures, Traffic, rollback_only
 from bench.world import Arm, frozen_thresholds
@@ -79,8 +79,12 @@ class Latencies:
     looks: int = 1_000
 
     def policy(self) -> Policy:
-        """The product's policy with these values."""
-        return Policy(latency_margin=self.margin, latency_floor_ms=self.floor_ms, slo_quantile=self.slo_quantile)
+        """The product's policy with this guardrail of latency."""
+        return Policy(guardrails=(Guardrail(Metric.ERRORS), self.guardrail()))
+
+    def guardrail(self) -> Guardrail:
+        """The product's guardrail with these values."""
+        return Guardrail(Metric.LATENCY, margin=self.margin, floor=self.floor_ms, quantile=self.slo_quantile)
 
     def draw(self, runs: int, rng: np.random.Generator) -> tuple[tuple[Threshold, Traffic], ...]:
         """One traffic per threshold, all of the same exchanges."""

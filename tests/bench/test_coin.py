@@ -9,7 +9,7 @@ import pytest
 from app.domain.evidence import WORSE, Outcomes, log_e_full, log_e_tilt
 from app.domain.guardrails import judge_errors, judge_latency
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
-from app.domain.policy import Metric, Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.score import ScoreEpoch, binary, log_e_not_worse, score
 from app.domain.tally import Tally
 from bench import proofs
@@ -73,7 +73,7 @@ def test_the_evidence_of_errors_is_the_guardrail_s() -> None:
             ArmCounts(drawn=int(n[index]), ended=int(n[index]), judged=int(n[index]), errors=int(bad[index]))
             for n, bad in ((totals.canary, totals.canary_bad), (totals.stable, totals.stable_bad))
         )
-        judged = judge_errors(evidence_of(EpochCounts(*arms), Policy()), Policy())
+        judged = judge_errors(evidence_of(EpochCounts(*arms), Policy()), Policy(), Policy().errors)
         assert judged.log_e_worse == pytest.approx(found[index], abs=1e-9)
 
 
@@ -90,7 +90,9 @@ def test_the_evidence_of_slowness_is_the_guardrail_s(slo_quantile: float) -> Non
         empty = evidence_of(EpochCounts(canary, stable), policy)
         thresholds = tuple(threshold for threshold, _ in drawn)
         evidence = Evidence(**{**{name: getattr(empty, name) for name in Evidence.__slots__}, "thresholds": thresholds})
-        assert judge_latency(evidence, policy).log_e_worse == pytest.approx(found[index], abs=1e-9)
+        assert judge_latency(evidence, policy, latencies.guardrail()).log_e_worse == pytest.approx(
+            found[index], abs=1e-9
+        )
 
 
 def test_a_tail_shift_leaves_p95_and_multiplies_p99() -> None:
@@ -114,7 +116,7 @@ def test_slow_counts_have_the_shares_they_were_drawn_with_and_fall_with_the_thre
 
 
 def test_proofs_come_at_the_look_at_which_the_product_s_process_reaches_them() -> None:
-    policy = Policy(metrics=(Metric.ERRORS,))
+    policy = Policy(guardrails=(Guardrail(Metric.ERRORS),))
     traffic = Steady(0.01, looks=60).draw(12, np.random.default_rng(2)).seen
     found = proofs.proven(traffic, policy).promoted
     margin = proofs.margin_of(policy)
