@@ -1,5 +1,6 @@
 """What the benchmark computes for many runs at once is what the product computes for one."""
 
+from dataclasses import replace
 from itertools import pairwise
 from math import log
 
@@ -60,8 +61,7 @@ def test_turning_back_is_what_the_product_would_do_at_each_look() -> None:
 
 
 def evidence_of(epoch: EpochCounts, policy: Policy) -> Evidence:
-    empty = Evidence.begin(STABLE, CANARY, policy, Tally(), START_S)
-    return Evidence(**{**{name: getattr(empty, name) for name in Evidence.__slots__}, "by_weight": {5_000: epoch}})
+    return replace(Evidence.begin(STABLE, CANARY, policy, Tally(), START_S), by_weight={5_000: epoch})
 
 
 def test_the_evidence_of_errors_is_the_guardrail_s() -> None:
@@ -88,11 +88,9 @@ def test_the_evidence_of_slowness_is_the_guardrail_s(slo_quantile: float) -> Non
         canary = ArmCounts(timed=int(totals[0].canary[index]), slow=tuple(int(t.canary_bad[index]) for t in totals))
         stable = ArmCounts(timed=int(totals[0].stable[index]), slow=tuple(int(t.stable_bad[index]) for t in totals))
         empty = evidence_of(EpochCounts(canary, stable), policy)
-        thresholds = tuple(threshold for threshold, _ in drawn)
-        evidence = Evidence(**{**{name: getattr(empty, name) for name in Evidence.__slots__}, "thresholds": thresholds})
-        assert judge_latency(evidence, policy, latencies.guardrail()).log_e_worse == pytest.approx(
-            found[index], abs=1e-9
-        )
+        evidence = replace(empty, thresholds=tuple(threshold for threshold, _ in drawn))
+        judged = judge_latency(evidence, policy, latencies.guardrail())
+        assert judged.log_e_worse == pytest.approx(found[index], abs=1e-9)
 
 
 def test_a_tail_shift_leaves_p95_and_multiplies_p99() -> None:
