@@ -7,12 +7,14 @@ from bench.rollouts import PLANS
 from bench.situations import SITUATIONS, TURNBACK
 
 ALPHA = 0.01
+_ENOUGH = 4_000
 _BACK = ("rolled_back", "share")
 
 
 def _false_alarms() -> tuple[Goal, ...]:
     healthy = [each.name for each in SITUATIONS if each.healthy]
-    rollouts = [each.name for each in PLANS if each.healthy]
+    # Of a few runs no share of 1 % can be said.
+    rollouts = [each.name for each in PLANS if each.healthy and each.full_runs >= _ENOUGH]
     return (
         *(
             _false_alarm(f"situation_{name}", name, ("situations", name, "judges", TURNBACK, *_BACK))

@@ -58,7 +58,7 @@ PLANS = (
     Plan("50%, 100/s", Arm(0.5), 100.0, 40, 1_000),
     Plan("always fails, 100/s", Arm(1.0), 100.0, 100, 1_000),
     Plan("always fails, 0.01/s", Arm(1.0), 0.01, 0, 12, patience_s=43_200),
-    Plan("all guardrails: same, 100/s", _WITH_LATENCY, 100.0, 10, 1_000, _ALL, _WITH_LATENCY),
+    Plan("all guardrails: same, 100/s", _WITH_LATENCY, 100.0, 10, 4_000, _ALL, _WITH_LATENCY),
     Plan("all guardrails: 5%, 100/s", Arm(0.05, 0.001, 40.0), 100.0, 10, 200, _ALL, _WITH_LATENCY),
     Plan("all guardrails: always fails, 100/s", Arm(1.0, 0.0, 40.0), 100.0, 20, 200, _ALL, _WITH_LATENCY),
     Plan("all guardrails: twice as slow, 100/s", Arm(0.01, 0.001, 80.0), 100.0, 10, 200, _ALL, _WITH_LATENCY),
