@@ -52,7 +52,7 @@ PARTS = (
     Part("policy", "Whole rollouts", rollouts.PLANS, rollouts.judge, rollouts.summary, 20),
     Part("situations", "Side by side", situations.SITUATIONS, situations.judge, situations.summary, 125),
     Part("delays", "Against the limit", delays.DELAYS, delays.judge, delays.summary, 125),
-    Part("latency", "Slower versions", latencies.SLOWER, latencies.judge, latencies.summary, 50),
+    Part("latency", "Slower versions", latencies.SLOWER, latencies.judge, latencies.summary, 25),
     Part("proofs", "Proofs of no harm", proofs.PROOFS, proofs.judge, proofs.summary, 250),
     Part("races", "Flagger at its own weights", races.RACES, races.judge, races.summary, 20_000),
 )

@@ -1,24 +1,30 @@
 """Streams of latencies, and the product's latency test for many runs at once.
 
-Rule: thresholds are the product's own, frozen from answers of stable; each is one `Traffic` in
-which "bad" is slow.
+Rule: thresholds are the product's own, frozen from answers of stable; of each, the exchanges
+beyond it are one `Traffic`.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from math import inf, log
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from app.domain.histogram import edge_us
+from app.domain.histogram import edge_us, latency_bin
 from app.domain.ledger import Threshold
 from app.domain.policy import Guardrail, Metric, Policy
 from bench.coin import ALPHA, full
-from bench.traffic import Counts, Ends, Figures, Traffic, rollback_only
+from bench.timings import Timings
+from bench.traffic import Counts, Ends, Figures, rollback_only
 from bench.world import Arm, frozen_thresholds
 
 MEDIAN_MS, SIGMA = 100.0, 0.5
 _TAIL_FROM, _TAIL_TO = 0.95, 0.99
+_WEIGHT_BP = 5_000
+# Latencies in milliseconds between which the bins are the histogram's own; elsewhere five of them are one.
+_LEAST_MS, _FINE_FROM_MS, _FINE_TO_MS, _GREATEST_MS = 5.0, 200.0, 800.0, 5_000.0
+_COARSE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def _quantile_us(level: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Both arms' latencies at constant weight.
+    """Both arms' latencies at half of the traffic each.
 
     Attributes:
         margin, floor_ms: By how much the canary may be slower; slo_quantile: has half of the test's weight.
@@ -86,42 +92,45 @@ class Latencies:
         """The product's guardrail with these values."""
         return Guardrail(Metric.LATENCY, margin=self.margin, floor=self.floor_ms, quantile=self.slo_quantile)
 
-    def draw(self, runs: int, rng: np.random.Generator) -> tuple[tuple[Threshold, Traffic], ...]:
-        """One traffic per threshold, all of the same exchanges."""
+    def draw(self, runs: int, rng: np.random.Generator) -> tuple[tuple[Threshold, ...], Timings]:
+        """Freeze the thresholds, then draw every answer's bin."""
         thresholds = frozen_thresholds(Arm(0.0, 0.0, MEDIAN_MS, SIGMA), self.policy(), rng)
-        canary = rng.binomial(self.look, 0.5, (runs, self.looks))
-        stable = self.look - canary
-        canary_above = [self.shift.share_above(edge_us(each.canary_bin)) for each in thresholds]
-        stable_above = [Shift().share_above(edge_us(each.stable_bin)) for each in thresholds]
-        canary_slow = _above(canary, canary_above, rng)
-        stable_slow = _above(stable, stable_above, rng)
-        weight_bp = np.full((1, 1), 5_000)
-        return tuple(
-            (each, Traffic(weight_bp, canary, stable, canary_slow[..., place], stable_slow[..., place], 10))
-            for place, each in enumerate(thresholds)
-        )
+        edges_us = np.array([edge_us(each) for each in _edges(thresholds)])
+        canary = rng.binomial(self.look, _WEIGHT_BP / 10_000, (runs, self.looks))
+        canary_binned = _binned(canary, self.shift, edges_us, rng)
+        stable_binned = _binned(self.look - canary, Shift(), edges_us, rng)
+        return thresholds, Timings(_WEIGHT_BP, edges_us, canary_binned, stable_binned, interval=10)
 
 
-def _above(answers: Counts, above: list[float], rng: np.random.Generator) -> Counts:
-    """How many answers lie above each of ascending limits, shape (runs, looks, limits)."""
-    cells = -np.diff([1.0, *above, 0.0])
-    drawn = rng.multinomial(answers, cells / cells.sum())
-    slow: Counts = drawn[..., :0:-1].cumsum(axis=-1)[..., ::-1]
-    return slow
+def _edges(thresholds: tuple[Threshold, ...]) -> list[int]:
+    """Bins of the product's histogram at whose lower edges ours begin, among them all thresholds."""
+    least, fine_from, fine_to, greatest = (
+        latency_bin(ms * 1_000.0) for ms in (_LEAST_MS, _FINE_FROM_MS, _FINE_TO_MS, _GREATEST_MS)
+    )
+    coarse = (*range(least, fine_from, _COARSE), *range(fine_to, greatest, _COARSE))
+    frozen = (each for threshold in thresholds for each in (threshold.stable_bin, threshold.canary_bin))
+    return sorted({*coarse, *range(fine_from, fine_to), *frozen})
 
 
-def log_e_slow(drawn: tuple[tuple[Threshold, Traffic], ...], slo_quantile: float) -> Figures:
+def _binned(answers: Counts, shift: Shift, edges_us: Figures, rng: np.random.Generator) -> Counts:
+    """Each answer in its bin; what lies beyond the outer edges is in the outer bins."""
+    above = [1.0, *(shift.share_above(edge) for edge in edges_us[1:-1]), 0.0]
+    shares = -np.diff(above)
+    counts: Counts = rng.multinomial(answers, shares / shares.sum())
+    return counts
+
+
+def log_e_slow(thresholds: tuple[Threshold, ...], timings: Timings, slo_quantile: float) -> Figures:
     """The evidence of harm as `guardrails.judge_latency` takes it, shape (runs, looks)."""
-    rest = 0.5 / (len(drawn) - 1)
-    logs = None
-    for threshold, traffic in drawn:
-        weight = 0.5 if threshold.level == slo_quantile else rest
-        log_e = log(weight) + full(1.0 - threshold.level).log_e(traffic)
-        logs = log_e if logs is None else np.logaddexp(logs, log_e)
-    assert logs is not None  # noqa: S101
-    return logs
+    rest = 0.5 / (len(thresholds) - 1)
+    logs = []
+    for each in thresholds:
+        share = 0.5 if each.level == slo_quantile else rest
+        slow = timings.slow(edge_us(each.canary_bin), edge_us(each.stable_bin))
+        logs.append(log(share) + full(1.0 - each.level).log_e(slow))
+    return reduce(np.logaddexp, logs)
 
 
-def turnback(drawn: tuple[tuple[Threshold, Traffic], ...], slo_quantile: float, alpha: float = ALPHA) -> Ends:
+def turnback(thresholds: tuple[Threshold, ...], timings: Timings, slo_quantile: float, alpha: float = ALPHA) -> Ends:
     """Turned back by latency alone."""
-    return rollback_only(log_e_slow(drawn, slo_quantile) >= log(1.0 / alpha))
+    return rollback_only(log_e_slow(thresholds, timings, slo_quantile) >= log(1.0 / alpha))

@@ -11,10 +11,13 @@ canary, for which the documented query has no number, is neither success nor fai
 
 import numpy as np
 
-from bench.traffic import Ends, Traffic, race
+from bench.timings import Timings
+from bench.traffic import Ends, Flags, Traffic, race
 
 MIN_SUCCESS = 0.95
 FAILURE_LIMIT = 3
+# Its documents show no limit of latency; this is the one of Flagger's.
+MAX_LATENCY_MS = 500.0
 MINUTES = 5
 STEPS, PAUSE_MINUTES = 4, 10
 MEASUREMENTS = STEPS * PAUSE_MINUTES // MINUTES
@@ -24,7 +27,17 @@ def judge(traffic: Traffic) -> Ends:
     """Abort at the fourth failed measurement, finish when all steps are done; one interval is a minute."""
     looks = MINUTES * traffic.interval
     measured = traffic.by(looks)
-    failed = (measured.canary > 0) & (measured.canary - measured.canary_bad < MIN_SUCCESS * measured.canary)
+    return _ends((measured.canary > 0) & (measured.canary - measured.canary_bad < MIN_SUCCESS * measured.canary), looks)
+
+
+def judge_latency(timings: Timings) -> Ends:
+    """The same with a successCondition on the p99 of five minutes."""
+    looks = MINUTES * timings.interval
+    canary_ms, _ = timings.quantiles_ms(0.99, looks)
+    return _ends(canary_ms > MAX_LATENCY_MS, looks)
+
+
+def _ends(failed: Flags, looks: int) -> Ends:
     finished = np.zeros_like(failed)
     finished[:, MEASUREMENTS - 1 :] = True
     return race(failed.cumsum(axis=1) > FAILURE_LIMIT, finished, looks)

@@ -10,6 +10,7 @@ both arms' rates are pooled over whatever weights they had, as an experiment's t
 
 import numpy as np
 
+from bench.timings import Moments, Timings
 from bench.traffic import Counts, Ends, Figures, Traffic, rollback_only
 
 TUNING = 5_000.0
@@ -43,15 +44,33 @@ def interval(
     with np.errstate(divide="ignore", invalid="ignore"):
         ours, theirs = canary_bad / canary, stable_bad / stable
         squared_error = ours * (1.0 - ours) / canary + theirs * (1.0 - theirs) / stable
-        n = canary + stable
+    return _around(ours - theirs, squared_error, canary + stable, alpha)
+
+
+def interval_of_means(canary: Moments, stable: Moments, alpha: float) -> tuple[Figures, Figures]:
+    """The same for a difference of means; NaN where an arm has fewer than two answers."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        squared_error = sum((arm.squares - arm.total**2 / arm.n) / (arm.n - 1) / arm.n for arm in (canary, stable))
+        difference = canary.total / canary.n - stable.total / stable.n
+    return _around(difference, np.asarray(squared_error), canary.n + stable.n, alpha)
+
+
+def _around(difference: Figures, squared_error: Figures, n: Counts, alpha: float) -> tuple[Figures, Figures]:
+    with np.errstate(divide="ignore", invalid="ignore"):
         width = half_width(squared_error * n, n, alpha)
     # Without variance the library gives no result.
     width = np.where(squared_error > 0.0, width, np.nan)
-    return ours - theirs - width, ours - theirs + width
+    return difference - width, difference + width
 
 
 def judge(traffic: Traffic, alpha: float = 0.01) -> Ends:
     """Roll back where the whole interval lies above 0; it never promotes."""
     totals = traffic.totals()
     lower, _ = interval(totals.canary, totals.canary_bad, totals.stable, totals.stable_bad, 2.0 * alpha)
+    return rollback_only(np.nan_to_num(lower, nan=-1.0) > 0.0)
+
+
+def judge_latency(timings: Timings, alpha: float = 0.01) -> Ends:
+    """The same with the mean latency."""
+    lower, _ = interval_of_means(*timings.moments(), 2.0 * alpha)
     return rollback_only(np.nan_to_num(lower, nan=-1.0) > 0.0)

@@ -17,6 +17,7 @@ from math import ceil, floor, sqrt
 import numpy as np
 from scipy.special import ndtri
 
+from bench.timings import Timings
 from bench.traffic import Counts, Ends, Figures, Flags, Traffic, race
 
 TOLERANCE = 0.25
@@ -70,12 +71,22 @@ def _above(experiment: Figures, control: Figures) -> Flags:
 def judge(traffic: Traffic) -> Ends:
     """Roll back at the first High; one interval is a minute."""
     minutes = traffic.by(traffic.interval)
-    experiment, control = _rate(minutes.canary_bad, minutes.canary), _rate(minutes.stable_bad, minutes.stable)
+    return _judge(
+        _rate(minutes.canary_bad, minutes.canary), _rate(minutes.stable_bad, minutes.stable), traffic.interval
+    )
+
+
+def judge_latency(timings: Timings) -> Ends:
+    """The same on each minute's p99."""
+    return _judge(*timings.quantiles_ms(0.99, timings.interval), timings.interval)
+
+
+def _judge(experiment: Figures, control: Figures, looks: int) -> Ends:
     ends = range(JUDGED_EVERY, experiment.shape[1] + 1, JUDGED_EVERY)
     high = np.zeros((len(experiment), len(ends)), dtype=bool)
     for judged, end in enumerate(ends):
         high[:, judged] = is_high(experiment[:, :end], control[:, :end])
-    return race(high, np.zeros_like(high), JUDGED_EVERY * traffic.interval)
+    return race(high, np.zeros_like(high), JUDGED_EVERY * looks)
 
 
 def _rate(bad: Counts, answers: Counts) -> Figures:

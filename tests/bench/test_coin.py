@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.evidence import WORSE, Outcomes, log_e_full, log_e_tilt
 from app.domain.guardrails import judge_errors, judge_latency
+from app.domain.histogram import edge_us
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.score import ScoreEpoch, binary, log_e_not_worse, score
@@ -80,15 +81,15 @@ def test_the_evidence_of_errors_is_the_guardrail_s() -> None:
 @pytest.mark.parametrize("slo_quantile", [0.95, 0.99])
 def test_the_evidence_of_slowness_is_the_guardrail_s(slo_quantile: float) -> None:
     latencies = Latencies(Shift(1.3), 0.1, 1.0, slo_quantile, looks=10)
-    drawn = latencies.draw(3, np.random.default_rng(8))
-    found = log_e_slow(drawn, slo_quantile)
+    thresholds, timings = latencies.draw(3, np.random.default_rng(8))
+    found = log_e_slow(thresholds, timings, slo_quantile)
     policy = latencies.policy()
-    totals = [traffic.totals() for _, traffic in drawn]
+    totals = [timings.slow(edge_us(each.canary_bin), edge_us(each.stable_bin)).totals() for each in thresholds]
     for index in np.ndindex(*found.shape):
         canary = ArmCounts(timed=int(totals[0].canary[index]), slow=tuple(int(t.canary_bad[index]) for t in totals))
         stable = ArmCounts(timed=int(totals[0].stable[index]), slow=tuple(int(t.stable_bad[index]) for t in totals))
         empty = evidence_of(EpochCounts(canary, stable), policy)
-        evidence = replace(empty, thresholds=tuple(threshold for threshold, _ in drawn))
+        evidence = replace(empty, thresholds=thresholds)
         judged = judge_latency(evidence, policy, latencies.guardrail())
         assert judged.log_e_worse == pytest.approx(found[index], abs=1e-9)
 
@@ -104,11 +105,15 @@ def test_a_tail_shift_leaves_p95_and_multiplies_p99() -> None:
 
 
 def test_slow_counts_have_the_shares_they_were_drawn_with_and_fall_with_the_threshold() -> None:
-    drawn = Latencies(Shift(1.5), 0.0, 0.0, 0.99, looks=50).draw(40, np.random.default_rng(1))
-    stable = [traffic.stable_bad.sum() / traffic.stable.sum() for _, traffic in drawn]
+    thresholds, timings = Latencies(Shift(1.5), 0.0, 0.0, 0.99, looks=50).draw(40, np.random.default_rng(1))
+    drawn = [timings.slow(edge_us(each.canary_bin), edge_us(each.stable_bin)) for each in thresholds]
+    stable = [traffic.stable_bad.sum() / traffic.stable.sum() for traffic in drawn]
     assert stable[0] == pytest.approx(0.5, abs=0.02)
     assert stable[5] == pytest.approx(0.01, abs=0.002)
-    for (_, left), (_, right) in pairwise(drawn):
+    assert drawn[5].canary_bad.sum() / drawn[5].canary.sum() == pytest.approx(
+        Shift(1.5).share_above(edge_us(thresholds[5].canary_bin)), rel=0.05
+    )
+    for left, right in pairwise(drawn):
         assert (left.canary_bad >= right.canary_bad).all()
         assert (left.canary_bad <= left.canary).all()
 

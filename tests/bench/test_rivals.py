@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.rivals import argo, flagger, growthbook, kayenta, peeking
+from bench.timings import Moments, Timings
 from bench.traffic import Ends, Traffic
 
 Vector: TypeAlias = dict[str, Any]
@@ -120,3 +121,54 @@ def test_the_peeking_z_test_rejects_at_its_textbook_limit() -> None:
     # z = (a - 100) / sqrt((a + 100) (1 - p)): 2.31 at 135 and 2.37 at 136.
     found = [ended(peeking.judge(minutes([bad], [100], answers=10_000))) for bad in (134, 137, 0)]
     assert found == [(NEVER, NEVER), (0.0, NEVER), (NEVER, NEVER)]
+
+
+def timings(canary_ms: list[float], stable_ms: list[float], looks: int = 40) -> Timings:
+    """One run in which every look brings the same latencies, each well inside a bin of 10 ms."""
+    edges_us = np.arange(0.0, 1_010_000.0, 10_000.0)
+    arms = (np.histogram(np.array(ms) * 1_000.0, edges_us)[0] for ms in (canary_ms, stable_ms))
+    canary, stable = (np.tile(arm, (1, looks, 1)) for arm in arms)
+    return Timings(5_000, edges_us, canary, stable, interval=1)
+
+
+SLOW, QUICK = [105.0] * 98 + [605.0] * 2, [105.0] * 100
+
+
+def test_limits_of_latency_are_held_against_the_canary_s_p99_alone() -> None:
+    assert ended(flagger.judge_latency(timings(SLOW, QUICK))) == (9.0, NEVER)
+    assert ended(flagger.judge_latency(timings(QUICK, SLOW))) == (NEVER, 9.0)
+    assert ended(argo.judge_latency(timings(SLOW, QUICK))) == (19.0, NEVER)
+    assert ended(argo.judge_latency(timings(QUICK, SLOW))) == (NEVER, 39.0)
+
+
+def test_kayenta_compares_each_minute_s_p99_and_growthbook_the_mean() -> None:
+    assert ended(kayenta.judge_latency(timings(SLOW, QUICK))) == (9.0, NEVER)
+    assert ended(kayenta.judge_latency(timings(QUICK, SLOW))) == (NEVER, NEVER)
+    assert ended(growthbook.judge_latency(timings([105.0, 205.0] * 50, [105.0, 105.0, 205.0] * 33)))[0] < 40.0
+    assert ended(growthbook.judge_latency(timings([105.0, 205.0] * 50, [105.0, 205.0] * 50))) == (NEVER, NEVER)
+
+
+def test_growthbook_s_interval_of_means_has_the_standard_error_its_library_publishes() -> None:
+    # Both arms of TestSequentialOneSidedGreaterTTest: difference 0.234377, standard error 0.129831.
+    canary = Moments(np.array([[3_461]]), np.array([[2_422.7]]), np.array([[134_698.29]]))
+    stable = Moments(np.array([[3_000]]), np.array([[1_396.87]]), np.array([[52_377.9767]]))
+    lower, upper = growthbook.interval_of_means(canary, stable, alpha=0.02)
+    assert (lower + upper)[0, 0] / 2.0 == pytest.approx(0.23437667, abs=1e-8)
+    n = np.array([[6_461]])
+    expected = growthbook.half_width(0.12983081254184736**2 * n, n, 0.02)
+    assert (upper - lower)[0, 0] / 2.0 == pytest.approx(expected[0, 0], rel=1e-9)
+
+
+def test_a_quantile_is_read_from_a_histogram_as_prometheus_reads_it() -> None:
+    two_bins = Timings(5_000, np.array([0.0, 10_000.0, 20_000.0]), np.array([[[50, 50]]]), np.array([[[0, 0]]]), 1)
+    canary, stable = two_bins.quantiles_ms(0.75, 1)
+    assert canary.tolist() == [[15.0]]
+    assert np.isnan(stable).all()
+    assert two_bins.quantiles_ms(0.25, 1)[0].tolist() == [[5.0]]
+
+
+def test_slow_is_beyond_an_edge_of_the_bins_and_of_nothing_else() -> None:
+    found = timings(SLOW, QUICK).slow(600_000.0, 100_000.0)
+    assert (int(found.canary_bad[0, 0]), int(found.stable_bad[0, 0])) == (2, 100)
+    with pytest.raises(ValueError, match="no edge"):
+        timings(SLOW, QUICK).slow(601_000.0, 100_000.0)
