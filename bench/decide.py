@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench import crew, decision_goals, delays, goals, latencies, proofs, races, rollouts, situations
-from bench.coin import ALPHA
+from bench import goals
 from bench.cpu import model_name
-from bench.intervals import Document
+from bench.judging import crew, delays, latencies, proofs, races, rollouts, situations
+from bench.judging.coin import ALPHA
+from bench.judging.goals import GOALS
+from bench.judging.intervals import Document
 
 Say = Callable[[str], None]
 
@@ -93,7 +95,7 @@ def measure(size: Size, seed: int, say: Say) -> Document:
         say(f"{part.title}: {subject.name}, {size.runs(subject):,} runs.")
         document[part.key][subject.name] = part.summary(subject, [next(results) for _ in tasks])
     return {
-        "goals": goals.judged(document, decision_goals.GOALS),
+        "goals": goals.judged(document, GOALS),
         **document,
         "setting": {"stable_rate": delays.STABLE_RATE, "weight": 0.5, "alpha": ALPHA},
         "quick": size.quick,

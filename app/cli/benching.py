@@ -70,7 +70,7 @@ def _make(folder: Path) -> None:
 def _decide(quick: bool, seed: int | None, report: Path | None) -> tuple[Document, str]:
     chosen = random.SystemRandom().randrange(2**32) if seed is None else seed
     measured: Document = import_module("bench.decide").run(quick, chosen, say)
-    page = import_module("bench.decision_page")
+    page = import_module("bench.judging.page")
     if report is not None:
         say(f"the report is {page.write(measured, report)}")
     return measured, page.tables(measured)

@@ -11,8 +11,8 @@ canary, for which the documented query has no number, is neither success nor fai
 
 import numpy as np
 
-from bench.timings import Timings
-from bench.traffic import Ends, Flags, Traffic, race
+from bench.judging.timings import Timings
+from bench.judging.traffic import Ends, Flags, Traffic, race
 
 MIN_SUCCESS = 0.95
 FAILURE_LIMIT = 3

@@ -12,9 +12,9 @@ Choices: it rolls back with the last failed check, not an interval later.
 
 import numpy as np
 
-from bench.timings import Timings
-from bench.traffic import Counts, Ends, Flags, Traffic
-from bench.traffic import race as first_of
+from bench.judging.timings import Timings
+from bench.judging.traffic import Counts, Ends, Flags, Traffic
+from bench.judging.traffic import race as first_of
 
 STEP, MAX_WEIGHT = 5, 50
 MIN_SUCCESS = 0.99

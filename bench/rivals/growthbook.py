@@ -10,8 +10,8 @@ both arms' rates are pooled over whatever weights they had, as an experiment's t
 
 import numpy as np
 
-from bench.timings import Moments, Timings
-from bench.traffic import Counts, Ends, Figures, Traffic, rollback_only
+from bench.judging.timings import Moments, Timings
+from bench.judging.traffic import Counts, Ends, Figures, Traffic, rollback_only
 
 TUNING = 5_000.0
 

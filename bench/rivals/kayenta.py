@@ -17,8 +17,8 @@ from math import ceil, floor, sqrt
 import numpy as np
 from scipy.special import ndtri
 
-from bench.timings import Timings
-from bench.traffic import Counts, Ends, Figures, Flags, Traffic, race
+from bench.judging.timings import Timings
+from bench.judging.traffic import Counts, Ends, Figures, Flags, Traffic, race
 
 TOLERANCE = 0.25
 CONFIDENCE = 0.98

@@ -7,7 +7,7 @@ Johari, Koomen, Pekelis & Walsh 2017 call peeking.
 import numpy as np
 from scipy.special import ndtri
 
-from bench.traffic import Ends, Traffic, rollback_only
+from bench.judging.traffic import Ends, Traffic, rollback_only
 
 
 def judge(traffic: Traffic, alpha: float = 0.01) -> Ends:

@@ -14,11 +14,11 @@ from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.score import ScoreEpoch, binary, log_e_not_worse, score
 from app.domain.tally import Tally
-from bench import proofs
-from bench.coin import ERRORS_ONLY, full, log_e_errors, turnback
-from bench.draws import RampWhileRatesRise, Steady
-from bench.slowness import Latencies, Shift, log_e_slow
-from bench.traffic import Traffic
+from bench.judging import proofs
+from bench.judging.coin import ERRORS_ONLY, full, log_e_errors, turnback
+from bench.judging.draws import RampWhileRatesRise, Steady
+from bench.judging.slowness import Latencies, Shift, log_e_slow
+from bench.judging.traffic import Traffic
 from bench.world import CANARY, STABLE, START_S
 
 

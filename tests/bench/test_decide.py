@@ -9,15 +9,17 @@ import pytest
 from scipy.stats import binom
 
 from app.domain.rollout import Phase
-from bench import crew, decide, decision_goals, decision_page, goals, intervals
-from bench.coin import turnback
+from bench import decide, goals
 from bench.decide import PARTS, Part, Size, measure
-from bench.delays import Delay, judge, limit, summary
-from bench.rollouts import PLANS, Outcome
-from bench.rollouts import summary as rollouts_summary
-from bench.situations import MISUSED, RIVALS, SITUATIONS, TURNBACK, figures, verdicts
-from bench.situations import judge as judge_situation
-from bench.traffic import Ends, Traffic
+from bench.judging import crew, intervals, page
+from bench.judging.coin import turnback
+from bench.judging.delays import Delay, judge, limit, summary
+from bench.judging.goals import GOALS
+from bench.judging.rollouts import PLANS, Outcome
+from bench.judging.rollouts import summary as rollouts_summary
+from bench.judging.situations import MISUSED, RIVALS, SITUATIONS, TURNBACK, figures, verdicts
+from bench.judging.situations import judge as judge_situation
+from bench.judging.traffic import Ends, Traffic
 
 
 @pytest.fixture(scope="module")
@@ -96,16 +98,16 @@ def test_an_undecided_run_counts_with_the_horizon_and_is_told() -> None:
 
 def test_a_healthy_version_s_false_alarms_would_show_in_the_goals() -> None:
     document: dict[str, Any] = {"situations": {"same": {"judges": {TURNBACK: {"rolled_back": {"share": 0.011}}}}}}
-    judged = goals.judged(document, decision_goals.GOALS)
+    judged = goals.judged(document, GOALS)
     assert judged["situation_same"]["met"] is False
     document["situations"]["same"]["judges"][TURNBACK]["rolled_back"]["share"] = 0.01
-    assert goals.judged(document, decision_goals.GOALS)["situation_same"]["met"] is True
+    assert goals.judged(document, GOALS)["situation_same"]["met"] is True
     assert judged["delay_50%"]["met"] is None
 
 
 @pytest.mark.bench
 def test_every_goal_names_a_figure_that_a_run_in_full_has(smallest: dict[str, Any]) -> None:
-    judged = goals.judged(smallest, decision_goals.GOALS)
+    judged = goals.judged(smallest, GOALS)
     only_in_full = {f"policy_{plan.name}" for plan in PLANS if not plan.quick_runs}
     unmeasured = {name for name, goal in judged.items() if goal["measured"] is None}
     # One run may be undecided, and then has no median.
@@ -127,29 +129,29 @@ def test_rollouts_are_summed_up_by_how_they_ended() -> None:
 def test_the_page_the_picture_and_the_document_say_the_same_whenever_they_are_written(
     smallest: dict[str, Any], tmp_path: Path
 ) -> None:
-    page = decision_page.write(smallest, tmp_path)
+    written = page.write(smallest, tmp_path)
     first = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    decision_page.write(smallest, tmp_path)
+    page.write(smallest, tmp_path)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == first
     assert first.keys() == {"decide.md", "decide.svg", "decide.json"}
     assert json.loads(first["decide.json"]) == smallest
-    text = page.read_text()
+    text = written.read_text()
     for situation in SITUATIONS:
         assert situation.name in text
     for goal in smallest["goals"].values():
         assert goal["reach"] in text
     assert "(decide.svg)" in text
-    assert "(decide.svg)" not in decision_page.tables(smallest)
+    assert "(decide.svg)" not in page.tables(smallest)
 
 
 def test_figures_are_written_so_that_they_can_be_read() -> None:
-    assert decision_page._number(18_069.5) == "18,070"
-    assert decision_page._number(1.3495) == "1.35"
-    assert decision_page._number(None) == ""
-    assert decision_page._between({"value": 5.0, "ci95": [4.0, None]}) == "5 (4–never)"
-    assert decision_page._between({"value": 5.0, "ci95": [5.0, 5.0]}) == "5"
-    assert decision_page._between({"value": None, "ci95": [4.0, None]}) == "never"
-    assert decision_page._share({"share": 0.0055, "ci95": [0.0036, 0.0083]}) == "0.55 % (0.36 %–0.83 %)"
+    assert page._number(18_069.5) == "18,070"
+    assert page._number(1.3495) == "1.35"
+    assert page._number(None) == ""
+    assert page._between({"value": 5.0, "ci95": [4.0, None]}) == "5 (4–never)"
+    assert page._between({"value": 5.0, "ci95": [5.0, 5.0]}) == "5"
+    assert page._between({"value": None, "ci95": [4.0, None]}) == "never"
+    assert page._share({"share": 0.0055, "ci95": [0.0036, 0.0083]}) == "0.55 % (0.36 %–0.83 %)"
 
 
 def test_a_share_has_its_exact_interval() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from app.domain.evidence import Outcomes, log_e_tilt
-from bench.callers import StickyCallers
-from bench.draws import BurstsWhileEvidenceSteers, OutcomesKnownLate, RampWhileRatesRise, Steady
-from bench.situations import SITUATIONS, Situation
-from bench.traffic import Counts, Traffic, first, race, rollback_only
+from bench.judging.callers import StickyCallers
+from bench.judging.draws import BurstsWhileEvidenceSteers, OutcomesKnownLate, RampWhileRatesRise, Steady
+from bench.judging.situations import SITUATIONS, Situation
+from bench.judging.traffic import Counts, Traffic, first, race, rollback_only
 
 RNG_SEED = 6
 

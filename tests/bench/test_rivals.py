@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from bench.judging.timings import Moments, Timings
+from bench.judging.traffic import Ends, Traffic
 from bench.rivals import argo, flagger, growthbook, kayenta, peeking
-from bench.timings import Moments, Timings
-from bench.traffic import Ends, Traffic
 
 Vector: TypeAlias = dict[str, Any]
 VECTORS: dict[str, Vector] = {

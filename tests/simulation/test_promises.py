@@ -9,8 +9,8 @@ from scipy.stats import binom
 
 from app.domain.policy import Guardrail, Metric
 from app.domain.rollout import Phase, Policy
-from bench.coin import turnback
-from bench.draws import Steady
+from bench.judging.coin import turnback
+from bench.judging.draws import Steady
 from bench.rivals import peeking
 from bench.world import Arm, Setting, Story, World, play
 

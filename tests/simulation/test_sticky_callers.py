@@ -13,8 +13,8 @@ from scipy.stats import binom
 
 from app.domain.evidence import Outcomes, log_e_tilt
 from app.domain.routing import FULL_BP, Route, draw, sticky_place
-from bench.coin import turnback
-from bench.traffic import Traffic
+from bench.judging.coin import turnback
+from bench.judging.traffic import Traffic
 from bench.world import CANARY, MODEL, STABLE
 
 ALPHA = 0.01

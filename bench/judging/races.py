@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.intervals import Document, mean, share
+from bench.judging.intervals import Document, mean, share
+from bench.judging.traffic import Counts, Flags
 from bench.rivals import flagger
-from bench.traffic import Counts, Flags
 
 STABLE_RATE = 0.01
 

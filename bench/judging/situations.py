@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.callers import StickyCallers
-from bench.coin import turnback
-from bench.draws import BurstsWhileEvidenceSteers, OutcomesKnownLate, RampWhileRatesRise, Steady, Stream
-from bench.intervals import Document, mean, median, share
+from bench.judging.callers import StickyCallers
+from bench.judging.coin import turnback
+from bench.judging.draws import BurstsWhileEvidenceSteers, OutcomesKnownLate, RampWhileRatesRise, Steady, Stream
+from bench.judging.intervals import Document, mean, median, share
+from bench.judging.traffic import Counts, Ends, Figures, Flags, Judge, Traffic
 from bench.rivals import argo, flagger, growthbook, kayenta, peeking
-from bench.traffic import Counts, Ends, Figures, Flags, Judge, Traffic
 
 TURNBACK = "turnback"
 # The product's test on what the rivals read, where that is not what the product reads.
@@ -51,7 +51,7 @@ def _by_the_hour(canary_rate: float) -> Steady:
 
 
 SITUATIONS = (
-    Situation("same", "1 % of both fail; half of 1,000 a minute", Steady(0.01), 500, 4_000),
+    Situation("same", "1 % of both fail; half of 1,000 a minute", Steady(0.01), 500, 10_000),
     Situation("1.5%", "the same, but the canary fails 1.5 %", Steady(0.015), 100, 1_000),
     Situation("2%", "the canary fails 2 %", Steady(0.02), 100, 1_000),
     Situation("5%", "the canary fails 5 %", Steady(0.05), 100, 1_000),
@@ -60,33 +60,33 @@ SITUATIONS = (
         "same, ramp while rates rise",
         "1, 5, 25, 50 % by the clock while both fail 0.5 to 2 %",
         RampWhileRatesRise(),
-        250,
-        4_000,
+        500,
+        10_000,
     ),
     Situation(
         "same, bursts while evidence steers",
         "daily cycle of traffic and failures, bursts of 30 %, weights moved by the evidence",
         BurstsWhileEvidenceSteers(),
-        250,
-        4_000,
+        500,
+        10_000,
     ),
     Situation(
         "same, sticky callers",
         "callers keep their arm, few are heavy; Turnback judges first exchanges",
         StickyCallers(),
-        250,
-        4_000,
+        500,
+        10_000,
     ),
     Situation(
         "same, outcomes late",
         "10,000 a second, 5 %; stable's failures show 30 s late; Turnback reads up to its watermark",
         OutcomesKnownLate(0.01),
-        250,
-        4_000,
+        500,
+        10_000,
     ),
     Situation("2%, outcomes late", "the same, but the canary fails 2 %", OutcomesKnownLate(0.02), 100, 1_000),
     Situation(
-        "same, 10 an hour", "three weeks of 10 an hour; the others' minute is six hours", _by_the_hour(0.01), 500, 4_000
+        "same, 10 an hour", "three weeks of 10 an hour; the others' minute is six hours", _by_the_hour(0.01), 500, 10_000
     ),
     Situation("5%, 10 an hour", "the canary fails 5 %", _by_the_hour(0.05), 100, 1_000),
     Situation("20%, 10 an hour", "the canary fails 20 %", _by_the_hour(0.2), 100, 1_000),

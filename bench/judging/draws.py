@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from app.domain.routing import FULL_BP
-from bench.coin import ERRORS_ONLY
-from bench.traffic import Counts, Figures, Traffic
+from bench.judging.coin import ERRORS_ONLY
+from bench.judging.traffic import Counts, Figures, Traffic
 
 Rates = Callable[[Counts], Figures]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta, binom
 
-from bench.traffic import Figures, Flags
+from bench.judging.traffic import Figures, Flags
 
 Document = dict[str, Any]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.domain.evidence import WORSE, Outcomes, log_e_full, log_e_tilt
 from app.domain.routing import FULL_BP
-from bench.traffic import Ends, Figures, Traffic, rollback_only
+from bench.judging.traffic import Ends, Figures, Traffic, rollback_only
 
 ALPHA = 0.01
 

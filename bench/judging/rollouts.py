@@ -9,7 +9,7 @@ import numpy as np
 
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase
-from bench.intervals import Document, median, quantile, share
+from bench.judging.intervals import Document, median, quantile, share
 from bench.world import Arm, Setting, play, steady
 
 _STABLE = Arm(0.01)

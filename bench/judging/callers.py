@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.draws import Drawn
-from bench.traffic import Counts, Figures, Flags, Traffic
+from bench.judging.draws import Drawn
+from bench.judging.traffic import Counts, Figures, Flags, Traffic
 
 
 @dataclass(frozen=True, slots=True)

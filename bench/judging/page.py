@@ -5,10 +5,10 @@ from pathlib import Path
 
 import orjson
 
-from bench import decision_plot
-from bench.intervals import Document
+from bench.judging import plot
+from bench.judging.intervals import Document
+from bench.judging.situations import MISUSED, TURNBACK
 from bench.report import table
-from bench.situations import MISUSED, TURNBACK
 
 NAME = "decide"
 JUDGES: Mapping[str, str] = {
@@ -27,7 +27,7 @@ def write(document: Document, folder: Path) -> Path:
     """Write `decide.md`, `decide.svg` and `decide.json` into a folder that exists; the first one's path."""
     json = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     (folder / f"{NAME}.json").write_bytes(json)
-    decision_plot.draw(document, folder / f"{NAME}.svg")
+    plot.draw(document, folder / f"{NAME}.svg")
     page = folder / f"{NAME}.md"
     page.write_text(markdown(document))
     return page

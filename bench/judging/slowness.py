@@ -14,9 +14,9 @@ from scipy.special import ndtr, ndtri
 from app.domain.histogram import edge_us, latency_bin
 from app.domain.ledger import Threshold
 from app.domain.policy import Guardrail, Metric, Policy
-from bench.coin import ALPHA, full
-from bench.timings import Timings
-from bench.traffic import Counts, Ends, Figures, rollback_only
+from bench.judging.coin import ALPHA, full
+from bench.judging.timings import Timings
+from bench.judging.traffic import Counts, Ends, Figures, rollback_only
 from bench.world import Arm, frozen_thresholds
 
 MEDIAN_MS, SIGMA = 100.0, 0.5

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.traffic import Counts, Figures, Traffic
+from bench.judging.traffic import Counts, Figures, Traffic
 
 
 class Moments(NamedTuple):

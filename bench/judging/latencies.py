@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.domain.histogram import edge_us
-from bench.intervals import Document, median, share
+from bench.judging.intervals import Document, median, share
+from bench.judging.situations import TURNBACK, Verdicts, verdicts
+from bench.judging.slowness import Latencies, Shift, turnback
+from bench.judging.timings import Timings
+from bench.judging.traffic import Ends
 from bench.rivals import argo, flagger, growthbook, kayenta, peeking
-from bench.situations import TURNBACK, Verdicts, verdicts
-from bench.slowness import Latencies, Shift, turnback
-from bench.timings import Timings
-from bench.traffic import Ends
 
 PEEKING = "peeking_z_p99"
 RIVALS: Mapping[str, Callable[[Timings], Ends]] = {

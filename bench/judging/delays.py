@@ -7,11 +7,11 @@ from math import log
 import numpy as np
 
 from app.domain.planner import information
-from bench.coin import ALPHA, turnback
-from bench.draws import Steady
-from bench.intervals import Document, mean, median
-from bench.situations import verdicts
-from bench.traffic import Figures
+from bench.judging.coin import ALPHA, turnback
+from bench.judging.draws import Steady
+from bench.judging.intervals import Document, mean, median
+from bench.judging.situations import verdicts
+from bench.judging.traffic import Figures
 
 STABLE_RATE = 0.01
 

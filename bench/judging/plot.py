@@ -7,8 +7,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.intervals import Document
-from bench.situations import TURNBACK
+from bench.judging.intervals import Document
+from bench.judging.situations import TURNBACK
 
 _COLOURS: Mapping[str, str] = {
     TURNBACK: "#1f6feb",

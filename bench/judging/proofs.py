@@ -10,10 +10,10 @@ from app.domain.ledger import Evidence
 from app.domain.policy import Policy
 from app.domain.score import gamma_exponential_bound
 from app.domain.tally import Outcome, Tally
-from bench.draws import Steady
-from bench.intervals import Document, median, share
-from bench.situations import verdicts
-from bench.traffic import Ends, Figures, Traffic, first
+from bench.judging.draws import Steady
+from bench.judging.intervals import Document, median, share
+from bench.judging.situations import verdicts
+from bench.judging.traffic import Ends, Figures, Traffic, first
 from bench.world import CANARY, STABLE, START_S
 
 STABLE_RATE = 0.01

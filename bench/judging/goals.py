@@ -1,10 +1,10 @@
 """What the decision engine is to reach: false alarms, delays, latency, promotion, whole rollouts."""
 
-from bench.delays import DELAYS
 from bench.goals import Goal
-from bench.latencies import SLOWER
-from bench.rollouts import PLANS
-from bench.situations import SITUATIONS, TURNBACK
+from bench.judging.delays import DELAYS
+from bench.judging.latencies import SLOWER
+from bench.judging.rollouts import PLANS
+from bench.judging.situations import SITUATIONS, TURNBACK
 
 ALPHA = 0.01
 _ENOUGH = 4_000
