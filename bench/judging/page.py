@@ -107,7 +107,7 @@ def _sides(situations: Document) -> Iterator[str]:
     for name, situation in situations.items():
         if not situation["healthy"]:
             yield f"## {name}"
-            yield f"{situation['what'].capitalize()}."
+            yield f"{situation['what'][0].upper()}{situation['what'][1:]}."
             yield table(
                 head,
                 [

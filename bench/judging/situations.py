@@ -51,11 +51,17 @@ def _by_the_hour(canary_rate: float) -> Steady:
 
 
 SITUATIONS = (
-    Situation("same", "1 % of both fail; half of 1,000 a minute", Steady(0.01), 500, 10_000),
-    Situation("1.5%", "the same, but the canary fails 1.5 %", Steady(0.015), 100, 1_000),
-    Situation("2%", "the canary fails 2 %", Steady(0.02), 100, 1_000),
-    Situation("5%", "the canary fails 5 %", Steady(0.05), 100, 1_000),
-    Situation("50%", "the canary fails 50 %", Steady(0.5), 100, 1_000),
+    Situation("same", "1 % of both fail; 1,000 a minute, half of them to the canary", Steady(0.01), 500, 10_000),
+    Situation(
+        "1.5%",
+        "stable fails 1 %, the canary 1.5 %; 1,000 a minute, half of them to the canary",
+        Steady(0.015),
+        100,
+        1_000,
+    ),
+    Situation("2%", "the canary fails 2 %, else as before", Steady(0.02), 100, 1_000),
+    Situation("5%", "the canary fails 5 %, else as before", Steady(0.05), 100, 1_000),
+    Situation("50%", "the canary fails 50 %, else as before", Steady(0.5), 100, 1_000),
     Situation(
         "same, ramp while rates rise",
         "1, 5, 25, 50 % by the clock while both fail 0.5 to 2 %",
@@ -79,18 +85,34 @@ SITUATIONS = (
     ),
     Situation(
         "same, outcomes late",
-        "10,000 a second, 5 %; stable's failures show 30 s late; Turnback reads up to its watermark",
+        "10,000 a second, 5 % to the canary; stable's failures show 30 s late; Turnback reads up to its watermark",
         OutcomesKnownLate(0.01),
         500,
         10_000,
     ),
-    Situation("2%, outcomes late", "the same, but the canary fails 2 %", OutcomesKnownLate(0.02), 100, 1_000),
     Situation(
-        "same, 10 an hour", "three weeks of 10 an hour; the others' minute is six hours", _by_the_hour(0.01), 500, 10_000
+        "2%, outcomes late",
+        "10,000 a second, 5 % to the canary, which fails 2 %; stable's failures show 30 s late",
+        OutcomesKnownLate(0.02),
+        100,
+        1_000,
     ),
-    Situation("5%, 10 an hour", "the canary fails 5 %", _by_the_hour(0.05), 100, 1_000),
-    Situation("20%, 10 an hour", "the canary fails 20 %", _by_the_hour(0.2), 100, 1_000),
-    Situation("always fails, 10 an hour", "the canary always fails", _by_the_hour(1.0), 100, 1_000),
+    Situation(
+        "same, 10 an hour",
+        "three weeks of 10 an hour; the others' minute is six hours",
+        _by_the_hour(0.01),
+        500,
+        10_000,
+    ),
+    Situation(
+        "5%, 10 an hour",
+        "three weeks of 10 an hour, half to the canary, which fails 5 %",
+        _by_the_hour(0.05),
+        100,
+        1_000,
+    ),
+    Situation("20%, 10 an hour", "the canary fails 20 %, else as before", _by_the_hour(0.2), 100, 1_000),
+    Situation("always fails, 10 an hour", "the canary always fails, else as before", _by_the_hour(1.0), 100, 1_000),
 )
 
 
