@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, Self
 
 from app.actions.means import Means
 from app.actions.rollouts import record_assessment, start_rollout
@@ -11,8 +12,8 @@ from app.domain.judgement import Sight, judge
 from app.domain.policy import Policy
 from app.domain.rollout import Phase, Rollout
 from app.domain.routing import FULL_BP
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.store import replicas, rollouts, routes, tallies
+from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.store import replicas, rollouts, routes, tallies, units
 from app.store.decisions import Decision
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
@@ -29,7 +30,7 @@ class JudgedRollout:
         self.decisions: list[Decision] = []
 
     @classmethod
-    async def begun(cls, means: Means, policy: Policy) -> "JudgedRollout":
+    async def begun(cls, means: Means, policy: Policy) -> Self:
         rollout, decision = await start_rollout(means, FRAUD, V2, policy, actor="ann", reason="a test")
         judged = cls(means, rollout)
         judged.decisions.append(decision)
@@ -121,3 +122,29 @@ def _tally(exchanges: int, bad: float, left: float) -> Tally:
         0,
         {index: count for index, count in bins.items() if count},
     )
+
+
+class StickyRollout(JudgedRollout):
+    """The same of a sticky model: every exchange is some new caller's first, and each caller comes twice."""
+
+    async def traffic(self, exchanges: int, **arm: Any) -> None:  # noqa: ANN401 -- what an arm does
+        await super().traffic(2 * exchanges, **arm)
+        second = self.second - 1
+        async with self.means.database.transaction() as tx:
+            route = await routes.route(tx, FRAUD)
+            assert route is not None
+            canary = exchanges * route.weights_bp.get(V2, 0) // FULL_BP
+            callers = [
+                UnitRow(
+                    FRAUD,
+                    route.salted_at,
+                    second * 10_000 + caller,
+                    second,
+                    route.generation,
+                    V2 if caller < canary else V1,
+                    Outcome.UPSTREAM_ERROR if caller < canary or caller % 100 == 99 else Outcome.OK,
+                    300,
+                )
+                for caller in range(exchanges)
+            ]
+            await units.upsert(tx, BOOT, callers)

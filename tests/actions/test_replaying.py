@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from actions.judged import FRAUD, V1, JudgedRollout
+from actions.judged import FRAUD, V1, V2, JudgedRollout, StickyRollout
+from app.actions.catalog import register_model, register_version
 from app.actions.means import ENGINE, Means
 from app.actions.replaying import ORDERED, Replayed, ReplayOutcome, replay
 from app.actions.rollouts import order
+from app.domain.catalog import Model, Version
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Paused, Phase
 from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
@@ -101,6 +103,19 @@ async def test_every_decision_of_the_engine_is_made_again_to_the_last_bit(fraud:
         assert again.decided_with == again.replayed_with
         assert again.from_rows is not None
         assert (again.from_rows.agrees, again.from_rows.differences) == (True, ())
+
+
+async def test_a_decision_on_first_exchanges_of_callers_is_summed_from_them(means: Means) -> None:
+    await register_model(means, Model(FRAUD, sticky_header="x-caller"), actor="ann")
+    for name in (V1, V2):
+        await register_version(means, Version(FRAUD, name, ("http://127.0.0.1:9001",)), actor="ann")
+    judged = await StickyRollout.begun(means, ERRORS_ONLY)
+    await judged.play_until(Phase.ROLLED_BACK, exchanges=1_000)
+    again = await replay(means, judged.last.id, from_rows=True)
+    assert judged.rollout.evidence.per_caller
+    assert again.outcome is ReplayOutcome.AGREES
+    assert again.from_rows is not None
+    assert (again.from_rows.agrees, again.from_rows.differences) == (True, ())
 
 
 async def edited(means: Means, decision: Decision, path: str, value: object) -> Replayed:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from actions.judged import FRAUD, JudgedRollout
+from actions.judged import FRAUD, V1, V2, JudgedRollout, StickyRollout
+from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.rollouts import order
 from app.actions.simulating import NOT_KEPT, Retold, simulate
-from app.domain.catalog import ModelName
+from app.domain.catalog import Model, ModelName, Version
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered
 from app.domain.simulation import Fate
@@ -39,6 +40,18 @@ async def test_the_policy_it_had_turns_a_bad_canary_back_again(fraud: Means) -> 
     assert again.last is not None
     assert again.last.id == judged.last.id
     assert "would have been turned back at" in again.sentence
+
+
+async def test_callers_that_stick_are_judged_again_by_their_first_exchanges(means: Means) -> None:
+    await register_model(means, Model(FRAUD, sticky_header="x-caller"), actor="ann")
+    for name in (V1, V2):
+        await register_version(means, Version(FRAUD, name, ("http://127.0.0.1:9001",)), actor="ann")
+    judged = await StickyRollout.begun(means, HAD)
+    await judged.play_until(Phase.ROLLED_BACK, exchanges=1_000)
+    again = await retold(means, HAD)
+    assert again.retrial is not None
+    assert again.retrial.ending.fate is Fate.ROLLED_BACK
+    assert again.retrial.ending.canary_answers == again.was.canary_answers > 0
 
 
 async def test_a_policy_that_asks_for_more_proof_leaves_it_undecided_and_says_what_is_not_known(fraud: Means) -> None:
