@@ -110,14 +110,16 @@ def explain(evidence: Evidence, policy: Policy, seen: Assessment) -> Explanation
         weights=tuple(
             AtWeight(weight_bp, epoch.canary, epoch.stable) for weight_bp, epoch in drawn_by_coin(evidence).items()
         ),
-        certain=tuple(_certain(evidence, policy)),
+        certain=tuple(_certain(evidence, policy, seen)),
         excess_at_most=seen.excess_bound,
         excess_confidence=1.0 - policy.alpha_promotion,
         excess_sentence=_excess(evidence, policy, seen),
     )
 
 
-def _certain(evidence: Evidence, policy: Policy) -> Iterator[Certainty]:
+def _certain(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[Certainty]:
+    if seen.verdict is Verdict.INVALID:
+        return
     for guardrail in policy.guardrails:
         if guardrail.metric in _COUNTS and not guardrail.dry_run:
             certainty = _certainty(evidence, policy, guardrail)
@@ -144,7 +146,8 @@ def _certainty(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Cert
 
 
 def _excess(evidence: Evidence, policy: Policy, seen: Assessment) -> str:
-    if seen.excess_bound >= 1.0 or rates(drawn_by_coin(evidence), BAD, JUDGED) is None:
+    is_known = seen.verdict is not Verdict.INVALID and rates(drawn_by_coin(evidence), BAD, JUDGED) is not None
+    if not is_known or seen.excess_bound >= 1.0:
         return f"how many more answers of {evidence.canary} may be bad is not known yet"
     return (
         f"at most {percent(seen.excess_bound)} more of {evidence.canary}'s answers are bad, "

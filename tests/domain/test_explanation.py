@@ -4,6 +4,8 @@ from dataclasses import replace
 from math import exp, log
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.analysis import assess
 from app.domain.catalog import VersionName
@@ -76,6 +78,25 @@ def test_a_guardrail_that_shares_the_alarm_claims_less() -> None:
 def test_a_dry_run_is_no_certainty() -> None:
     policy = Policy(guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.TIMEOUTS, dry_run=True)))
     assert [certain.metric for certain in explained(RAMP, policy).certain] == [Metric.ERRORS]
+
+
+def test_of_counts_that_cannot_be_trusted_nothing_is_certain() -> None:
+    said = explained({5_000: EpochCounts(arm(10, 5), arm(20_000, 10))})
+    assert said.sentence == "The counts of v2 and v1 cannot be trusted: nothing follows from them."
+    assert said.certain == ()
+    assert "not known yet" in said.excess_sentence
+
+
+arms = st.integers(0, 2_000).flatmap(lambda answers: st.integers(0, answers).map(lambda errors: arm(answers, errors)))
+
+
+@given(st.dictionaries(st.integers(0, 10_000), st.builds(EpochCounts, arms, arms), max_size=6))
+def test_whatever_was_counted_is_explained(by_weight: dict[int, EpochCounts]) -> None:
+    said = explained(by_weight)
+    assert 0.0 <= said.p <= 1.0
+    assert 0.0 <= said.excess_at_most <= 1.0
+    assert all(0 < each.weight_bp < 10_000 for each in said.weights)
+    assert all(each.least_ratio is None or each.least_ratio > 0.0 for each in said.certain)
 
 
 def test_before_any_answer_nothing_is_certain() -> None:
