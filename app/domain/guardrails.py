@@ -32,8 +32,8 @@ from app.domain.evidence import (
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
-from app.domain.ledger import EpochCounts, Evidence, limits_of
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.ledger import EpochCounts, Evidence
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.routing import FULL_BP
 from app.domain.score import (
     Score,
@@ -45,8 +45,11 @@ from app.domain.score import (
     scale_not_worse,
     score,
 )
+from app.domain.slowness import limits_of
 
 SPLIT = "split"
+# Latencies that came so much longer ago than answers do not come any more.
+STOPPED_S = 60
 # How alpha_rollback is shared, renormalised over the metrics a policy names.
 SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
 SPLIT_LIMIT = 1_000.0
@@ -58,14 +61,9 @@ LEAST_WEIGHT = 1 / FULL_BP
 
 def shares(policy: Policy) -> Mapping[Metric, float]:
     """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
-    named = {each.metric: SHARES[each.metric] for each in policy.guardrails if turns_back(each)}
+    named = {each.metric: SHARES[each.metric] for each in policy.guardrails if each.turns_back}
     total = sum(named.values())
     return {metric: share / total for metric, share in named.items()}
-
-
-def turns_back(guardrail: Guardrail) -> bool:
-    """Whether its proof turns the canary back; only such guardrails share the chance of a false alarm."""
-    return guardrail.on_regression is OnRegression.ROLLBACK and not guardrail.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +159,16 @@ def _judge_rate(
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(tested, _log_limit(policy, guardrail))
+        least = least_ratio(tested, log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
+    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
 
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
-    if not evidence.thresholds:
+    if not evidence.thresholds or not set(limits_of(guardrail)) <= set(evidence.limits):
         sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
         return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence, dry_run=guardrail.dry_run)
     epochs = drawn_by_coin(evidence)
@@ -180,13 +179,22 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     rest = 0.5 / (len(tested) - 1)
     logs = {i: log_e_full(tested[i], references[i]) for i in places}
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
-    not_worse = log_e_full(tested[slo], references[slo], BETTER)
+    # What was proven of latencies that no longer come says nothing about the answers that do.
+    not_worse = log_e_full(tested[slo], references[slo], BETTER) if _are_timed(evidence) else None
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
     loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
-    numbers = _numbers(seen)
-    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+    if not_worse is None:
+        sentence = sentences.NO_LATENCIES.format(canary=evidence.canary, before=sentence)
+    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
+    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen), dry_run=guardrail.dry_run)
+
+
+def _are_timed(evidence: Evidence) -> bool:
+    """Whether the canary's answers still come with latencies."""
+    judged_s, timed_s = evidence.lately.judged_s, evidence.timed_s
+    return judged_s is None or timed_s is None or judged_s - timed_s <= STOPPED_S
 
 
 def _slow_beyond(index: int) -> Count:
@@ -233,14 +241,14 @@ JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
 _WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
 
 
-def _log_limit(policy: Policy, guardrail: Guardrail) -> float:
+def log_limit(policy: Policy, guardrail: Guardrail) -> float:
     """What the guardrail needs on its own; one that does not turn back takes no share, and gives none."""
-    share = shares(policy)[guardrail.metric] if turns_back(guardrail) else 1.0
+    share = shares(policy)[guardrail.metric] if guardrail.turns_back else 1.0
     return log(1.0 / (policy.alpha_rollback * share))
 
 
 def _verdict(policy: Policy, guardrail: Guardrail, worse: float, not_worse: float | None, answers: int) -> Verdict:
-    if worse >= _log_limit(policy, guardrail):
+    if worse >= log_limit(policy, guardrail):
         return Verdict.REGRESSED
     if worse >= log(policy.freeze_at):
         return Verdict.INCONCLUSIVE_WORSE
