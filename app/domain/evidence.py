@@ -9,9 +9,9 @@ Source: Lindon & Malek 2022 (arXiv:2011.03567); Lindon, Sanden & Shirikian 2022
 epoch is derived in docs/statistics.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import exp, inf, lgamma, log, log1p, sqrt
+from math import exp, fsum, inf, lgamma, log, log1p
 from typing import NamedTuple
 
 # Alternatives: the canary's rate is 1 + x times stable's; four per decade, equal weight.
@@ -19,8 +19,14 @@ EXCESSES = tuple(0.1 * 10.0 ** (k / 4.0) for k in range(13))
 WORSE = tuple(1.0 + x for x in EXCESSES)
 BETTER = tuple(1.0 / (1.0 + x) for x in EXCESSES)
 
-# Ratios beyond these are shown as the limit itself.
-_LEAST_RATIO, _GREATEST_RATIO = 1e-3, 1e3
+# An arm that has too many answers or too few: from 1 % to a hundredfold, four per decade, both ways.
+_SHIFTS = tuple(1.0 + 0.01 * 10.0 ** (k / 4.0) for k in range(17))
+SPLIT_RATIOS = (*_SHIFTS, *(1.0 / shift for shift in _SHIFTS))
+
+# Ratios beyond this, or below its reciprocal, are shown as the limit itself.
+_LOG_GREATEST_RATIO = log(1e3)
+# How near a bound is found, relative to it.
+_CLOSE = 1e-9
 
 
 class Outcomes(NamedTuple):
@@ -37,48 +43,84 @@ class Outcomes(NamedTuple):
     stable_good: int = 0
 
 
+def check_outcomes(epoch: Outcomes) -> None:
+    """Raise ValueError for an epoch that cannot be: a weight without a coin, a count below zero or NaN."""
+    weight, canary_bad, stable_bad, canary_good, stable_good = epoch
+    # Written this way round so that NaN is refused too.
+    if not (
+        0.0 < weight < 1.0
+        and 0 <= canary_bad < inf
+        and 0 <= stable_bad < inf
+        and 0 <= canary_good < inf
+        and 0 <= stable_good < inf
+    ):
+        raise ValueError(f"no coin made {epoch}")
+
+
+def check_reference(reference: float) -> None:
+    """Raise ValueError for a bad rate outside [0, 1), or NaN."""
+    if not 0.0 <= reference < 1.0:
+        raise ValueError(f"{reference} is no reference in [0, 1)")
+
+
 def log_sum_exp(logs: Sequence[float]) -> float:
     """log(sum(exp(logs))) without overflow; -inf for nothing."""
     greatest = max(logs, default=-inf)
     if greatest == -inf:
         return -inf
-    return greatest + log(sum([exp(value - greatest) for value in logs]))
+    # Rounded once, so that neither the order nor the interpreter's way of adding shows in the bits.
+    return greatest + log(fsum([exp(value - greatest) for value in logs]))
+
+
+def tilted(weight: float, ratio: float) -> float:
+    """The chance that a bad answer is the canary's, when its rate is `ratio` times stable's."""
+    return weight * ratio / (1.0 + weight * (ratio - 1.0))
 
 
 @lru_cache(maxsize=4096)
-def _log_mean_tilts(weight: float, tilts: tuple[float, ...]) -> tuple[float, ...]:
+def log_mean_tilts(weight: float, tilts: tuple[float, ...]) -> tuple[float, ...]:
+    """Log E[tilt^arm] per tilt under the coin: log(1 + weight (tilt - 1))."""
     return tuple(log1p(weight * (tilt - 1.0)) for tilt in tilts)
 
 
 def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[float] = WORSE) -> float:
     """Evidence against "a bad answer is at most r0 times as likely from the canary".
 
-    log E = logsumexp_j[ log pi_j + A log(r_j/r0) - sum_e N_e (log(1+w_e(r_j-1)) - log(1+w_e(r0-1))) ]
-    with A the canary's bad answers, N_e all bad answers of an epoch, r_j = r0 * excesses_j and
-    pi uniform. Good answers are not used, so the rates may drift, cycle or burst.
+    log E = logsumexp_j[ log pi_j + A log x_j - sum_e N_e log(1 + t_e (x_j - 1)) ],
+    t_e = w_e r0 / (1 + w_e (r0 - 1)), with A the canary's bad answers, N_e all bad answers of an
+    epoch, x_j = `excesses` and pi uniform: t_e is the chance that a bad answer is the canary's
+    where its rate is r0 times stable's. Good answers are not used, so the rates may drift, cycle
+    or burst.
 
     Args:
         epochs: One entry per weight, each weight in (0, 1).
         r0: Largest harmless ratio of the canary's bad rate to stable's, > 0.
         excesses: `WORSE` tests against r0 from above; `BETTER` tests "at least r0 times as
-            likely", which is the direction that promotes.
+            likely", which is the direction that promotes: the reversed test.
 
     Returns:
         log E; 0.0 before any bad answer.
 
+    Raises:
+        ValueError: An epoch that cannot be, or r0 not above 0.
+
     Source:
         Lindon, Sanden & Shirikian 2022, with a grid prior and known weights.
     """
-    ratios = excesses if r0 == 1.0 and isinstance(excesses, tuple) else tuple(r0 * excess for excess in excesses)
+    if not 0.0 < r0 < inf:
+        raise ValueError(f"{r0} is no ratio")
+    # Other ratios than 1 are rarely asked twice: they would only crowd the table.
+    log_means = log_mean_tilts if r0 == 1.0 else log_mean_tilts.__wrapped__
+    tilts = tuple(excesses)
     canary_bad = 0
-    spent = [0.0] * len(ratios)
+    spent = [0.0] * len(tilts)
     for epoch in epochs:
+        check_outcomes(epoch)
         canary_bad += epoch.canary_bad
         bad = epoch.canary_bad + epoch.stable_bad
         if bad:
-            null = log1p(epoch.weight * (r0 - 1.0))
-            spent = [s + bad * (m - null) for s, m in zip(spent, _log_mean_tilts(epoch.weight, ratios), strict=True)]
-    logs = [canary_bad * log(r / r0) - s for r, s in zip(ratios, spent, strict=True)]
+            spent = [s + bad * m for s, m in zip(spent, log_means(tilted(epoch.weight, r0), tilts), strict=True)]
+    logs = [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
     return log_sum_exp(logs) - log(len(logs))
 
 
@@ -92,27 +134,58 @@ def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[fl
 
     Args:
         epochs: One entry per weight, each weight in (0, 1).
-        reference: Stable's bad rate p, fixed before the first exchange, in (0, 1); a wrong one
-            costs power, never validity.
+        reference: Stable's bad rate p, fixed before the first exchange, in [0, 1); a wrong one
+            costs power, never validity. At 0 good answers say nothing.
         ratios: `WORSE`, or `BETTER` for the direction that promotes.
+
+    Returns:
+        log E; 0.0 before any answer, or when every ratio is impossible.
+
+    Raises:
+        ValueError: An epoch that cannot be, or a reference outside [0, 1).
 
     Source:
         Turner, Ly & Grünwald 2024, with blocks of n_a : n_b = w : 1 - w.
     """
+    check_reference(reference)
     possible = tuple(r for r in ratios if r * reference < 1.0)
     if not possible:
         return 0.0
     mirrored = tuple((1.0 - r * reference) / (1.0 - reference) for r in possible)
-    logs = [0.0] * len(possible)
+    canary_bad = canary_good = 0
+    spent_bad = spent_good = [0.0] * len(possible)
     for epoch in epochs:
+        check_outcomes(epoch)
+        canary_bad += epoch.canary_bad
+        canary_good += epoch.canary_good
         bad = epoch.canary_bad + epoch.stable_bad
         good = epoch.canary_good + epoch.stable_good
-        for j, (mean_r, mean_s) in enumerate(
-            zip(_log_mean_tilts(epoch.weight, possible), _log_mean_tilts(epoch.weight, mirrored), strict=True)
-        ):
-            logs[j] += epoch.canary_bad * log(possible[j]) - bad * mean_r
-            logs[j] += epoch.canary_good * log(mirrored[j]) - good * mean_s
+        spent_bad = [s + bad * m for s, m in zip(spent_bad, log_mean_tilts(epoch.weight, possible), strict=True)]
+        spent_good = [s + good * m for s, m in zip(spent_good, log_mean_tilts(epoch.weight, mirrored), strict=True)]
+    logs = [
+        canary_bad * log(r) - of_bad + canary_good * log(s) - of_good
+        for r, s, of_bad, of_good in zip(possible, mirrored, spent_bad, spent_good, strict=True)
+    ]
     return log_sum_exp(logs) - log(len(logs))
+
+
+def log_e_split(epochs: Iterable[Outcomes]) -> float:
+    """Evidence that answers did not fall on the arms as the coin says (sample-ratio mismatch).
+
+    `log_e_tilt` at r0 = 1, two-sided: over `SPLIT_RATIOS`, from 1 % too few or too many. One
+    ratio holds in all epochs: a loss of 5 % is found a quarter sooner over a ramp than by a
+    Dirichlet mixture per epoch, and 3 % later at a single weight.
+
+    Args:
+        epochs: The counts of both arms, whatever they are of, as the bad ones; see `Outcomes`.
+
+    Raises:
+        ValueError: An epoch that cannot be.
+
+    Source:
+        Lindon & Malek 2022 for sequential mismatch tests; Fabijan et al. 2019.
+    """
+    return log_e_tilt(epochs, 1.0, SPLIT_RATIOS)
 
 
 def least_ratio(epochs: Iterable[Outcomes], log_limit: float) -> float:
@@ -124,28 +197,56 @@ def least_ratio(epochs: Iterable[Outcomes], log_limit: float) -> float:
     Source:
         Howard & Ramdas 2022 (a confidence sequence is the inversion of a sequential test).
     """
-    counted = tuple(epochs)
-    return _boundary_ratio(counted, log_limit, WORSE)
+    return _boundary_ratio(tuple(epochs), log_limit, WORSE)
 
 
 def greatest_ratio(epochs: Iterable[Outcomes], log_limit: float) -> float:
     """Upper confidence bound on the canary's bad rate over stable's, at any time; see `least_ratio`."""
+    return _boundary_ratio(tuple(epochs), log_limit, BETTER)
+
+
+def ratio_interval(epochs: Iterable[Outcomes], alpha: float) -> tuple[float, float]:
+    """Two-sided anytime interval of the canary's bad rate over stable's, alpha / 2 each side.
+
+    Args:
+        epochs: One entry per weight, each weight in (0, 1).
+        alpha: In (0, 1), both sides together.
+    """
     counted = tuple(epochs)
-    return _boundary_ratio(counted, log_limit, BETTER)
+    return least_ratio(counted, log(2.0 / alpha)), greatest_ratio(counted, log(2.0 / alpha))
 
 
 def _boundary_ratio(epochs: tuple[Outcomes, ...], log_limit: float, excesses: tuple[float, ...]) -> float:
-    """Bisect log r0 for E(r0) = limit; E falls in r0 for WORSE and rises for BETTER."""
-    falling = excesses is WORSE
-    low, high = _LEAST_RATIO, _GREATEST_RATIO
-    while high / low > 1.0 + 1e-9:
-        middle = sqrt(low * high)
-        refuted = log_e_tilt(epochs, middle, excesses) >= log_limit
-        if refuted == falling:
-            low = middle
+    """Find r0 with E(r0) = limit; E falls in r0 for WORSE and rises for BETTER."""
+    sign = -1.0 if excesses is WORSE else 1.0
+
+    def beyond(log_r0: float) -> float:
+        return sign * (log_e_tilt(epochs, exp(log_r0), excesses) - log_limit)
+
+    return exp(_root(beyond, -_LOG_GREATEST_RATIO, _LOG_GREATEST_RATIO))
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function crosses zero between two ends, or the end beyond which it does.
+
+    Source:
+        Dowell & Jarratt 1971, BIT 11 (the Illinois form of regula falsi): a secant that halves the
+        value of an end it keeps twice, a quarter of bisection's evaluations.
+    """
+    at_low, at_high = rising(low), rising(high)
+    if at_low >= 0.0 or at_high < 0.0:
+        return low if at_low >= 0.0 else high
+    kept = 0
+    while high - low > _CLOSE:
+        middle = min(max(high - at_high * (high - low) / (at_high - at_low), low + _CLOSE / 2.0), high - _CLOSE / 2.0)
+        at_middle = rising(middle)
+        if at_middle < 0.0:
+            low, at_low = middle, at_middle
+            at_high, kept = (at_high / 2.0 if kept < 0 else at_high), -1
         else:
-            high = middle
-    return sqrt(low * high)
+            high, at_high = middle, at_middle
+            at_low, kept = (at_low / 2.0 if kept > 0 else at_low), 1
+    return (low + high) / 2.0
 
 
 def log_weighted_mean(parts: Iterable[tuple[float, float]]) -> float:

@@ -17,6 +17,7 @@ _HALF_LOG_2PI = 0.5 * log(2.0 * pi)
 _FAR_BELOW = -2.0
 # Relative to the root; the last Newton step is far more exact than this.
 _CONVERGED = 1e-9
+_ROUNDING = 1e-9
 
 
 class Sums(NamedTuple):
@@ -61,6 +62,16 @@ def binary(n: int, bad: int) -> Sums:
     return Sums(n, bad, bad)
 
 
+def checked_sums(arm: Sums, least: float = 0.0) -> Sums:
+    """The sums, if some number of outcomes in [least, 1] has them. Raises: ValueError."""
+    # Written this way round so that NaN is refused too.
+    possible = 0.0 <= arm.n < inf and least * arm.n <= arm.total <= arm.n and arm.squares <= arm.n
+    # By Cauchy and Schwarz, but for rounding: too few squares would make evidence of nothing.
+    if not (possible and arm.total * arm.total <= arm.n * arm.squares * (1.0 + _ROUNDING)):
+        raise ValueError(f"no outcomes in [{least:g}, 1] have {arm}")
+    return arm
+
+
 def score(epochs: Iterable[ScoreEpoch], centre: float, greatest_step: float = inf) -> Score:
     """Add the epochs up.
 
@@ -71,10 +82,17 @@ def score(epochs: Iterable[ScoreEpoch], centre: float, greatest_step: float = in
         greatest_step: Epochs whose upward steps may be greater (small weights) are scaled down
             to it, so that they do not dictate c to the rest. The factor is known before the
             draw, so S, V and W stay what they are in the sources.
+
+    Raises:
+        ValueError: A weight outside (0, 1), or sums that no outcomes in [0, 1] have.
     """
     score_sum = variance = overlap = 0.0
     for epoch in epochs:
         w = epoch.weight
+        checked_sums(epoch.canary)
+        checked_sums(epoch.stable)
+        if not (0.0 < w < 1.0 and 0.0 <= epoch.units < inf):
+            raise ValueError(f"no coin made {epoch}")
         b = min(1.0, greatest_step / scale_not_worse(centre, w, w))
         score_sum += b * ((1.0 - w) * _centred(epoch.canary, centre) - w * _centred(epoch.stable, centre))
         variance += b * b * ((1.0 - w) ** 2 * _spread(epoch.canary, centre) + w * w * _spread(epoch.stable, centre))
@@ -87,7 +105,8 @@ def _centred(arm: Sums, centre: float) -> float:
 
 
 def _spread(arm: Sums, centre: float) -> float:
-    return arm.squares - 2.0 * centre * arm.total + arm.n * centre * centre
+    # Rounding must not make a sum of squares negative.
+    return max(0.0, arm.squares - 2.0 * centre * arm.total + arm.n * centre * centre)
 
 
 def scale_worse(centre: float, least_weight: float, greatest_weight: float) -> float:
@@ -119,11 +138,15 @@ def gamma_exponential_log_mixture(s: float, v: float, rho: float, c: float) -> f
         rho: Tuning constant, > 0; see `best_rho`.
         c: Scale, > 0.
 
+    Raises:
+        ValueError: An argument that is no such number.
+
     Source:
         Howard et al. 2021, Proposition 9: with k = rho/c^2, u = (v+rho)/c^2 and
         x = (c s + v + rho)/c^2, m = k^k e^-k / (Gamma(k) P(k,k)) * Gamma(u) P(u,x) x^-u e^x.
         Computed as g(u, s/c) - g(k, 0), see `_log_integral`, which neither over- nor underflows.
     """
+    _check_mixture(s, v, rho, c)
     squared = c * c
     return _log_integral((v + rho) / squared, s / c) - _log_integral(rho / squared, 0.0)
 
@@ -131,9 +154,13 @@ def gamma_exponential_log_mixture(s: float, v: float, rho: float, c: float) -> f
 def gamma_exponential_bound(v: float, alpha: float, rho: float, c: float) -> float:
     """The s at which the mixture reaches 1/alpha: s stays below it for ever with chance 1 - alpha.
 
+    Raises:
+        ValueError: An argument that is no such number.
+
     Source:
         Howard et al. 2021, Theorem 1 applied to Proposition 9.
     """
+    _check_mixture(0.0, v, rho, c)
     log_limit = log(1.0 / alpha)
     target = _log_integral(rho / (c * c), 0.0) + log_limit
     u = (v + rho) / (c * c)
@@ -148,6 +175,12 @@ def gamma_exponential_bound(v: float, alpha: float, rho: float, c: float) -> flo
         step = (g - target) * (u + d) / (exp(-g) + d)
         d -= step
     return c * d
+
+
+def _check_mixture(s: float, v: float, rho: float, c: float) -> None:
+    # Written this way round so that NaN is refused too.
+    if not (-inf < s < inf and 0.0 <= v < inf and 0.0 < rho < inf and 0.0 < c < inf):
+        raise ValueError(f"no score process has s = {s}, v = {v}, rho = {rho} and c = {c}")
 
 
 def _log_integral(u: float, d: float) -> float:
@@ -194,6 +227,18 @@ def _minus_log1p(t: float) -> float:
         power *= -t
         total -= power / n
     return total
+
+
+def log_e_worse(totals: Score, margin: float, rho: float, c: float) -> float:
+    """Evidence against "the canary's mean outcome is at most `margin` above stable's".
+
+    log E = log m(S - margin * W, V; rho, c), c from `scale_worse`: the harm test of graded
+    outcomes, where `evidence.log_e_tilt` has nothing to count.
+
+    Source:
+        Howard et al. 2021, Theorem 4 with predictable centre 0, and Proposition 9.
+    """
+    return gamma_exponential_log_mixture(totals.score - margin * totals.overlap, totals.variance, rho, c)
 
 
 def log_e_not_worse(totals: Score, margin: float, rho: float, c: float) -> float:

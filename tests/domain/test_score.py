@@ -2,13 +2,15 @@
 
 from fractions import Fraction
 from itertools import product
-from math import exp, expm1, inf, isfinite, log, log1p, sqrt
+from math import exp, expm1, inf, isfinite, log, log1p, nan, sqrt
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.stats import binom
 
 from app.domain.score import (
     Score,
@@ -21,7 +23,9 @@ from app.domain.score import (
     gamma_exponential_bound,
     gamma_exponential_log_mixture,
     log_e_not_worse,
+    log_e_worse,
     scale_not_worse,
+    scale_worse,
     score,
 )
 
@@ -86,16 +90,18 @@ def test_the_bound_is_where_the_mixture_reaches_its_limit(v: float, alpha: float
     assert gamma_exponential_log_mixture(bound, v, rho, c) == pytest.approx(log(1 / alpha), abs=1e-5)
 
 
-def mean_over_coins(n: int, weight: float, canary_rate: float, stable_rate: float, margin: float) -> float:
-    """E[e-value] by enumerating every draw and outcome of n exchanges."""
+def means_over_coins(
+    n: int, weight: float, canary_rate: float, stable_rate: float, margin: float
+) -> tuple[float, float]:
+    """E[e-value] of harm and of no harm by enumerating every draw and outcome of n exchanges."""
     centre = 0.2
-    scale = scale_not_worse(centre, weight, weight)
+    worse, not_worse = scale_worse(centre, weight, weight), scale_not_worse(centre, weight, weight)
     kinds = {
         (arm, bad): (weight if arm else 1 - weight) * (rate if bad else 1 - rate)
         for arm, rate in ((1, canary_rate), (0, stable_rate))
         for bad in (0, 1)
     }
-    mean = 0.0
+    harm = proof = 0.0
     for story in product(kinds, repeat=n):
         chance = 1.0
         for kind in story:
@@ -103,15 +109,61 @@ def mean_over_coins(n: int, weight: float, canary_rate: float, stable_rate: floa
         canary = [bad for arm, bad in story if arm]
         stable = [bad for arm, bad in story if not arm]
         epoch = ScoreEpoch(weight, binary(len(canary), sum(canary)), binary(len(stable), sum(stable)), n)
-        mean += chance * exp(log_e_not_worse(score([epoch], centre), margin, 1.0, scale))
-    return mean
+        totals = score([epoch], centre)
+        harm += chance * exp(log_e_worse(totals, margin, 1.0, worse))
+        proof += chance * exp(log_e_not_worse(totals, margin, 1.0, not_worse))
+    return harm, proof
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.5])
-@pytest.mark.parametrize("margin", [0.1, 0.3])
-def test_a_canary_on_the_margin_is_not_proven_good_on_average(weight: float, margin: float) -> None:
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.3])
+def test_a_canary_on_the_margin_is_proven_neither_good_nor_bad_on_average(weight: float, margin: float) -> None:
     for stable_rate in (0.0, 0.2, 0.6):
-        assert mean_over_coins(5, weight, stable_rate + margin, stable_rate, margin) <= 1.0 + 1e-12
+        harm, proof = means_over_coins(5, weight, stable_rate + margin, stable_rate, margin)
+        assert harm <= 1.0 + 1e-12
+        assert proof <= 1.0 + 1e-12
+
+
+def test_looked_at_for_ever_a_canary_on_the_margin_is_rarely_called_harmless_or_harmful() -> None:
+    # Graded outcomes in [0, 1] whose mean swings; the canary's lies 0.05 above stable's.
+    runs, alpha, margin, centre, weight, n = 400, 0.05, 0.05, 0.3, 0.3, 60
+    rho = best_rho(10.0, 2 * alpha)
+    rng = np.random.default_rng(12)
+    harmful = harmless = 0
+    for _ in range(runs):
+        epochs: list[ScoreEpoch] = []
+        harm = proof = -inf
+        for look in range(15):
+            mean = 0.3 + 0.2 * np.sin(look)
+            drawn = rng.random(n) < weight
+            graded = rng.beta(4 * (mean + margin * drawn), 4 * (1 - mean - margin * drawn))
+            arms = [Sums(len(arm), float(arm.sum()), float((arm**2).sum())) for arm in (graded[drawn], graded[~drawn])]
+            epochs.append(ScoreEpoch(weight, arms[0], arms[1], n))
+            totals = score(epochs, centre)
+            harm = max(harm, log_e_worse(totals, margin, rho, scale_worse(centre, weight, weight)))
+            proof = max(proof, log_e_not_worse(totals, margin, rho, scale_not_worse(centre, weight, weight)))
+        harmful += harm >= log(1 / alpha)
+        harmless += proof >= log(1 / alpha)
+    assert binom.sf(harmful - 1, runs, alpha) > 0.001
+    assert binom.sf(harmless - 1, runs, alpha) > 0.001
+
+
+@given(
+    weight=st.floats(1e-4, 0.9),
+    canary=st.tuples(st.integers(0, 500), st.integers(0, 500)),
+    stable=st.tuples(st.integers(0, 500), st.integers(0, 500)),
+)
+def test_an_epoch_cut_in_two_has_the_same_score(
+    weight: float, canary: tuple[int, int], stable: tuple[int, int]
+) -> None:
+    def epoch(part: list[tuple[int, int]]) -> ScoreEpoch:
+        arms = [binary(good + bad, bad) for bad, good in part]
+        return ScoreEpoch(weight, arms[0], arms[1], arms[0].n + arms[1].n)
+
+    halves = [(bad // 2, good // 2) for bad, good in (canary, stable)]
+    rests = [(bad - bad // 2, good - good // 2) for bad, good in (canary, stable)]
+    whole = score([epoch([canary, stable])], 0.01)
+    assert score([epoch(halves), epoch(rests)], 0.01) == pytest.approx(whole, rel=1e-12, abs=1e-9)
 
 
 def test_scaled_epochs_are_fair_too() -> None:
@@ -147,3 +199,39 @@ def test_sums_are_exact_for_binary_outcomes() -> None:
     m, w = Fraction(1, 8), Fraction(1, 4)
     exact = (1 - w) * (3 - 8 * m) - w * (1 - 24 * m)
     assert score([epoch], 0.125).score == float(exact)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ScoreEpoch(0.0, binary(1, 0), binary(1, 0), 2),
+        ScoreEpoch(1.0, binary(1, 0), binary(1, 0), 2),
+        ScoreEpoch(nan, binary(1, 0), binary(1, 0), 2),
+        ScoreEpoch(0.5, binary(1, 0), binary(1, 0), nan),
+        ScoreEpoch(0.5, binary(1, 2), binary(1, 0), 2),
+        ScoreEpoch(0.5, binary(1, 0), binary(-1, 0), 2),
+        ScoreEpoch(0.5, Sums(1, nan, 0), binary(1, 0), 2),
+        ScoreEpoch(0.5, Sums(inf, 0, 0), binary(1, 0), 2),
+        ScoreEpoch(0.5, Sums(2, 2, 0), binary(1, 0), 2),
+        ScoreEpoch(0.5, Sums(2, 0, -1), binary(1, 0), 2),
+    ],
+)
+def test_an_epoch_that_cannot_be_is_refused(broken: ScoreEpoch) -> None:
+    with pytest.raises(ValueError, match=r"no coin made|no outcomes in"):
+        score([broken], 0.01)
+
+
+@pytest.mark.parametrize(
+    ("s", "v", "rho", "c"), [(nan, 1, 1, 1), (inf, 1, 1, 1), (0, -1, 1, 1), (0, nan, 1, 1), (0, 1, 0, 1), (0, 1, 1, 0)]
+)
+def test_what_is_no_score_process_is_refused(s: float, v: float, rho: float, c: float) -> None:
+    with pytest.raises(ValueError, match="no score process"):
+        gamma_exponential_log_mixture(s, v, rho, c)
+    if s == 0:
+        with pytest.raises(ValueError, match="no score process"):
+            gamma_exponential_bound(v, 0.05, rho, c)
+
+
+def test_outcomes_that_all_lie_on_the_centre_have_no_variance_below_zero() -> None:
+    arm = Sums(3, 3 * 0.1, 3 * 0.1 * 0.1)
+    assert score([ScoreEpoch(0.5, arm, arm, 6)], 0.1).variance >= 0.0
