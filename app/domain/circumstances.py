@@ -14,7 +14,7 @@ from app.domain.evidence import BETTER, log_e_tilt
 from app.domain.finding import Finding, Verdict
 from app.domain.ledger import Evidence
 from app.domain.policy import Guardrail, OnRegression, Policy
-from app.domain.rate import rate_bounds
+from app.domain.rate import concentration_for, rate_bounds
 from app.domain.recent import far_above, log_e_far_above, of_canary, of_stable, total
 from app.domain.sentences import percent, sure
 
@@ -24,6 +24,8 @@ CEILING, EXTERNAL = "ceiling", "external"
 # Stable's own trouble is claimed seldom in vain; that the canary shares it needs less proof.
 ALPHA_STABLE = 0.001
 ALPHA_CANARY = 0.05
+# The bound that a ceiling is held against is tightest near so many recent answers of the canary.
+_CONCENTRATION = concentration_for(200.0, 0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def above_ceiling(evidence: Evidence, policy: Policy) -> Hold | None:
     bad, answers = total(evidence.lately.stretches, of_canary)
     if ceiling is None or bad <= ceiling * answers:
         return None
-    least, _ = rate_bounds(bad, answers, policy.alpha_rollback)
+    least, _ = rate_bounds(bad, answers, policy.alpha_rollback, _CONCENTRATION)
     if least <= ceiling:
         return None
     return Hold(

@@ -3,12 +3,12 @@
 Rule: figures here are rough and say so; nothing is decided by them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import exp, isfinite, log
 
 from app.domain.decisions import span_text
 from app.domain.estimates import ERRORS, JUDGED, drawn_by_coin, outcomes
-from app.domain.evidence import log_e_tilt
+from app.domain.evidence import WORSE, Outcomes, log_mean_tilts, log_sum_exp
 from app.domain.finding import Assessment, Finding, Verdict
 from app.domain.forecast import exchanges_to_proof, highest_weight
 from app.domain.guardrails import error_margin, log_limit, shares
@@ -19,7 +19,7 @@ from app.domain.routing import FULL_BP
 from app.domain.sentences import about, frequency, points
 
 # Further than this nobody plans.
-_MOST_BAD = 1_000
+_MOST_BAD = 100
 
 
 def wants(evidence: Evidence, policy: Policy, seen: Assessment) -> tuple[str, ...]:
@@ -48,22 +48,27 @@ def bad_answers_to_turn_back(evidence: Evidence, policy: Policy, seen: Assessmen
     missing = (1.0 / policy.alpha_rollback - others) / share
     if missing <= 0.0:
         return None
-    epochs = outcomes(drawn_by_coin(evidence), ERRORS, JUDGED)
+    # One more bad answer adds the same to each tilt's logarithm, so the mixture is made once.
+    logs = _log_tilts(outcomes(drawn_by_coin(evidence), ERRORS, JUDGED))
+    gains = [log(ratio) - mean for ratio, mean in zip(WORSE, log_mean_tilts(weight, WORSE), strict=True)]
+    for more in range(1, _MOST_BAD + 1):
+        logs = [tilt + gain for tilt, gain in zip(logs, gains, strict=True)]
+        if max(logs) >= log(missing) and log_sum_exp(logs) - log(len(logs)) >= log(missing):
+            return more
+    return None
 
-    def turns_back(more: int) -> bool:
-        worse = (e._replace(canary_bad=e.canary_bad + more) if e.weight == weight else e for e in epochs)
-        return log_e_tilt(worse) >= log(missing)
 
-    enough = 1
-    while not turns_back(enough):
-        enough *= 2
-        if enough > _MOST_BAD:
-            return None
-    few = enough // 2
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        few, enough = (few, middle) if turns_back(middle) else (middle, enough)
-    return enough
+def _log_tilts(epochs: Iterable[Outcomes]) -> list[float]:
+    """The terms of `evidence.log_e_tilt` before they are averaged, one per ratio."""
+    logs = [0.0] * len(WORSE)
+    for epoch in epochs:
+        bad = epoch.canary_bad + epoch.stable_bad
+        means = log_mean_tilts(epoch.weight, WORSE)
+        logs = [
+            tilt + epoch.canary_bad * log(ratio) - bad * mean
+            for tilt, ratio, mean in zip(logs, WORSE, means, strict=True)
+        ]
+    return logs
 
 
 def _to_promote(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[str]:
@@ -136,8 +141,8 @@ def _advice(evidence: Evidence, policy: Policy, per_s: float) -> Iterator[str]:
     needed = overlap_to_prove(reference, delta, log(1.0 / policy.alpha_promotion)) / (weight * (1.0 - weight))
     if needed > exchanges:
         yield (
-            f"At {frequency(per_s)} proof that it is less than {points(delta)} worse takes about "
-            f"{span_text(needed / per_s)}, and the deadline is {span_text(policy.deadline_s)}."
+            f"Proof that it is less than {points(delta)} worse takes about {span_text(needed / per_s)} "
+            f"at {frequency(per_s)}; the deadline is {span_text(policy.deadline_s)}."
         )
 
 

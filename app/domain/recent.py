@@ -11,7 +11,7 @@ from math import inf
 
 from app.domain.catalog import VersionName
 from app.domain.evidence import log_weighted_mean
-from app.domain.rate import log_e_above
+from app.domain.rate import CONCENTRATION, log_e_above
 from app.domain.tally import Tally, TallyRow
 
 # A rate or a quantile read from fewer stable answers is no reference.
@@ -27,6 +27,8 @@ STRETCHES = 12
 # Far above the usual rate: three times of it, so that a daily swing of 60 % is not, and two points.
 FAR_TIMES = 3.0
 FAR_POINTS = 0.02
+# An outage shows in the first few answers, a small excess only in many.
+_CONCENTRATIONS = (5.0, CONCENTRATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +136,17 @@ def total(stretches: Sequence[Stretch], arm: Arm) -> tuple[int, int]:
 
 
 def far_above(usual: float) -> float:
-    """The rate of bad answers beyond which something is wrong; 1 or more where nothing can be."""
-    return max(usual + FAR_POINTS, min(FAR_TIMES * usual, (1.0 + usual) / 2.0))
+    """The rate of bad answers beyond which something is wrong; 1 or more where no rate can be that bad."""
+    return max(usual + FAR_POINTS, FAR_TIMES * usual)
 
 
 def log_e_far_above(stretches: Sequence[Stretch], arm: Arm, limit: float) -> float:
     """Evidence against "of late the arm's rate of bad answers was at most `limit`", -inf for none.
 
-    log E = log of the mean over k of E_k, with E_k the beta-binomial e-value of the newest k
-    stretches: what began yesterday and what began a second ago are both seen. While the rate
-    stays below the limit, each run of stretches reaches 1/alpha with a chance of at most alpha.
+    log E = log of the mean over k of E_k, with E_k the beta-binomial e-values of the newest k
+    stretches, half of the weight on each concentration: what began yesterday and what began a
+    second ago are both seen, and a small excess as well as an outage. While the rate stays below
+    the limit, each run of stretches reaches 1/alpha with a chance of at most alpha.
 
     Source:
         `rate.log_e_above`; the average by Vovk & Wang 2021.
@@ -159,4 +162,8 @@ def log_e_far_above(stretches: Sequence[Stretch], arm: Arm, limit: float) -> flo
     if not any(bad > limit * n for bad, n in suffixes):
         # A rate that was not even observed above the limit is no evidence that it lies there.
         return -inf
-    return log_weighted_mean((1.0 / len(suffixes), log_e_above(bad, n, limit)) for bad, n in suffixes)
+    return log_weighted_mean(
+        (0.5 / len(suffixes), log_e_above(bad, n, limit, concentration))
+        for bad, n in suffixes
+        for concentration in _CONCENTRATIONS
+    )
