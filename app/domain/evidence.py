@@ -173,8 +173,8 @@ def log_e_split(epochs: Iterable[Outcomes]) -> float:
     """Evidence that answers did not fall on the arms as the coin says (sample-ratio mismatch).
 
     `log_e_tilt` at r0 = 1, two-sided: over `SPLIT_RATIOS`, from 1 % too few or too many. One
-    ratio holds in all epochs: a loss of 5 % is found a quarter sooner over a ramp than by a
-    Dirichlet mixture per epoch, and 3 % later at a single weight.
+    ratio holds in all epochs: over a ramp a loss of 5 % is found up to a quarter sooner than by
+    a Dirichlet mixture per epoch, at a single weight up to a sixth later.
 
     Args:
         epochs: The counts of both arms, whatever they are of, as the bad ones; see `Outcomes`.
