@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.planner import information
-from app.domain.policy import Metric
+from app.domain.policy import Guardrail, Metric
 from app.domain.rollout import Phase, Policy
 from bench import flagger
 from bench.coin import Bench, first_rejections, interval95
@@ -219,7 +219,7 @@ def _policy(size: Size, seeds: Iterator[int], say: Say) -> Document:
 
 
 def _play(scenario: Scenario, seed: int) -> Story:
-    policy = Policy(metrics=scenario.metrics, warmup_s=0.0)
+    policy = Policy(guardrails=tuple(map(Guardrail, scenario.metrics)), warmup_s=0.0)
     setting = Setting(scenario.stable, scenario.canary, scenario.exchanges_per_s, policy, scenario.tide)
     return play(setting, seed, scenario.patience_s)
 

@@ -152,7 +152,9 @@ def _latency(by_rate: Mapping[int, Samples]) -> Document:
             medians.setdefault(name, {})[str(rate)] = rounded_median(samples, 0)
             spread.setdefault(name, {})[str(rate)] = quartiles(samples, 0)
         if SUBJECT in added and "nginx" in added:
-            beside[str(rate)] = _beside_nginx(cycles, added)
+            beside[str(rate)] = _beside_nginx(cycles, added, SUBJECT)
+            if COMPILED in added:
+                beside[str(rate)]["compiled"] = _beside_nginx(cycles, added, COMPILED)
     return {"added_p50_us": medians, "added_p50_us_iqr": spread, "added_p50_beside_nginx": beside}
 
 
@@ -161,10 +163,10 @@ def _columns(cycles: Samples) -> dict[str, list[float]]:
     return {name: [cycle[name] for cycle in cycles if name in cycle] for name in names}
 
 
-def _beside_nginx(cycles: Samples, added: Mapping[str, Sequence[float]]) -> Document:
+def _beside_nginx(cycles: Samples, added: Mapping[str, Sequence[float]], name: str) -> Document:
     """The ratio is one of medians, for what is added in one cycle may be nothing at all."""
-    ours, theirs = median(added[SUBJECT]), median(added["nginx"])
-    more = [cycle[SUBJECT] - cycle["nginx"] for cycle in cycles if SUBJECT in cycle and "nginx" in cycle]
+    ours, theirs = median(added[name]), median(added["nginx"])
+    more = [cycle[name] - cycle["nginx"] for cycle in cycles if name in cycle and "nginx" in cycle]
     ratio = round(ours / theirs, 2) if theirs > 0 else None
     return {"ratio": ratio, **_with_quartiles("more_us", more, 0), "cycles": len(more)}
 

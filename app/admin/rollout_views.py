@@ -9,11 +9,23 @@ from pydantic import BaseModel, Field
 from app.domain import analysis
 from app.domain.finding import Finding
 from app.domain.ledger import ArmCounts, Evidence
-from app.domain.policy import Metric, OnDeadline
+from app.domain.policy import Metric, OnDeadline, OnRegression, Policy
 from app.domain.rollout import Phase, Rollout
 from app.domain.routing import FULL_BP
 
 WeightBp = Annotated[int, Field(ge=0, le=FULL_BP, description="Weight in basis points.")]
+
+
+class GuardrailView(BaseModel):
+    """One limit; a number is null where it means nothing for the metric."""
+
+    metric: Metric
+    on_regression: OnRegression
+    required: bool
+    dry_run: bool
+    margin: float | None
+    floor: float | None
+    quantile: float | None
 
 
 class PolicyView(BaseModel):
@@ -23,19 +35,19 @@ class PolicyView(BaseModel):
     alpha_promotion: float
     freeze_at: float
     thaw_below: float
-    exposure_budget: float
+    max_extra_bad: float
     max_weight_bp: int
     warmup_s: float
     coverage_s: float
     deadline_s: float
     hold_s: float
     on_deadline: OnDeadline
-    latency_margin: float
-    latency_floor_ms: float
-    slo_quantile: float
-    error_margin: float
-    error_margin_floor: float
-    metrics: list[Metric]
+    error_ceiling: float | None
+    guardrails: list[GuardrailView]
+
+    @classmethod
+    def of(cls, policy: Policy) -> "PolicyView":
+        return cls.model_validate(asdict(policy))
 
 
 class FindingView(BaseModel):
@@ -47,6 +59,7 @@ class FindingView(BaseModel):
     log_e_not_worse: float | None
     sentence: str
     numbers: dict[str, float]
+    dry_run: Annotated[bool, Field(description="Shown; never acts.")]
 
     @classmethod
     def of(cls, finding: Finding) -> "FindingView":
@@ -57,6 +70,7 @@ class FindingView(BaseModel):
             log_e_not_worse=finding.log_e_not_worse,
             sentence=finding.sentence,
             numbers=dict(finding.numbers),
+            dry_run=finding.dry_run,
         )
 
 
@@ -165,7 +179,7 @@ class RolloutView(RolloutSummary):
             first_exposed_at=rollout.first_exposed_at,
             brake_open_since=rollout.brake_open_since,
             counted_per="caller" if rollout.evidence.per_caller else "exchange",
-            policy=PolicyView(**{**asdict(rollout.policy), "metrics": list(rollout.policy.metrics)}),
+            policy=PolicyView.of(rollout.policy),
             assessment=AssessmentView.of(analysis.assess(rollout.evidence, rollout.policy)),
             counts=WeightCounts.of_all(rollout.evidence),
         )

@@ -1,6 +1,6 @@
 """What the admin API takes in: strict schemas, turned into domain values here and nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from app.domain.catalog import (
     version_name,
 )
 from app.domain.json_pointer import MAX_LENGTH, json_pointer
-from app.domain.policy import Metric, OnDeadline, Policy, check_policy
+from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
 from app.domain.routing import FULL_BP, Mirror, Weights, check_weights
 from app.errors import InvalidInput
 
@@ -216,6 +216,23 @@ def _weights(weights_bp: Mapping[str, int]) -> Weights:
     return check_weights(named)
 
 
+class GuardrailBody(Body):
+    """One limit; what is not given is the metric's default."""
+
+    metric: Annotated[Metric, Strict(False)]
+    on_regression: Annotated[OnRegression, Strict(False)] | None = None
+    required: Annotated[
+        bool | None, Field(description="Whether promotion waits for the proof that the canary is not worse.")
+    ] = None
+    dry_run: Annotated[bool | None, Field(description="Judged and shown; never acts.")] = None
+    margin: Annotated[float | None, Field(description="Relative to stable's bad rate or quantile.")] = None
+    floor: Annotated[float | None, Field(description="A share for rates, milliseconds for latency.")] = None
+    quantile: Annotated[float | None, Field(description="Latency only: the quantile that must be proven.")] = None
+
+    def to_domain(self) -> Guardrail:
+        return Guardrail(**_given(self))
+
+
 class PolicyBody(Body):
     """How much proof and how much harm; what is not given is the default."""
 
@@ -223,25 +240,40 @@ class PolicyBody(Body):
     alpha_promotion: float | None = None
     freeze_at: float | None = None
     thaw_below: float | None = None
-    exposure_budget: float | None = None
+    max_extra_bad: Annotated[float | None, Field(description="Expected extra bad answers that one step may cost.")] = (
+        None
+    )
     max_weight_bp: int | None = None
     warmup_s: float | None = None
     coverage_s: float | None = None
     deadline_s: float | None = None
     hold_s: float | None = None
     on_deadline: Annotated[OnDeadline, Strict(False)] | None = None
-    latency_margin: float | None = None
-    latency_floor_ms: float | None = None
-    slo_quantile: float | None = None
-    error_margin: float | None = None
-    error_margin_floor: float | None = None
-    metrics: Annotated[tuple[Annotated[Metric, Strict(False)], ...], Strict(False)] | None = None
+    error_ceiling: Annotated[
+        float | None, Field(description="Share of bad answers the canary must not exceed, whatever stable does.")
+    ] = None
+    guardrails: Annotated[
+        Annotated[tuple[GuardrailBody, ...], Strict(False)] | None,
+        Field(max_length=6, description="Absent: errors, timeouts and latency. Errors are judged even if not named."),
+    ] = None
 
     def to_domain(self) -> Policy:
-        given: dict[str, Any] = {
-            name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None
-        }
+        given = _given(self)
+        if self.guardrails is not None:
+            given["guardrails"] = _guardrails(self.guardrails)
         return check_policy(replace(Policy(), **given))
+
+
+def _given(body: Body) -> dict[str, Any]:
+    return {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
+
+
+def _guardrails(named: Sequence[GuardrailBody]) -> tuple[Guardrail, ...]:
+    """As named; errors are added behind them, so that a place in an error is the caller's."""
+    guardrails = tuple(each.to_domain() for each in named)
+    if any(each.metric is Metric.ERRORS for each in guardrails):
+        return guardrails
+    return (*guardrails, Guardrail(Metric.ERRORS))
 
 
 class RolloutBody(Body):

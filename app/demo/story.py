@@ -210,6 +210,7 @@ def _bad(counts: Counts, rollout: Any, trigger: str) -> int:  # noqa: ANN401 -- 
     if trigger != "latency" or not stable_seconds:
         return counts.bad[canary]
     # The guardrail's own rule, applied to what the client measured.
-    usual = float(np.quantile(stable_seconds, policy["slo_quantile"]))
-    limit = usual * (1 + policy["latency_margin"]) + policy["latency_floor_ms"] / 1_000
+    latency = next(each for each in policy["guardrails"] if each["metric"] == "latency" and not each["dry_run"])
+    usual = float(np.quantile(stable_seconds, latency["quantile"]))
+    limit = usual * (1 + latency["margin"]) + latency["floor"] / 1_000
     return sum(seconds > limit for seconds in counts.seconds.get(canary, ()))

@@ -34,6 +34,7 @@ def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[s
         numbers["findings"] = [
             {
                 "metric": str(finding.metric),
+                "dry_run": finding.dry_run,
                 "verdict": str(finding.verdict),
                 "log_e_worse": finding.log_e_worse,
                 "log_e_not_worse": finding.log_e_not_worse,
@@ -128,7 +129,7 @@ def span_text(seconds: float) -> str:
 
 
 def _heaviest(seen: Assessment) -> Finding:
-    return next(finding for finding in seen.findings if finding.metric == seen.trigger)
+    return next(finding for finding in seen.findings if finding.metric == seen.trigger and not finding.dry_run)
 
 
 def _clause(sentence: str) -> str:

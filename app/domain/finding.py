@@ -26,6 +26,7 @@ class Finding:
         log_e_worse: Evidence that the canary is worse than stable.
         log_e_not_worse: Evidence that the canary is not worse by more than the margin.
         numbers: Estimates for display, JSON values only; rates standardised by weight epoch.
+        dry_run: It is shown and never acts.
     """
 
     metric: str
@@ -34,6 +35,7 @@ class Finding:
     log_e_not_worse: float | None
     sentence: str
     numbers: Mapping[str, float] = field(default_factory=dict)
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def _until_harm(evidence: Evidence, policy: Policy, log_e: float, weight: float)
 
 
 def _until_proof(evidence: Evidence, policy: Policy, weight: float) -> float:
-    setup = error_margin(evidence, policy)
+    setup = error_margin(evidence, policy, policy.errors)
     totals = error_score(evidence, setup.proof_step)
     margin = setup.delta
     excess = totals.score / totals.overlap if totals.overlap > 0.0 else 0.0

@@ -32,8 +32,8 @@ from app.domain.evidence import (
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
-from app.domain.ledger import EpochCounts, Evidence
-from app.domain.policy import Metric, Policy
+from app.domain.ledger import EpochCounts, Evidence, limits_of
+from app.domain.policy import Guardrail, Metric, OnRegression, Policy
 from app.domain.routing import FULL_BP
 from app.domain.score import (
     Score,
@@ -57,9 +57,15 @@ LEAST_WEIGHT = 1 / FULL_BP
 
 
 def shares(policy: Policy) -> Mapping[Metric, float]:
-    """The weights pi of the policy's metrics in the average of e-values; they sum to 1."""
-    total = sum(SHARES[metric] for metric in policy.metrics)
-    return {metric: SHARES[metric] / total for metric in policy.metrics}
+    """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
+    named = {each.metric: SHARES[each.metric] for each in policy.guardrails if turns_back(each)}
+    total = sum(named.values())
+    return {metric: share / total for metric, share in named.items()}
+
+
+def turns_back(guardrail: Guardrail) -> bool:
+    """Whether its proof turns the canary back; only such guardrails share the chance of a false alarm."""
+    return guardrail.on_regression is OnRegression.ROLLBACK and not guardrail.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,11 @@ class Margin:
     bound_step: float
 
 
-def error_margin(evidence: Evidence, policy: Policy) -> Margin:
+def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Margin:
     """The margin of errors: the greater of a share of the reference and a floor."""
     reference = evidence.error_reference
-    delta = max(policy.error_margin * reference, policy.error_margin_floor)
+    relative, floor = guardrail.margins
+    delta = max(relative * reference, floor)
     # About the variance V at which a canary as good as stable is proven so.
     variance = max(1.0, 10.0 * (reference / delta) ** 2)
     highest = policy.max_weight_bp / FULL_BP
@@ -121,62 +128,65 @@ def _answered(epoch: EpochCounts) -> float:
 
 def error_excess_bound(evidence: Evidence, policy: Policy) -> float:
     """U_t: at most this much of the canary's answers are bad beyond stable's rate, at any time."""
-    margin = error_margin(evidence, policy)
+    margin = error_margin(evidence, policy, policy.errors)
     totals = error_score(evidence, margin.bound_step)
     return max(0.0, excess_bound(totals, policy.alpha_promotion, margin.rho, margin.bound_step))
 
 
-def judge_errors(evidence: Evidence, policy: Policy) -> Finding:
+def judge_errors(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Wrong or missing answers: turned back by P1, promoted by P2 on errors and timeouts."""
-    margin = error_margin(evidence, policy)
+    margin = error_margin(evidence, policy, guardrail)
     totals = error_score(evidence, margin.proof_step)
     not_worse = log_e_not_worse(totals, margin.delta, margin.rho, margin.proof_step)
     most = None
     if not_worse >= log(1.0 / policy.alpha_promotion):
         most = max(0.0, excess_bound(totals, policy.alpha_promotion, margin.rho, margin.proof_step))
-    return _judge_rate(evidence, policy, Metric.ERRORS, not_worse, most)
+    return _judge_rate(evidence, policy, guardrail, not_worse, most)
 
 
-def judge_timeouts(evidence: Evidence, policy: Policy) -> Finding:
+def judge_timeouts(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Answers that did not come in time: turned back by P1; errors prove them not worse."""
-    return _judge_rate(evidence, policy, Metric.TIMEOUTS, None, None)
+    return _judge_rate(evidence, policy, guardrail, None, None)
 
 
 def _judge_rate(
-    evidence: Evidence, policy: Policy, metric: Metric, not_worse: float | None, most: float | None
+    evidence: Evidence, policy: Policy, guardrail: Guardrail, not_worse: float | None, most: float | None
 ) -> Finding:
+    metric = guardrail.metric
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
     tested = outcomes(epochs, bad, JUDGED)
     worse = log_e_tilt(tested)
-    verdict = _verdict(policy, metric, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
+    verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(tested, _log_limit(policy, metric))
+        least = least_ratio(tested, _log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
-    return Finding(metric, verdict, worse, not_worse, sentence, numbers)
+    return Finding(metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
 
 
-def judge_latency(evidence: Evidence, policy: Policy) -> Finding:
+def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
     if not evidence.thresholds:
         sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
-        return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence)
+        return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence, dry_run=guardrail.dry_run)
     epochs = drawn_by_coin(evidence)
-    slo = next(i for i, limit in enumerate(evidence.thresholds) if limit.level == policy.slo_quantile)
-    tested = [outcomes(epochs, _slow_beyond(i), TIMED) for i in range(len(evidence.thresholds))]
-    references = [1.0 - limit.level for limit in evidence.thresholds]
+    places = tuple(map(evidence.limits.index, limits_of(guardrail)))
+    slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
+    tested = {i: outcomes(epochs, _slow_beyond(i), TIMED) for i in places}
+    references = {i: 1.0 - evidence.limits[i].level for i in places}
     rest = 0.5 / (len(tested) - 1)
-    logs = [log_e_full(epoch, reference) for epoch, reference in zip(tested, references, strict=True)]
-    worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in enumerate(logs))
+    logs = {i: log_e_full(tested[i], references[i]) for i in places}
+    worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
     not_worse = log_e_full(tested[slo], references[slo], BETTER)
-    verdict = _verdict(policy, Metric.LATENCY, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
-    loudest = max(range(len(logs)), key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
+    verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
+    loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
-    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen))
+    numbers = _numbers(seen)
+    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
 
 
 def _slow_beyond(index: int) -> Count:
@@ -214,7 +224,7 @@ def _log_e_split(epochs: Epochs, of: Count, concentration: float) -> float:
     )
 
 
-JUDGES: Mapping[Metric, Callable[[Evidence, Policy], Finding]] = {
+JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
     Metric.ERRORS: judge_errors,
     Metric.TIMEOUTS: judge_timeouts,
     Metric.LATENCY: judge_latency,
@@ -223,13 +233,14 @@ JUDGES: Mapping[Metric, Callable[[Evidence, Policy], Finding]] = {
 _WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
 
 
-def _log_limit(policy: Policy, metric: Metric) -> float:
-    """What the metric needs to turn the canary back on its own."""
-    return log(1.0 / (policy.alpha_rollback * shares(policy)[metric]))
+def _log_limit(policy: Policy, guardrail: Guardrail) -> float:
+    """What the guardrail needs on its own; one that does not turn back takes no share, and gives none."""
+    share = shares(policy)[guardrail.metric] if turns_back(guardrail) else 1.0
+    return log(1.0 / (policy.alpha_rollback * share))
 
 
-def _verdict(policy: Policy, metric: Metric, worse: float, not_worse: float | None, answers: int) -> Verdict:
-    if worse >= _log_limit(policy, metric):
+def _verdict(policy: Policy, guardrail: Guardrail, worse: float, not_worse: float | None, answers: int) -> Verdict:
+    if worse >= _log_limit(policy, guardrail):
         return Verdict.REGRESSED
     if worse >= log(policy.freeze_at):
         return Verdict.INCONCLUSIVE_WORSE

@@ -12,7 +12,7 @@ from operator import add
 
 from app.domain.catalog import VersionName
 from app.domain.histogram import bin_reaching, count_from, edge_us, quantile_bin
-from app.domain.policy import Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.tally import Horizon, Tally, TallyRow, Watermark, add_counts
 
 # A rate or a quantile read from fewer stable answers is no reference.
@@ -67,6 +67,20 @@ class EpochCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowLimit:
+    """Which latency is to be called slow, before stable's own latency is known well enough to say it in numbers.
+
+    Attributes:
+        level: A quantile of stable's latency, in (0, 1).
+        margin, floor_ms: The canary is slow above quantile * (1 + margin) + floor_ms.
+    """
+
+    level: float
+    margin: float
+    floor_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """When an answer is slow, at one quantile of stable's frozen latency distribution.
 
@@ -87,8 +101,9 @@ class Evidence:
     Attributes:
         read_through: Horizon to the last second (inclusive) already absorbed.
         error_reference: Stable's rate of bad answers before the start, fixed for ever.
+        limits: What is slow, fixed by the policy; the first ones are the live guardrail's.
         by_weight: Canary weight in basis points to counts; epochs of equal weight are summed.
-        thresholds: Empty until enough stable answers were seen; never changed afterwards.
+        thresholds: One for each limit. Empty until enough stable answers were seen; never changed afterwards.
         stable_bins: Stable's latency histogram, kept only until the thresholds exist.
         recent: Draws of the last few mature seconds, the newest last.
         recent_exchanges: All exchanges of those seconds, when only each caller's first one is evidence;
@@ -100,9 +115,7 @@ class Evidence:
     started_s: int
     read_through: Mapping[Horizon, int]
     error_reference: float
-    levels: tuple[float, ...]
-    latency_margin: float
-    latency_floor_ms: float
+    limits: tuple[SlowLimit, ...]
     by_weight: Mapping[int, EpochCounts] = field(default_factory=dict)
     thresholds: tuple[Threshold, ...] = ()
     stable_bins: Mapping[int, int] = field(default_factory=dict)
@@ -124,7 +137,7 @@ class Evidence:
 
         Args:
             stable, canary: The arms.
-            policy: Fixes latency margin, floor and the proven quantile for this rollout.
+            policy: Fixes what is slow for this rollout.
             reference: Stable's tally of the time before `now_s` (the store decides how far
                 back); may be empty.
             now_s: Unix second of the start, database time.
@@ -137,9 +150,7 @@ class Evidence:
             started_s=now_s,
             read_through=dict.fromkeys(Horizon, now_s - 1),
             error_reference=_error_reference(reference),
-            levels=tuple(sorted({*LEVELS, policy.slo_quantile})),
-            latency_margin=policy.latency_margin,
-            latency_floor_ms=policy.latency_floor_ms,
+            limits=slow_limits(policy),
             stable_bins=dict(reference.latency_bins),
             recent_exchanges=() if per_caller else None,
         )
@@ -173,6 +184,25 @@ class Evidence:
         if self.recent_exchanges is None:
             return self.draws_per_s
         return max(self.draws_per_s, _mean(self.recent_exchanges))
+
+
+def slow_limits(policy: Policy) -> tuple[SlowLimit, ...]:
+    """What the policy's latency guardrails call slow, the live one's first; the default's if it has none."""
+    guardrails = sorted((each for each in policy.guardrails if each.metric is Metric.LATENCY), key=_dry)
+    each_once = dict.fromkeys(
+        limit for guardrail in guardrails or [Guardrail(Metric.LATENCY)] for limit in limits_of(guardrail)
+    )
+    return tuple(each_once)
+
+
+def limits_of(guardrail: Guardrail) -> tuple[SlowLimit, ...]:
+    """What one latency guardrail calls slow, by ascending level."""
+    proven = [guardrail.quantile] if guardrail.quantile else []
+    return tuple(SlowLimit(level, *guardrail.margins) for level in sorted({*LEVELS, *proven}))
+
+
+def _dry(guardrail: Guardrail) -> bool:
+    return guardrail.dry_run
 
 
 def _mean(counts: Sequence[int]) -> float:
@@ -311,11 +341,11 @@ def _frozen(evidence: Evidence) -> Evidence:
     """With thresholds once stable's histogram is large enough; the histogram is then dropped."""
     if sum(evidence.stable_bins.values()) < MIN_REFERENCE:
         return evidence
-    thresholds = tuple(_threshold(evidence, level) for level in evidence.levels)
+    thresholds = tuple(_threshold(evidence, limit) for limit in evidence.limits)
     return replace(evidence, thresholds=thresholds, stable_bins={})
 
 
-def _threshold(evidence: Evidence, level: float) -> Threshold:
-    stable_bin = (quantile_bin(evidence.stable_bins, level) or 0) + 1
-    canary_us = edge_us(stable_bin) * (1.0 + evidence.latency_margin) + evidence.latency_floor_ms * 1_000.0
-    return Threshold(level, stable_bin, bin_reaching(canary_us))
+def _threshold(evidence: Evidence, limit: SlowLimit) -> Threshold:
+    stable_bin = (quantile_bin(evidence.stable_bins, limit.level) or 0) + 1
+    canary_us = edge_us(stable_bin) * (1.0 + limit.margin) + limit.floor_ms * 1_000.0
+    return Threshold(limit.level, stable_bin, bin_reaching(canary_us))

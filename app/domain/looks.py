@@ -121,7 +121,7 @@ def _affordable(rollout: Rollout, seen: Assessment, now: datetime) -> int:
 
 
 def _admitted(rollout: Rollout, seen: Assessment, unseen_s: float) -> float:
-    return admissible_bp(rollout.policy.exposure_budget, seen.exchanges_per_s, unseen_s, seen.excess_bound)
+    return admissible_bp(rollout.policy.max_extra_bad, seen.exchanges_per_s, unseen_s, seen.excess_bound)
 
 
 def _unseen_s(seen: Assessment, now: datetime) -> float:

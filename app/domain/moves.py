@@ -68,7 +68,7 @@ def at_deadline(rollout: Rollout, now: datetime, seen: Assessment | None = None)
     if rollout.phase in {Phase.EXPIRED, Phase.INVALID}:
         why = f"Turned {rollout.canary} back: {rollout.phase} for {spent} and nobody decided."
         return roll_back(rollout, now, DEADLINE, why, seen)
-    if rollout.policy.on_deadline is OnDeadline.ROLL_BACK:
+    if rollout.policy.on_deadline is OnDeadline.ROLLBACK:
         why = f"Turned {rollout.canary} back: not proven when its time was over."
         return roll_back(rollout, now, DEADLINE, why, seen)
     sentence = (

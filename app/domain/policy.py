@@ -1,5 +1,6 @@
 """How much proof and how much harm: what a rollout's owner may choose."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,11 +15,63 @@ class Metric(StrEnum):
     LATENCY = "latency"
 
 
+class OnRegression(StrEnum):
+    """What follows when a guardrail has proof that the canary is worse."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"  # the lowest weight, for a person to decide
+    WARN = "warn"  # told, and nothing else
+
+
 class OnDeadline(StrEnum):
     """What an undecided rollout does when its time is over."""
 
     HOLD = "hold"
-    ROLL_BACK = "roll_back"
+    ROLLBACK = "rollback"
+
+
+# What a guardrail that does not say otherwise uses; a number that is not here has no meaning for the metric.
+_DEFAULTS: Mapping[Metric, Mapping[str, float]] = {
+    Metric.ERRORS: {"margin": 0.5, "floor": 0.01},
+    Metric.TIMEOUTS: {},
+    Metric.LATENCY: {"margin": 0.25, "floor": 5.0, "quantile": 0.95},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """One limit: what is watched, how much worse is worse, and what follows.
+
+    A number that is not given is the metric's default, written out, so that a stored policy says
+    all that it meant. Timeouts have no numbers: they are proven together with errors.
+
+    Attributes:
+        on_regression: What proof that the canary is worse leads to.
+        required: Whether promotion waits for the proof that the canary is not worse.
+        dry_run: Judged and shown, and never acts.
+        margin: How much worse is still called not worse, relative: to stable's bad rate, to its quantile.
+        floor: The same, absolute: a share for rates, milliseconds for latency. Of a rate the greater of
+            the two counts, of latency their sum.
+        quantile: The latency quantile that must be proven not worse.
+    """
+
+    metric: Metric
+    on_regression: OnRegression = OnRegression.ROLLBACK
+    required: bool = True
+    dry_run: bool = False
+    margin: float | None = None
+    floor: float | None = None
+    quantile: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, default in _DEFAULTS[self.metric].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+
+    @property
+    def margins(self) -> tuple[float, float]:
+        """Margin and floor as numbers; nothing where the metric has none."""
+        return self.margin or 0.0, self.floor or 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +82,38 @@ class Policy:
         alpha_rollback: Chance that a healthy rollout is ever turned back.
         alpha_promotion: Chance that a version on the margin is promoted, per guardrail.
         freeze_at, thaw_below: Combined e-value that holds the weight, and that lets it go on.
-        exposure_budget: Expected extra bad answers one step may cost, B_step.
+        max_extra_bad: Expected extra bad answers one step may cost, the exposure budget.
         max_weight_bp: Highest weight before promotion.
         warmup_s: Seconds of probes only before the first exchange.
         coverage_s: Least seconds between first exchange and promotion.
         deadline_s: Seconds from start to expiry; hold_s: seconds a paused or frozen rollout may
             stay so.
-        latency_margin, latency_floor_ms: The canary is slow above q * (1 + margin) + floor.
-        slo_quantile: The latency quantile that must be proven not worse.
-        error_margin, error_margin_floor: Absolute non-inferiority margin is the greater of
-            error_margin * reference rate and the floor.
-        metrics: The guardrails that judge this rollout; alpha_rollback is shared among them.
+        error_ceiling: Share of bad answers that the canary must never exceed, whatever stable does.
+        guardrails: What judges this rollout; those that turn back share alpha_rollback.
     """
 
     alpha_rollback: float = 0.01
     alpha_promotion: float = 0.05
     freeze_at: float = 10.0
     thaw_below: float = 3.0
-    exposure_budget: float = 5.0
+    max_extra_bad: float = 5.0
     max_weight_bp: int = 5_000
     warmup_s: float = 5.0
     coverage_s: float = 0.0
     deadline_s: float = 7 * 86_400.0
     hold_s: float = 86_400.0
     on_deadline: OnDeadline = OnDeadline.HOLD
-    latency_margin: float = 0.25
-    latency_floor_ms: float = 5.0
-    slo_quantile: float = 0.95
-    error_margin: float = 0.5
-    error_margin_floor: float = 0.01
-    metrics: tuple[Metric, ...] = tuple(Metric)
+    error_ceiling: float | None = None
+    guardrails: tuple[Guardrail, ...] = tuple(map(Guardrail, Metric))
+
+    def live(self, metric: Metric) -> Guardrail | None:
+        """The guardrail of this metric that may act; None if there is none."""
+        return next((each for each in self.guardrails if each.metric is metric and not each.dry_run), None)
+
+    @property
+    def errors(self) -> Guardrail:
+        """The guardrail that bounds the exposure; `check_policy` sees to it that there is one."""
+        return self.live(Metric.ERRORS) or Guardrail(Metric.ERRORS)
 
 
 # Field, least and greatest value, both allowed.
@@ -67,31 +122,59 @@ _RANGES = (
     ("alpha_promotion", 1e-6, 0.5),
     ("freeze_at", 1.0, 1e6),
     ("thaw_below", 1.0, 1e6),
-    ("exposure_budget", 1e-3, 1e6),
+    ("max_extra_bad", 1e-3, 1e6),
     ("max_weight_bp", 1, 5_000),
     ("warmup_s", 0.0, 86_400.0),
     ("coverage_s", 0.0, 365 * 86_400.0),
     ("deadline_s", 1.0, 365 * 86_400.0),
     ("hold_s", 1.0, 365 * 86_400.0),
-    ("latency_margin", 0.0, 100.0),
-    ("latency_floor_ms", 0.0, 600_000.0),
-    ("slo_quantile", 0.5, 0.9999),
-    ("error_margin", 0.0, 100.0),
-    ("error_margin_floor", 1e-5, 0.5),
+    ("error_ceiling", 1e-5, 1.0),
 )
+# The same of a guardrail's own numbers, by metric.
+_GUARDRAIL_RANGES: Mapping[Metric, Mapping[str, tuple[float, float]]] = {
+    Metric.ERRORS: {"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
+    Metric.TIMEOUTS: {},
+    Metric.LATENCY: {"margin": (0.0, 100.0), "floor": (0.0, 600_000.0), "quantile": (0.5, 0.9999)},
+}
 
 
 def check_policy(policy: Policy, field: str = "/policy") -> Policy:
     """Return the policy unchanged. Raises: InvalidInput naming the field that cannot be."""
     for name, least, greatest in _RANGES:
-        value = getattr(policy, name)
-        # Written this way round so that NaN is refused too.
-        if not least <= value <= greatest:
-            raise InvalidInput(f"{field}/{name}", f"must lie between {least:g} and {greatest:g}")
+        _check_range(f"{field}/{name}", getattr(policy, name), least, greatest)
     if policy.thaw_below > policy.freeze_at:
         raise InvalidInput(f"{field}/thaw_below", "must not lie above freeze_at")
-    if Metric.ERRORS not in policy.metrics:
-        raise InvalidInput(f"{field}/metrics", "must contain errors: without them nothing bounds the exposure")
-    if len(set(policy.metrics)) != len(policy.metrics):
-        raise InvalidInput(f"{field}/metrics", "must not name a metric twice")
+    _check_guardrails(policy, f"{field}/guardrails")
     return policy
+
+
+def _check_range(field: str, value: float | None, least: float, greatest: float) -> None:
+    # Written this way round so that NaN is refused too.
+    if value is not None and not least <= value <= greatest:
+        raise InvalidInput(field, f"must lie between {least:g} and {greatest:g}")
+
+
+def _check_guardrails(policy: Policy, field: str) -> None:
+    seen: set[tuple[Metric, bool]] = set()
+    for place, guardrail in enumerate(policy.guardrails):
+        if (guardrail.metric, guardrail.dry_run) in seen:
+            raise InvalidInput(
+                f"{field}/{place}", "must not name a metric twice, but once for real and once as a dry run"
+            )
+        seen.add((guardrail.metric, guardrail.dry_run))
+        _check_numbers(guardrail, f"{field}/{place}")
+    errors = policy.live(Metric.ERRORS)
+    if errors is None or not errors.required or errors.on_regression is OnRegression.WARN:
+        raise InvalidInput(
+            field, "must contain errors, live, required and more than a warning: they bound the exposure"
+        )
+
+
+def _check_numbers(guardrail: Guardrail, field: str) -> None:
+    ranges = _GUARDRAIL_RANGES[guardrail.metric]
+    for name in ("margin", "floor", "quantile"):
+        value = getattr(guardrail, name)
+        if name in ranges:
+            _check_range(f"{field}/{name}", value, *ranges[name])
+        elif value is not None:
+            raise InvalidInput(f"{field}/{name}", f"means nothing for {guardrail.metric}")

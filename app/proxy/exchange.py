@@ -99,7 +99,7 @@ class Exchange(Outgoing):
         route = self._route
         if not route.others:
             self.count_draw(route.stable)
-        elif route.is_held_back():
+        elif route.open_brakes.brakes and route.is_held_back():
             self.count_excluded(route.stable, self._since)
         elif route.sticky is None:
             self.count_draw(route.draw(self._gateway.coin()))
@@ -111,7 +111,7 @@ class Exchange(Outgoing):
 
     # ------------------------------------------------------------------ called by the upstream connection
 
-    def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None:
+    def head_received(self, head: ResponseHead, framing: int, tail: bytes, ended: bool) -> None:
         """The response's head has come, perhaps with all of its body.
 
         Args:
@@ -125,7 +125,7 @@ class Exchange(Outgoing):
         self._since = now
         self._phase = RELAYING
         self._status = head.status
-        if framing > framed.BY_LENGTH or self._primary is not None or self.reader.observes:
+        if framing > framed.BY_LENGTH or self._primary is not None or self._target.reader.observes:
             self._follow(head, framing, tail)
         self._held = None
         lines = self._answer_lines(head, now)
@@ -182,7 +182,7 @@ class Exchange(Outgoing):
         lines.append(b"transfer-encoding: chunked")
         return CRLF + chunks.encode(tail[2:], last=ended)
 
-    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:
+    def body_received(self, data: bytes, ended: bool, wire: bytes) -> None:
         """Bytes of the answer's body, those of chunks decoded; after the last the connection is somebody else's.
 
         Args:

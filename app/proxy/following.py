@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from app.domain.tally import Counter
 
@@ -44,11 +44,17 @@ SKIPPED = Reading({Counter.SKIPPED: 1})
 INVALID = Reading({Counter.INVALID: 1})
 
 
-class Follower(Protocol):
-    """Hears an answer's payload, decoded from its transfer coding, in any cutting."""
+class Follower:
+    """Hears an answer's payload, decoded from its transfer coding, in any cutting.
+
+    A base class and no protocol: what is compiled calls it many times a stream.
+    """
+
+    __slots__ = ()
 
     def feed(self, payload: bytes) -> None:
         """Take the next bytes; called before or after they are sent, never raises."""
+        raise NotImplementedError
 
     def ended_well(self, *, clean_end: bool) -> bool:
         """Whether the answer is complete and says of no failure; asked once, when no more will come.
@@ -56,6 +62,8 @@ class Follower(Protocol):
         Args:
             clean_end: Whether the transfer ended as its framing said.
         """
+        raise NotImplementedError
 
     def read(self, *, clean_end: bool) -> Reading:
         """What the answer said; called once, after the last byte was sent or the answer broke off."""
+        raise NotImplementedError

@@ -29,11 +29,14 @@ from app.proxy.reach import Reach
 from app.proxy.recorder import Recorder
 from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
+from app.proxy.trace_context import Traces
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+# How long each takes itself is looked at now and then: looking takes a hundredth of an exchange.
+_TIMED_ONE_IN = 8
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
 
 
@@ -47,6 +50,7 @@ class Gateway:
         reach: How upstreams are reached.
         admission: Counts client connections.
         collected: Counts request bodies that are held whole.
+        traces: Begins a trace where a request has none.
         trusted_proxies: Networks of proxies that are believed about where a request came from.
         draining: Whether connections end with their present exchange.
     """
@@ -62,6 +66,7 @@ class Gateway:
         "_room",
         "_suspects",
         "_sweeper",
+        "_untimed",
         "admission",
         "clients",
         "coin",
@@ -74,6 +79,7 @@ class Gateway:
         "reach",
         "recorder",
         "server_timing",
+        "traces",
         "trusted_proxies",
     )
 
@@ -113,6 +119,7 @@ class Gateway:
         self.trusted_proxies = trusted_proxies
         self.draining = False
         self.server_timing = server_timing
+        self.traces = Traces()
         self._room = Room()
         self._mirrors = Mirrors(self.recorder, limits, monotonic)
         self.reach = reach or Reach()
@@ -124,6 +131,8 @@ class Gateway:
         self._sweeper: asyncio.TimerHandle | None = None
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._requests = 0
+        # The first is timed.
+        self._untimed = 1
 
     # ------------------------------------------------------------------ routing
 
@@ -211,7 +220,11 @@ class Gateway:
         return b"%b%x" % (self._prefix, self._requests)
 
     def tell_overhead(self, started: float) -> None:
-        """Count how long the gateway took from a request's last read to handing it on."""
+        """Count how long the gateway took from a request's last read to handing it on; of one in eight."""
+        self._untimed -= 1
+        if self._untimed:
+            return
+        self._untimed = _TIMED_ONE_IN
         overhead_us = (self.monotonic() - started) * 1e6
         recorder = self.recorder
         recorder.overhead[int(overhead_us).bit_length()] += 1

@@ -60,11 +60,11 @@ class Probe:
     def connect_failed(self, *, own_fault: bool) -> None:  # noqa: ARG002 -- not reached is not reached
         self.end(ready=False)
 
-    def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None:  # noqa: ARG002 -- the status says all
+    def head_received(self, head: ResponseHead, framing: int, tail: bytes, ended: bool) -> None:  # noqa: ARG002 -- the status says all
         self._released = ended
         self.end(ready=head.status in _READY)
 
-    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:
+    def body_received(self, data: bytes, ended: bool, wire: bytes) -> None:
         """Never reached: the connection is dropped at the head."""
 
     def upstream_broke(self, *, stale: bool, malformed: bool) -> None:  # noqa: ARG002 -- broken is broken

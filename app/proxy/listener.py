@@ -15,7 +15,6 @@ from app.proxy.judge import Judge, check_next
 from app.proxy.own_paths import OWN_PREFIX, OwnRequest, Uvicorn
 from app.proxy.request_head import Refused, RequestHead, body_too_large, head_too_large, malformed
 from app.proxy.routes import BadTarget, NoRoute, Target
-from app.proxy.trace_context import new_traceparent
 
 if TYPE_CHECKING:
     from app.proxy.gateway import Gateway
@@ -62,7 +61,8 @@ class ClientConnection(Connection):
             self._close()
             return
         self._state = READING_HEAD
-        self.resume_reading()
+        if self.is_read_paused:
+            self.resume_reading()
         if self._body.rest:
             self._uvicorn.loop.call_soon(self._go_on)
 
@@ -150,7 +150,7 @@ class ClientConnection(Connection):
         else:
             forwarded = self._origin.told(request.authority, request.relayed)
         if not request.has_trace:
-            forwarded = new_traceparent() + forwarded
+            forwarded = gateway.traces.begin() + forwarded
         if self._body.left:
             self._await_body(request, started)
         if request.length < 0:

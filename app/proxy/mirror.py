@@ -207,13 +207,13 @@ class Copy:
         self._connection = None
         self.end(status=0)
 
-    def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None:  # noqa: ARG002 -- nobody is answered
+    def head_received(self, head: ResponseHead, framing: int, tail: bytes, ended: bool) -> None:  # noqa: ARG002 -- nobody is answered
         self._head_s = self._mirrors.monotonic()
         self._status = head.status
         answer = self._answer = self._exchange.reader.tap(head)
         self._take(answer, tail[2:], ended=ended)
 
-    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:  # noqa: ARG002 -- nobody gets it
+    def body_received(self, data: bytes, ended: bool, wire: bytes) -> None:  # noqa: ARG002 -- nobody gets it
         if self._answer is not None:
             self._take(self._answer, data, ended=ended)
 

@@ -171,7 +171,7 @@ class _Held:
         self.data += piece
 
 
-class Tap:
+class Tap(Follower):
     """Keeps the copy of one answer until it is read."""
 
     __slots__ = ("_content", "_first", "_is_over", "_more", "_reader", "_room", "_size")

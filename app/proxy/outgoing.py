@@ -147,11 +147,15 @@ class Outgoing(Counted):
         """
         request = self._request
         lines = request.lines
+        line = request.line
+        if not line or upstream.base or pool.path is not None or self._target.strips:
+            target = self._target.forwarded(request.url, pool.path)
+            line = request.method + b" " + upstream.base + target + b" HTTP/1.1"
         if self._model_span is not None and pool.served_model is not None:
             lines, tail = _renamed(lines, tail, self._model_span, pool.served_model)
         return CRLF.join(
             [
-                request.method + b" " + upstream.base + self._target.forwarded(request.url, pool.path) + b" HTTP/1.1",
+                line,
                 upstream.host_line,
                 *lines,
                 self._request_id_line,
@@ -267,11 +271,11 @@ class Outgoing(Counted):
             problem = problems.UPSTREAM_MALFORMED if malformed else problems.UPSTREAM_BROKE
             self._fail(recorder.UPSTREAM_ERROR, problem)
 
-    def head_received(self, head: ResponseHead, framing: int, tail: bytes, *, ended: bool) -> None:
+    def head_received(self, head: ResponseHead, framing: int, tail: bytes, ended: bool) -> None:
         """The answer's head; of the response's half."""
         raise NotImplementedError
 
-    def body_received(self, data: bytes, *, ended: bool, wire: bytes = b"") -> None:
+    def body_received(self, data: bytes, ended: bool, wire: bytes) -> None:
         """Bytes of the answer's body; of the response's half."""
         raise NotImplementedError
 

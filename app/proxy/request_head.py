@@ -59,6 +59,7 @@ class RequestHead:
         authority: The client's Host, as sent; empty on HTTP/1.0 without one.
         host: The same in lower case without its port.
         request_id: The client's own when sane, else empty.
+        line: The request line, when it can be forwarded as it is; else empty.
         keep_alive: Whether the client lets the connection stay.
         has_proxy_connection: Whether llhttp saw a field that it, and nobody else here, takes for Connection.
         has_trace: Whether a valid `traceparent` is among the lines.
@@ -82,6 +83,7 @@ class RequestHead:
         "http_1_0",
         "keep_alive",
         "length",
+        "line",
         "lines",
         "method",
         "override_key",
@@ -94,6 +96,7 @@ class RequestHead:
         """Read a head without its final blank line. Raises: Refused."""
         self.lines: list[bytes] = []
         self.length = 0
+        self.line = b""
         self.authority = self.request_id = b""
         self.asked_model = self.forced_version = self.override_key = b""
         self.keep_alive = True
@@ -110,7 +113,9 @@ class RequestHead:
             raise malformed("the request line is not three words")
         self.method, self.url, version = request_line
         _NAMES.read(self, fields)
-        if version != b"HTTP/1.1":
+        if version == b"HTTP/1.1":
+            self.line = fields[0]
+        else:
             self._older_version(version)
         if (
             len(fields) > limits.fields + 1
@@ -263,6 +268,7 @@ class RequestHead:
             raise malformed("the target's authority is not the Host")
         # A server without a path is the server itself to OPTIONS (RFC 9112 §3.2.4).
         self.url = slash + path if slash else b"*" if self.method == b"OPTIONS" else b"/"
+        self.line = b""
 
     def _settle_oddities(self) -> None:
         """What only some heads have: a transfer coding, connection options, an upgrade."""
@@ -326,7 +332,7 @@ def _relayed_last(attribute: str) -> framing.Meaning[RequestHead]:
 _TRACEPARENT: Final = b"traceparent: "
 _TRACESTATE: Final = b"tracestate: "
 _CARRIED: Final = (
-    *("method", "url", "authority", "host", "request_id", "keep_alive", "http_1_0", "expect_continue"),
+    *("method", "url", "line", "authority", "host", "request_id", "keep_alive", "http_1_0", "expect_continue"),
     *("has_proxy_connection", "has_trace", "relayed", "asked_model", "forced_version", "override_key"),
 )
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))

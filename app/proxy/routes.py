@@ -54,6 +54,7 @@ class CompiledRoute:
     """One model's route, ready to be drawn from.
 
     Attributes:
+        open_brakes: Counts the open brakes of the whole process; without one nobody is held back.
         others: Arms with weight that are not stable, by name.
         stable_share: Stable owns [0, stable_share), the others what is above, in their order.
         arms: Every version of the model, by name.
@@ -65,13 +66,13 @@ class CompiledRoute:
 
     __slots__ = (
         "_model",
-        "_open_brakes",
         "_room",
         "_thresholds",
         "arms",
         "latency_horizon_s",
         "mirror",
         "mirror_share",
+        "open_brakes",
         "others",
         "sample_share",
         "stable",
@@ -86,7 +87,7 @@ class CompiledRoute:
         route = routed.route
         self._model = routed.model
         self._room = room
-        self._open_brakes = open_brakes
+        self.open_brakes = open_brakes
         self.stable = arms[route.stable]
         self.others = tuple(
             arms[name] for name in sorted(arms) if name != route.stable and route.weights_bp.get(name, 0)
@@ -110,7 +111,7 @@ class CompiledRoute:
 
     def is_held_back(self) -> bool:
         """Whether a brake keeps all exchanges on stable, so that no coin is tossed."""
-        return self._open_brakes.brakes > 0 and any(arm.pool.brake.is_open for arm in self.others)
+        return any(arm.pool.brake.is_open for arm in self.others)
 
     def draw(self, point: float) -> Arm:
         """The arm that a uniform point in [0, 1) falls on, as app.domain.routing.draw."""

@@ -12,20 +12,25 @@ import orjson
 
 from app.domain.tally import Counter
 from app.proxy.events import EVENT_ENDS, LINE_ENDS, EventCutter, events
-from app.proxy.following import INVALID, NOTHING, Reading, Usage
+from app.proxy.following import INVALID, NOTHING, Follower, Reading, Usage
 from app.proxy.spoken import Ending
 from app.proxy.usage import Usages
 
 _ERROR: Final = b"error"
+# Bytes of a stream that are looked at together.
+AT_ONCE: Final = 16 * 1024
 _FAILED: Final = frozenset((b"error", b"response.failed"))
 # The beginning of an event too long to be parsed still tells its type.
 _TYPE: Final = re.compile(rb'\{\s*"type"\s*:\s*"([a-z._]+)"')
 
 
-class StreamJudge:
-    """Follows one stream, only looking closer where a failure or an end may be."""
+class StreamJudge(Follower):
+    """Follows one stream, only looking closer where a failure or an end may be.
 
-    __slots__ = ("_cutter", "_ended", "_ending", "_failed", "_hint", "_takes_lines")
+    Nobody asks before the end, so pieces are put aside and looked at many at once.
+    """
+
+    __slots__ = ("_aside", "_aside_bytes", "_cutter", "_ended", "_ending", "_failed", "_hint", "_takes_lines")
 
     def __init__(self, ending: Ending | None, *, in_lines: bool, takes_lines: bool = False) -> None:
         """Begin to follow.
@@ -42,13 +47,27 @@ class StreamJudge:
         self._takes_lines = in_lines or takes_lines
         self._failed = False
         self._ended = ending is None
+        self._aside: list[bytes] = []
+        self._aside_bytes = 0
 
     def feed(self, payload: bytes) -> None:
-        cutter = self._cutter
-        if cutter.held or not payload.endswith(cutter.ends):
-            payload = cutter.cut(payload)
-        if _ERROR in payload or self._hint in payload:
-            self._look(payload)
+        self._aside.append(payload)
+        self._aside_bytes += len(payload)
+        if self._aside_bytes > AT_ONCE:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Look at all that was put aside."""
+        payload = b"".join(self._aside)
+        self._aside.clear()
+        self._aside_bytes = 0
+        self._take(self._cutter.cut(payload))
+
+    def _take(self, whole: bytes) -> None:
+        """Whole events."""
+        # `in` makes and drops an exception for every needle that is no single byte.
+        if whole.find(_ERROR) >= 0 or whole.find(self._hint) >= 0:
+            self._look(whole)
 
     def ended_well(self, *, clean_end: bool) -> bool:
         self._finish()
@@ -59,6 +78,7 @@ class StreamJudge:
 
     def _finish(self) -> bytes:
         """Look at an event that lacks its end, as last events often do; its bytes."""
+        self._catch_up()
         rest = self._cutter.rest()
         if rest:
             self._look(rest)
@@ -110,13 +130,9 @@ class ObservedStream(StreamJudge):
         super().__init__(ending, in_lines=in_lines)
         self._usages = Usages(ending.delta)
 
-    def feed(self, payload: bytes) -> None:
-        cutter = self._cutter
-        if cutter.held or not payload.endswith(cutter.ends):
-            payload = cutter.cut(payload)
-        if _ERROR in payload or self._hint in payload:
-            self._look(payload)
-        self._usages.note(payload)
+    def _take(self, whole: bytes) -> None:
+        super()._take(whole)
+        self._usages.note(whole)
 
     def ended_well(self, *, clean_end: bool) -> bool:
         self._usages.note(self._finish())

@@ -15,6 +15,8 @@ _PLAIN: Final = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _LATER: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _NO_TRACE: Final = b"0" * 32
 _NO_PARENT: Final = b"0" * 16
+_START: Final = b"traceparent: 00-"
+_AT_ONCE: Final = 256
 # An own generator: who sees many trace ids could foretell the next, and must not foretell the coin.
 _SECRETLY_SEEDED: Final = random.Random(secrets.randbits(256))  # noqa: S311 -- ids, not keys
 
@@ -27,10 +29,35 @@ def is_valid(traceparent: bytes) -> bool:
     return trace_id != _NO_TRACE and parent_id != _NO_PARENT
 
 
-def new_traceparent(bits: Callable[[int], int] = _SECRETLY_SEEDED.getrandbits) -> bytes:
-    """A field line, with its end, that begins a trace: sampled, its id random (flags 03, level 2 §3.2.2.5).
+class Traces:
+    """Begins traces: sampled, their ids random (flags 03, level 2 §3.2.2.5).
 
-    Args:
-        bits: Gives a number of so many random bits.
+    Ids are drawn many at once, which is quicker. All have this process' parent id: it must be its own only
+    within one trace, and no trace is begun twice.
     """
-    return b"traceparent: 00-%032x-%016x-03\r\n" % (bits(128) or 1, bits(64) or 1)
+
+    __slots__ = ("_at", "_bytes", "_digits", "_end")
+
+    def __init__(self, random_bytes: Callable[[int], bytes] = _SECRETLY_SEEDED.randbytes) -> None:
+        """Args: random_bytes: Gives so many of them."""
+        self._bytes = random_bytes
+        self._end = b"-%b-03\r\n" % self._draw(1)[:16]
+        self._digits = b""
+        self._at = 0
+
+    def begin(self) -> bytes:
+        """A `traceparent` field line, with its end."""
+        at = self._at
+        if at >= len(self._digits):
+            self._digits = self._draw(_AT_ONCE)
+            at = 0
+        self._at = at + 32
+        return _START + self._digits[at : at + 32] + self._end
+
+    def _draw(self, ids: int) -> bytes:
+        """The hexadecimal digits of so many trace ids."""
+        digits = _NO_PARENT
+        # No id may be all zeros, and half as many in a row come once in the lifetime of many universes.
+        while _NO_PARENT in digits:
+            digits = self._bytes(16 * ids).hex().encode()
+        return digits

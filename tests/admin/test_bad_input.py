@@ -199,8 +199,8 @@ async def test_a_policy_that_cannot_be_names_the_field(admin: AdminClient, subte
         ({"max_weight_bp": 10_000}, "/policy/max_weight_bp"),
         ({"max_weight_bp": 10.5}, "/policy/max_weight_bp"),
         ({"on_deadline": "explode"}, "/policy/on_deadline"),
-        ({"metrics": ["latency"]}, "/policy/metrics"),
-        ({"metrics": ["errors", "vibes"]}, "/policy/metrics/1"),
+        ({"guardrails": [{"metric": "errors", "dry_run": True}]}, "/policy/guardrails"),
+        ({"guardrails": [{"metric": "errors"}, {"metric": "vibes"}]}, "/policy/guardrails/1/metric"),
         ({"alpha": 0.5}, "/policy/alpha"),
     ]
     for policy, pointer in cases:

@@ -36,13 +36,13 @@ def in_full() -> Measured:
         infer=small,
         numbered=cycles(turnback=(30.0, 60.0), turnback_compiled=(24.0, 36.0), nginx=(20.0, 30.0)),
         large=cycles(turnback=(150.0,), nginx=(200.0,), envoy=(300.0,)),
-        stream=cycles(turnback=(24.0,), nginx=(20.0,)),
+        stream=cycles(turnback=(24.0,), turnback_compiled=(26.0,), nginx=(20.0,)),
         added_first_ms=[{"turnback": 0.4, "nginx": 0.3}],
         added_p50_us={
             500: [
-                {"turnback": 100.0, "nginx": 50.0},
-                {"turnback": 300.0, "nginx": 200.0},
-                {"turnback": 250.0, "nginx": 240.0},
+                {"turnback": 100.0, "turnback_compiled": 90.0, "nginx": 50.0},
+                {"turnback": 300.0, "turnback_compiled": 220.0, "nginx": 200.0},
+                {"turnback": 250.0, "turnback_compiled": 240.0, "nginx": 240.0},
             ]
         },
         variants=[
@@ -94,10 +94,16 @@ def test_what_did_not_run_has_no_ratio() -> None:
 
 def test_added_latency_is_the_median_of_its_cycles_and_stands_beside_nginx_s() -> None:
     figures = summary(in_full())
-    assert figures["added_p50_us"] == {"turnback": {"500": 250}, "nginx": {"500": 200}}
+    assert figures["added_p50_us"] == {
+        "turnback": {"500": 250},
+        "turnback_compiled": {"500": 220},
+        "nginx": {"500": 200},
+    }
     assert figures["added_p50_us_iqr"]["turnback"]["500"] == [175, 275]
     beside = figures["added_p50_beside_nginx"]["500"]
+    compiled = beside.pop("compiled")
     assert beside == {"ratio": 1.25, "more_us": 50.0, "more_us_iqr": [30.0, 75.0], "cycles": 3}
+    assert compiled == {"ratio": 1.1, "more_us": 20.0, "more_us_iqr": [10.0, 30.0], "cycles": 3}
 
 
 def test_nothing_is_divided_by_a_peer_that_added_nothing() -> None:
@@ -119,9 +125,13 @@ def test_quartiles_of_nothing_are_none(samples: list[float], expected: list[floa
 
 def test_a_full_run_judges_every_goal_but_those_of_rates_it_did_not_play() -> None:
     judged = goals.judged(summary(in_full()))
-    assert {name for name, goal in judged.items() if goal["met"] is None} == {"added_p50_2000"}
+    assert {name for name, goal in judged.items() if goal["met"] is None} == {
+        "added_p50_2000",
+        "added_p50_2000_compiled",
+        "large_cpu_compiled",
+    }
     missed = {name for name, goal in judged.items() if goal["met"] is False}
-    assert missed == {"cpu_nginx", "cpu_nginx_numbered", "cpu_envoy", "added_p50_500"}
+    assert missed == {"cpu_nginx", "cpu_nginx_numbered", "cpu_envoy", "added_p50_500", "stream_cpu_compiled"}
     assert judged["cpu_nginx"]["measured"] == 2.0
     assert judged["cpu_nginx"]["limit"] == 1.5
 

@@ -141,9 +141,9 @@ def test_an_action_without_a_reason_is_a_usage_error(command: Command) -> None:
 
 def test_fields_of_the_policy_are_set_one_by_one(command: Command) -> None:
     words = ("start", "fraud", "--canary", "v2", *WHY, "--json")
-    started = command(*words, "--set", "warmup_s=1.5", "--set", "on_deadline=roll_back")
+    started = command(*words, "--set", "warmup_s=1.5", "--set", "on_deadline=rollback")
     policy = started.document["policy"]
-    assert (policy["warmup_s"], policy["on_deadline"]) == (1.5, "roll_back")
+    assert (policy["warmup_s"], policy["on_deadline"]) == (1.5, "rollback")
     command("abort", "fraud", *WHY)
     assert command(*words, "--set", "warmup_s").code == ExitCode.USAGE
     assert command(*words, "--set", "no_such_field=1").code == ExitCode.USAGE

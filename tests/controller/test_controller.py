@@ -16,7 +16,7 @@ from app.actions.rollouts import order, start_rollout
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
-from app.domain.policy import Metric, Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.store import audit, decisions, partitions, replicas, rollouts, routes, tallies, units
@@ -26,7 +26,7 @@ from app.telemetry import DecisionCount
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32
-QUICK = Policy(warmup_s=0.0, metrics=(Metric.ERRORS,), exposure_budget=1_000.0)
+QUICK = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
 
 
 async def accept(url: str, _: str) -> str:

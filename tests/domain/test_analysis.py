@@ -14,11 +14,11 @@ from app.domain.finding import Assessment, Finding, Verdict
 from app.domain.guardrails import shares
 from app.domain.histogram import latency_bin
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
-from app.domain.policy import Metric, Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.tally import Horizon, Outcome, Tally
 
 START = 1_900_000_000
-ERRORS_ONLY = Policy(metrics=(Metric.ERRORS,))
+ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
 HISTORY = Tally(
     100_000,
     {Outcome.OK: 99_000, Outcome.UPSTREAM_ERROR: 1_000},

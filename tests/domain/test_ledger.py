@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from app.domain.catalog import ModelName, VersionName
 from app.domain.histogram import edge_us, latency_bin
 from app.domain.ledger import LEAST_REFERENCE, MIN_REFERENCE, Evidence, absorb
-from app.domain.policy import Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.tally import Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 
 STABLE, CANARY, OTHER = VersionName("v1"), VersionName("v2"), VersionName("v0")
@@ -47,6 +47,9 @@ rows = st.lists(
     max_size=25,
     unique_by=lambda each: (each.key.second, each.key.generation, each.key.version),
 )
+
+
+AT_98 = Policy(guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.LATENCY, quantile=0.98)))
 
 
 def begun(reference: Tally | None = None, policy: Policy | None = None) -> Evidence:
@@ -116,7 +119,7 @@ def read(evidence: Evidence, *drawn: TallyRow, through: int) -> Evidence:
 
 def test_thresholds_come_from_the_history_before_the_start() -> None:
     evidence = begun(answers(MIN_REFERENCE, 40.0))
-    assert [limit.level for limit in evidence.thresholds] == sorted({*evidence.levels, 0.95})
+    assert [limit.level for limit in evidence.thresholds] == [limit.level for limit in evidence.limits]
     assert evidence.stable_bins == {}
     for limit in evidence.thresholds:
         assert edge_us(limit.stable_bin) > 40_000 > edge_us(limit.stable_bin - 1)
@@ -158,8 +161,8 @@ def test_an_exchange_open_for_the_latency_horizon_is_slow_for_both_arms() -> Non
     assert begun().latency_horizon_ms is None
 
 
-def test_the_proven_quantile_is_always_among_the_levels() -> None:
-    assert 0.98 in begun(policy=Policy(slo_quantile=0.98)).levels
+def test_the_proven_quantile_is_always_among_the_limits() -> None:
+    assert 0.98 in {limit.level for limit in begun(policy=AT_98).limits}
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_an_undecided_rollout_expires_holds_its_weight_and_is_turned_back_when_n
 
 
 def test_the_deadline_turns_back_where_the_policy_says_so() -> None:
-    walk = Walk(replace(POLICY, on_deadline=OnDeadline.ROLL_BACK)).to_ramp().take(look(), after=3_600.0)
+    walk = Walk(replace(POLICY, on_deadline=OnDeadline.ROLLBACK)).to_ramp().take(look(), after=3_600.0)
     assert walk.rollout.phase is Phase.ROLLED_BACK
 
 

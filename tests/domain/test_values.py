@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog import ModelName, VersionName, model_name, version_name
-from app.domain.policy import Metric, Policy, check_policy
+from app.domain.policy import Guardrail, Metric, OnRegression, Policy, check_policy
 from app.domain.routing import FULL_BP, Route, check_weights, draw, sticky_place
 from app.domain.tally import Outcome, Tally
 from app.errors import InvalidInput
 
 STABLE, CANARY, STANDBY = VersionName("v1"), VersionName("v2"), VersionName("v0")
+ERRORS, TIMEOUTS, LATENCY = map(Guardrail, Metric)
 tallies = st.builds(
     Tally,
     st.integers(0, 10**9),
@@ -109,12 +110,33 @@ def test_the_default_policy_is_legal() -> None:
         (Policy(max_weight_bp=FULL_BP), "/policy/max_weight_bp"),
         (Policy(deadline_s=float("inf")), "/policy/deadline_s"),
         (Policy(freeze_at=2.0), "/policy/thaw_below"),
-        (Policy(metrics=(Metric.LATENCY,)), "/policy/metrics"),
-        (Policy(metrics=(Metric.ERRORS, Metric.ERRORS)), "/policy/metrics"),
-        (replace(Policy(), slo_quantile=1.0), "/policy/slo_quantile"),
+        (Policy(guardrails=(LATENCY,)), "/policy/guardrails"),
+        (Policy(guardrails=(ERRORS, ERRORS)), "/policy/guardrails/1"),
+        (Policy(guardrails=()), "/policy/guardrails"),
+        (Policy(guardrails=(replace(ERRORS, dry_run=True),)), "/policy/guardrails"),
+        (Policy(guardrails=(replace(ERRORS, required=False),)), "/policy/guardrails"),
+        (Policy(guardrails=(replace(ERRORS, on_regression=OnRegression.WARN),)), "/policy/guardrails"),
+        (Policy(guardrails=(ERRORS, replace(LATENCY, quantile=1.0))), "/policy/guardrails/1/quantile"),
+        (Policy(guardrails=(replace(ERRORS, margin=float("nan")),)), "/policy/guardrails/0/margin"),
+        (Policy(guardrails=(replace(ERRORS, quantile=0.9),)), "/policy/guardrails/0/quantile"),
+        (Policy(guardrails=(ERRORS, replace(TIMEOUTS, margin=0.5))), "/policy/guardrails/1/margin"),
+        (Policy(error_ceiling=float("nan")), "/policy/error_ceiling"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused_by_its_field(policy: Policy, field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         check_policy(policy)
     assert refused.value.field == field
+
+
+def test_a_dry_run_stands_beside_the_live_guardrail_of_its_metric() -> None:
+    policy = Policy(guardrails=(ERRORS, LATENCY, replace(LATENCY, margin=0.1, dry_run=True)))
+    assert check_policy(policy) is policy
+    assert policy.live(Metric.LATENCY) is LATENCY
+    assert policy.live(Metric.TIMEOUTS) is None
+
+
+def test_a_number_that_is_not_given_is_the_default_written_out() -> None:
+    assert (ERRORS.margin, ERRORS.floor, ERRORS.quantile) == (0.5, 0.01, None)
+    assert (TIMEOUTS.margin, TIMEOUTS.floor, TIMEOUTS.quantile) == (None, None, None)
+    assert Guardrail(Metric.LATENCY, margin=0.0) == Guardrail(Metric.LATENCY, margin=0.0, floor=5.0, quantile=0.95)

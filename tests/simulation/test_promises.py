@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from app.domain.policy import Metric
+from app.domain.policy import Guardrail, Metric
 from app.domain.rollout import Phase, Policy
 from bench.coin import Bench, first_rejections
 from bench.world import Arm, Setting, Story, World, play
 
-ERRORS_ONLY = Policy(metrics=(Metric.ERRORS,), warmup_s=0.0)
+ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),), warmup_s=0.0)
 EVERYTHING = Policy(warmup_s=0.0)
 FINE = Arm(0.01)
 ALPHA = 0.01
@@ -104,7 +104,7 @@ def test_a_canary_on_the_margin_is_promoted_at_most_as_often_as_the_policy_says(
 
 def test_expected_extra_failures_of_one_step_stay_within_the_budget() -> None:
     extra = [play(Setting(FINE, Arm(1.0), 500.0, ERRORS_ONLY), seed, 600).extra_bad for seed in range(40)]
-    assert np.mean(extra) <= ERRORS_ONLY.exposure_budget
+    assert np.mean(extra) <= ERRORS_ONLY.max_extra_bad
 
 
 class CrookedWorld(World):

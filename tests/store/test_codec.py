@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.ledger import ArmCounts, EpochCounts
-from app.domain.policy import Policy
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, Rollout, RolloutId, begin
 from app.domain.tally import Outcome, Tally
 from app.store.codec import rollout_from_json, to_json
@@ -46,7 +46,7 @@ def bits(number: float) -> bytes:
     alpha=numbers, margin=numbers, weight_bp=st.integers(0, 10_000), slow=st.lists(st.integers(0, 2**31), max_size=4)
 )
 def test_what_was_stored_comes_back(alpha: float, margin: float, weight_bp: int, slow: list[int]) -> None:
-    before = rollout(replace(POLICY, alpha_rollback=alpha, error_margin=margin))
+    before = rollout(replace(POLICY, alpha_rollback=alpha, guardrails=(Guardrail(Metric.ERRORS, margin=margin),)))
     counts = EpochCounts(ArmCounts(5, 4, 3, 2, 1, 4, tuple(slow)), ArmCounts())
     before = replace(
         before,
@@ -76,13 +76,13 @@ def test_every_type_comes_back_as_itself() -> None:
     "number", [0.1 + 0.2, 5e-324, 1e300, 1.7976931348623157e308, 1e22, 2.0**53 + 2, 1 / 3, 123456789.123456789]
 )
 async def test_postgres_keeps_every_bit_of_a_float(database: Database, number: float) -> None:
-    before = rollout(replace(POLICY, exposure_budget=number))
+    before = rollout(replace(POLICY, max_extra_bad=number))
     async with database.transaction() as tx:
         kept = await tx.scalar(text("SELECT CAST(CAST(:state AS jsonb) AS text)"), {"state": to_json(before)})
-    assert bits(rollout_from_json(kept).policy.exposure_budget) == bits(number)
+    assert bits(rollout_from_json(kept).policy.max_extra_bad) == bits(number)
 
 
 def test_what_json_has_no_number_for_travels_as_text() -> None:
     assert json.loads(to_json({"up": float("inf"), "none": float("nan")})) == {"up": "Infinity", "none": "NaN"}
-    endless = rollout(replace(POLICY, exposure_budget=float("inf")))
+    endless = rollout(replace(POLICY, max_extra_bad=float("inf")))
     assert rollout_from_json(to_json(endless)) == endless

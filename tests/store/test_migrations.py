@@ -1,9 +1,16 @@
 """Migrations and tables say the same, and every step has a way back."""
 
+import json
+from typing import Any
+
 import psycopg
 from alembic import command
+from psycopg.types.json import Jsonb
 
+from app.domain.ledger import SlowLimit
+from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.store import migrate
+from app.store.codec import rollout_from_json
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(database_url: str) -> None:
@@ -17,3 +24,140 @@ def test_every_migration_can_be_taken_back_and_applied_again(database_url: str) 
     assert {name for (name,) in left} == {"alembic_version", "alembic_version_pkc"}
     migrate.upgrade(database_url)
     command.check(migrate.config(database_url))
+
+
+OLD_POLICY = {
+    "alpha_rollback": 0.01,
+    "alpha_promotion": 0.05,
+    "freeze_at": 10.0,
+    "thaw_below": 3.0,
+    "exposure_budget": 0.30000000000000004,
+    "max_weight_bp": 5000,
+    "warmup_s": 5.0,
+    "coverage_s": 0.0,
+    "deadline_s": 604800.0,
+    "hold_s": 86400.0,
+    "on_deadline": "roll_back",
+    "latency_margin": 0.1,
+    "latency_floor_ms": 2.5,
+    "slo_quantile": 0.98,
+    "error_margin": 0.4,
+    "error_margin_floor": 0.02,
+    "metrics": ["latency", "errors"],
+}
+OLD_EVIDENCE = {
+    "stable": "v1",
+    "canary": "v2",
+    "started_s": 1900000000,
+    "read_through": {"status": 1900000009, "latency": 1900000009},
+    "error_reference": 0.001,
+    "levels": [0.5, 0.98],
+    "latency_margin": 0.1,
+    "latency_floor_ms": 2.5,
+    "by_weight": {},
+    "thresholds": [
+        {"level": 0.5, "stable_bin": 500, "canary_bin": 520},
+        {"level": 0.98, "stable_bin": 600, "canary_bin": 620},
+    ],
+    "stable_bins": {},
+    "recent": [4, 5],
+    "recent_exchanges": None,
+}
+OLD_ROLLOUT = {
+    "id": "0198c0de-0000-7000-8000-000000000000",
+    "model": "fraud",
+    "stable": "v1",
+    "canary": "v2",
+    "policy": OLD_POLICY,
+    "evidence": OLD_EVIDENCE,
+    "started_at": "2030-03-17T17:46:40Z",
+    "phase": "ramping",
+    "phase_since": "2030-03-17T17:46:41Z",
+    "phase_deadline": "2030-03-24T17:46:40Z",
+    "decide_by": "2030-03-24T17:46:40Z",
+    "held_from": None,
+    "frozen_by": None,
+    "weight_bp": 1,
+    "first_exposed_at": "2030-03-17T17:46:41Z",
+    "brake_open_since": None,
+}
+OLD_DECISION = {"stable": "v1", "policy": OLD_POLICY, "numbers": {"weight_bp": 0}}
+BY_HAND = {"weights": "by hand, without a policy"}
+NEW_POLICY = Policy(
+    max_extra_bad=0.30000000000000004,
+    on_deadline=OnDeadline.ROLLBACK,
+    guardrails=(
+        Guardrail(Metric.LATENCY, margin=0.1, floor=2.5, quantile=0.98),
+        Guardrail(Metric.ERRORS, margin=0.4, floor=0.02),
+    ),
+)
+
+
+def test_what_was_stored_before_guardrails_had_names_of_their_own_is_read_and_given_back(database_url: str) -> None:
+    command.downgrade(migrate.config(database_url), "0003")
+    with psycopg.connect(database_url) as connection:
+        _store(connection)
+    migrate.upgrade(database_url)
+    with psycopg.connect(database_url) as connection:
+        (state,) = connection.execute("SELECT state::text FROM rollouts").fetchone() or (None,)
+        decided, by_hand = (row[0] for row in connection.execute("SELECT evidence FROM decisions ORDER BY id"))
+    rollout = rollout_from_json(state)
+    assert rollout.policy == NEW_POLICY
+    assert rollout.evidence.limits == (SlowLimit(0.5, 0.1, 2.5), SlowLimit(0.98, 0.1, 2.5))
+    assert decided["policy"] == json.loads(state)["policy"]
+    assert by_hand == BY_HAND
+    command.downgrade(migrate.config(database_url), "0003")
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT state FROM rollouts").fetchone() == (OLD_ROLLOUT,)
+        assert [row[0] for row in connection.execute("SELECT evidence FROM decisions ORDER BY id")] == [
+            OLD_DECISION,
+            BY_HAND,
+        ]
+    migrate.upgrade(database_url)
+
+
+def test_what_the_older_form_cannot_say_is_dropped_and_errors_stay(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        latency = {"metric": "latency", "on_regression": OnRegression.HOLD, "required": True, "dry_run": False}
+        trial = {"metric": "latency", "on_regression": OnRegression.ROLLBACK, "required": True, "dry_run": True}
+        errors = {"metric": "errors", "on_regression": OnRegression.HOLD, "required": True, "dry_run": False}
+        numbers = {"margin": 0.5, "floor": 0.01, "quantile": None}
+        named = [latency | numbers, trial | numbers, errors | numbers]
+        _store(connection, {"policy": {"max_extra_bad": 5.0, "on_deadline": "hold", "guardrails": named}})
+    command.downgrade(migrate.config(database_url), "0003")
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT evidence -> 'policy' FROM decisions ORDER BY id").fetchall()
+    assert rows[0][0]["metrics"] == ["errors"]
+    assert (rows[0][0]["error_margin"], rows[0][0]["latency_margin"], rows[0][0]["slo_quantile"]) == (0.5, 0.5, None)
+    migrate.upgrade(database_url)
+
+
+def _store(connection: psycopg.Connection[Any], decided: object = None) -> None:
+    """A model, its rollout in the form of revision 0003 unless `decided` is given, and two decisions."""
+    connection.execute("INSERT INTO models (name) VALUES ('fraud')")
+    for version in ("v1", "v2"):
+        connection.execute(
+            """
+            INSERT INTO versions (model, name, urls, connect_s, first_byte_s, idle_s, total_s)
+            VALUES ('fraud', %s, ARRAY['http://127.0.0.1:1'], 1, 1, 1, 1)
+            """,
+            [version],
+        )
+    if decided is None:
+        connection.execute(
+            """
+            INSERT INTO rollouts (id, model, stable, canary, phase, weight_bp, generation, started_generation,
+                                  started_at, state)
+            VALUES (%s, 'fraud', 'v1', 'v2', 'ramping', 1, 2, 2, now(), %s)
+            """,
+            [OLD_ROLLOUT["id"], Jsonb(OLD_ROLLOUT)],
+        )
+    for number, evidence in enumerate((decided or OLD_DECISION, BY_HAND), start=1):
+        connection.execute(
+            """
+            INSERT INTO decisions (id, model, at, action, actor, trigger, sentence, generation_before,
+                                   generation_after, weights_before, weights_after, evidence)
+            VALUES (%s, 'fraud', now(), 'start', 'ada', 'operator', 'x', %s, %s, '{}', '{}', %s)
+            """,
+            [f"0198c0de-0000-7000-8000-00000000000{number}", number, number + 1, Jsonb(evidence)],
+        )

@@ -37,7 +37,7 @@ async def test_a_sticky_canary_that_fails_is_turned_back_by_its_callers(database
             server = await stage.model_server(version, error_rate=error_rate)
             await admin("PUT", f"/models/{MODEL}/versions/{version}", urls=[server.url], health_path="/ready")
         await gateway.serves(MODEL)
-        policy = {"warmup_s": 0.0, "exposure_budget": 10_000.0}
+        policy = {"warmup_s": 0.0, "max_extra_bad": 10_000.0}
         rollout = await admin("POST", f"/models/{MODEL}/rollouts", canary="v2", policy=policy, reason="a test")
         assert rollout["counted_per"] == "caller"
         async with httpx.AsyncClient(base_url=gateway.url("inference"), trust_env=False) as http:

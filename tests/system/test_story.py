@@ -10,13 +10,12 @@ from steady_load import Load
 
 # Small numbers, so that proof takes seconds; the rules are the same.
 QUICK = {
-    "metrics": ["errors"],
+    "guardrails": [{"metric": "errors", "floor": 0.4}],
     "warmup_s": 0.5,
     # No freeze on the way: at the weight before the last one, proof could take a minute.
     "freeze_at": 99.0,
-    "exposure_budget": 50.0,
+    "max_extra_bad": 50.0,
     "alpha_promotion": 0.3,
-    "error_margin_floor": 0.4,
 }
 RATE = 150.0
 
