@@ -78,7 +78,7 @@ def _rollout(rng: np.random.Generator, number: int) -> Rollout:
 
 def _rows(rng: np.random.Generator) -> Iterator[TallyRow]:
     for generation, weight_bp in _GENERATIONS.items():
-        exchanges = int(rng.integers(100, 1_000))
+        exchanges = int(rng.integers(20, 200))
         drawn = int(rng.binomial(exchanges, weight_bp / 10_000))
         for version, n in ((CANARY, drawn), (STABLE, exchanges - drawn)):
             yield TallyRow(TallyKey(START_S + generation, MODEL, generation, version), _tally(n, rng), 1)

@@ -4,14 +4,17 @@ Rule: an arm's counts are never pooled over weights before they are compared: wh
 weights differs between the arms, pooled rates differ although the arms are the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
 
+import numpy as np
+
 from app.domain.evidence import Outcomes
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.routing import FULL_BP
+from app.domain.tilts import Counts, ManyOutcomes
 
 Count: TypeAlias = Callable[[ArmCounts], int]
 Epochs: TypeAlias = Mapping[int, EpochCounts]
@@ -42,6 +45,32 @@ def outcomes(epochs: Epochs, bad: Count, of: Count) -> tuple[Outcomes, ...]:
         )
         for weight_bp, epoch in epochs.items()
     )
+
+
+def tested_together(epochs: Epochs, counts: Sequence[Count]) -> ManyOutcomes:
+    """Both arms' counts of each kind, as the bad answers of as many tests."""
+    rows = [
+        [[count(epoch.canary) for count in counts], [count(epoch.stable) for count in counts]]
+        for epoch in epochs.values()
+    ]
+    bad = np.array(rows, dtype=np.float64).reshape(len(epochs), 2, len(counts))
+    return _many(epochs, bad, np.zeros_like(bad))
+
+
+def slow_together(epochs: Epochs, places: Sequence[int]) -> ManyOutcomes:
+    """Both arms' slow and quick answers beyond each of these thresholds, as many tests."""
+    untimed = (0,) * (max(places) + 1)
+    rows = [[epoch.canary.slow or untimed, epoch.stable.slow or untimed] for epoch in epochs.values()]
+    timed = [[epoch.canary.timed, epoch.stable.timed] for epoch in epochs.values()]
+    slow = np.array([[[arm[i] for i in places] for arm in arms] for arms in rows], dtype=np.float64)
+    slow = slow.reshape(len(epochs), 2, len(places))
+    return _many(epochs, slow, np.array(timed, dtype=np.float64).reshape(len(epochs), 2, 1) - slow)
+
+
+def _many(epochs: Epochs, bad: Counts, good: Counts) -> ManyOutcomes:
+    """From counts of the shape (epochs, arms, tests)."""
+    counts = np.concatenate((bad, good), axis=1).transpose(1, 0, 2)
+    return ManyOutcomes(tuple(weight_bp / FULL_BP for weight_bp in epochs), counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,17 @@ from app.domain.estimates import (
     TIMED,
     TIMEOUTS,
     Count,
-    Epochs,
     Rates,
     drawn_by_coin,
     outcomes,
     rates,
+    slow_together,
+    tested_together,
 )
 from app.domain.evidence import (
     BETTER,
+    SPLIT_RATIOS,
     least_ratio,
-    log_e_dirichlet,
     log_e_full,
     log_e_tilt,
     log_weighted_mean,
@@ -45,12 +46,12 @@ from app.domain.score import (
     scale_not_worse,
     score,
 )
+from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
 
 SPLIT = "split"
 # How alpha_rollback is shared, renormalised over the metrics a policy names.
 SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
 SPLIT_LIMIT = 1_000.0
-_SPLIT_CONCENTRATIONS = (100.0, 1_000.0)
 # Fewer canary answers than this are called too few to say anything.
 MIN_ANSWERS = 50
 LEAST_WEIGHT = 1 / FULL_BP
@@ -175,12 +176,11 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     epochs = drawn_by_coin(evidence)
     places = tuple(map(evidence.limits.index, limits_of(guardrail)))
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
-    tested = {i: outcomes(epochs, _slow_beyond(i), TIMED) for i in places}
-    references = {i: 1.0 - evidence.limits[i].level for i in places}
-    rest = 0.5 / (len(tested) - 1)
-    logs = {i: log_e_full(tested[i], references[i]) for i in places}
+    references = tuple(1.0 - evidence.limits[i].level for i in places)
+    rest = 0.5 / (len(places) - 1)
+    logs = dict(zip(places, log_e_full_of_many(slow_together(epochs, places), references), strict=True))
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
-    not_worse = log_e_full(tested[slo], references[slo], BETTER)
+    not_worse = log_e_full(outcomes(epochs, _slow_beyond(slo), TIMED), 1.0 - evidence.limits[slo].level, BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
     loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
@@ -196,7 +196,7 @@ def _slow_beyond(index: int) -> Count:
 def judge_split(evidence: Evidence) -> Finding:
     """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
     epochs = drawn_by_coin(evidence)
-    drawn_e, ended_e = (_log_e_counts(epochs, of) for of in (DRAWN, ENDED))
+    drawn_e, ended_e = log_e_tilt_of_many(tested_together(epochs, (DRAWN, ENDED)), SPLIT_RATIOS)
     log_e = log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
     drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
     verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
@@ -206,22 +206,6 @@ def judge_split(evidence: Evidence) -> Finding:
     seen = sum(epoch.canary.drawn for epoch in epochs.values())
     sentence = sentences.of_split(evidence.canary, seen, promised, valid=verdict is not Verdict.INVALID)
     return Finding(SPLIT, verdict, log_e, None, sentence, {"canary_drawn": seen, "canary_promised": promised})
-
-
-def _log_e_counts(epochs: Epochs, of: Count) -> float:
-    """Half the weight on each concentration: the small one sees large mismatches sooner."""
-    return log_weighted_mean((0.5, _log_e_split(epochs, of, each)) for each in _SPLIT_CONCENTRATIONS)
-
-
-def _log_e_split(epochs: Epochs, of: Count, concentration: float) -> float:
-    return sum(
-        log_e_dirichlet(
-            (of(epoch.canary), of(epoch.stable)),
-            (weight_bp / FULL_BP, 1.0 - weight_bp / FULL_BP),
-            concentration,
-        )
-        for weight_bp, epoch in epochs.items()
-    )
 
 
 JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
