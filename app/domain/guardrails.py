@@ -28,12 +28,11 @@ from app.domain.evidence import (
     BETTER,
     SPLIT_RATIOS,
     least_ratio,
-    log_e_full,
     log_e_tilt,
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
-from app.domain.ledger import EpochCounts, Evidence, limits_of
+from app.domain.ledger import ArmCounts, EpochCounts, Evidence, limits_of
 from app.domain.policy import Guardrail, Metric, OnRegression, Policy
 from app.domain.routing import FULL_BP
 from app.domain.score import (
@@ -122,9 +121,13 @@ def _answered(epoch: EpochCounts) -> float:
 
     A canary whose answers never arrive is so never proven good by stable's alone.
     """
-    arms = (epoch.canary, epoch.stable)
-    share = min((arm.judged / arm.drawn for arm in arms if arm.drawn), default=0.0)
-    return share * sum(arm.drawn for arm in arms)
+    canary, stable = epoch.canary, epoch.stable
+    share = min(_share_answered(canary), _share_answered(stable))
+    return share * (canary.drawn + stable.drawn)
+
+
+def _share_answered(arm: ArmCounts) -> float:
+    return arm.judged / arm.drawn if arm.drawn else 1.0
 
 
 def error_excess_bound(evidence: Evidence, policy: Policy) -> float:
@@ -178,9 +181,10 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
     references = tuple(1.0 - evidence.limits[i].level for i in places)
     rest = 0.5 / (len(places) - 1)
-    logs = dict(zip(places, log_e_full_of_many(slow_together(epochs, places), references), strict=True))
+    tested = slow_together(epochs, places)
+    logs = dict(zip(places, log_e_full_of_many(tested, references), strict=True))
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
-    not_worse = log_e_full(outcomes(epochs, _slow_beyond(slo), TIMED), 1.0 - evidence.limits[slo].level, BETTER)
+    (not_worse,) = log_e_full_of_many(tested.only(places.index(slo)), (references[places.index(slo)],), BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
     loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
