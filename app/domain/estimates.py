@@ -13,6 +13,7 @@ import numpy as np
 
 from app.domain.evidence import Outcomes
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
+from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.tilts import Counts, ManyOutcomes
 
@@ -28,6 +29,7 @@ BAD: Count = attrgetter("bad")
 TIMED: Count = attrgetter("timed")
 
 
+@once_per_evidence
 def drawn_by_coin(evidence: Evidence) -> Epochs:
     """The epochs in which both arms could be drawn, by ascending weight; only they are evidence."""
     return {weight: epoch for weight, epoch in sorted(evidence.by_weight.items()) if 0 < weight < FULL_BP}
@@ -60,11 +62,11 @@ def tested_together(epochs: Epochs, counts: Sequence[Count]) -> ManyOutcomes:
 def slow_together(epochs: Epochs, places: Sequence[int]) -> ManyOutcomes:
     """Both arms' slow and quick answers beyond each of these thresholds, as many tests."""
     untimed = (0,) * (max(places) + 1)
-    rows = [[epoch.canary.slow or untimed, epoch.stable.slow or untimed] for epoch in epochs.values()]
-    timed = [[epoch.canary.timed, epoch.stable.timed] for epoch in epochs.values()]
-    slow = np.array([[[arm[i] for i in places] for arm in arms] for arms in rows], dtype=np.float64)
+    arms = [(epoch.canary, epoch.stable) for epoch in epochs.values()]
+    slow = np.array([[[(arm.slow or untimed)[i] for i in places] for arm in both] for both in arms], dtype=np.float64)
     slow = slow.reshape(len(epochs), 2, len(places))
-    return _many(epochs, slow, np.array(timed, dtype=np.float64).reshape(len(epochs), 2, 1) - slow)
+    timed = np.array([[arm.timed for arm in both] for both in arms], dtype=np.float64).reshape(len(epochs), 2, 1)
+    return _many(epochs, slow, timed - slow)
 
 
 def _many(epochs: Epochs, bad: Counts, good: Counts) -> ManyOutcomes:

@@ -27,13 +27,14 @@ from app.domain.estimates import (
 from app.domain.evidence import (
     BETTER,
     SPLIT_RATIOS,
+    WORSE,
     least_ratio,
-    log_e_tilt,
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence, limits_of
 from app.domain.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.score import (
     Score,
@@ -102,6 +103,7 @@ def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Ma
     )
 
 
+@once_per_evidence
 def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
     epochs = (
@@ -159,16 +161,21 @@ def _judge_rate(
     metric = guardrail.metric
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
-    tested = outcomes(epochs, bad, JUDGED)
-    worse = log_e_tilt(tested)
+    worse = _harm(evidence, bad)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(tested, _log_limit(policy, guardrail))
+        least = least_ratio(outcomes(epochs, bad, JUDGED), _log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
     return Finding(metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+
+
+@once_per_evidence
+def _harm(evidence: Evidence, bad: Count) -> float:
+    (log_e,) = log_e_tilt_of_many(tested_together(drawn_by_coin(evidence), (bad,)))
+    return log_e
 
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
@@ -179,18 +186,23 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     epochs = drawn_by_coin(evidence)
     places = tuple(map(evidence.limits.index, limits_of(guardrail)))
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
-    references = tuple(1.0 - evidence.limits[i].level for i in places)
     rest = 0.5 / (len(places) - 1)
-    tested = slow_together(epochs, places)
-    logs = dict(zip(places, log_e_full_of_many(tested, references), strict=True))
+    logs = dict(zip(places, _slowness(evidence, places, WORSE), strict=True))
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
-    (not_worse,) = log_e_full_of_many(tested.only(places.index(slo)), (references[places.index(slo)],), BETTER)
+    (not_worse,) = _slowness(evidence, (slo,), BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
     loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
     numbers = _numbers(seen)
     return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+
+
+@once_per_evidence
+def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, ...]) -> list[float]:
+    """Evidence of harm or of none beyond each of the thresholds."""
+    references = tuple(1.0 - evidence.limits[i].level for i in places)
+    return log_e_full_of_many(slow_together(drawn_by_coin(evidence), places), references, ratios)
 
 
 def _slow_beyond(index: int) -> Count:

@@ -33,10 +33,6 @@ class ManyOutcomes(NamedTuple):
     weights: tuple[float, ...]
     counts: Counts
 
-    def only(self, test: int) -> "ManyOutcomes":
-        """One of the tests alone."""
-        return ManyOutcomes(self.weights, self.counts[:, :, test : test + 1])
-
 
 def log_e_tilt_of_many(outcomes: ManyOutcomes, ratios: tuple[float, ...] = WORSE) -> list[float]:
     """`evidence.log_e_tilt` at r0 = 1 of each test, shape (T,). Raises: ValueError, as there."""
