@@ -35,6 +35,7 @@ def drawn_by_coin(evidence: Evidence) -> Epochs:
     return {weight: epoch for weight, epoch in sorted(evidence.by_weight.items()) if 0 < weight < FULL_BP}
 
 
+@once_per_evidence
 def outcomes(epochs: Epochs, bad: Count, of: Count) -> tuple[Outcomes, ...]:
     """Both arms' bad and good answers per epoch."""
     return tuple(
@@ -89,6 +90,7 @@ class Rates:
     extra: float
 
 
+@once_per_evidence
 def rates(epochs: Epochs, bad: Count, of: Count) -> Rates | None:
     """Rates of `bad` among `of`, over epochs where both arms have some; None when there is none."""
     canary_n = canary_bad = 0

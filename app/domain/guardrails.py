@@ -6,6 +6,7 @@ never read as evidence of no harm.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import log
 
 from app.domain import sentences
@@ -205,6 +206,7 @@ def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, 
     return log_e_full_of_many(slow_together(drawn_by_coin(evidence), places), references, ratios)
 
 
+@cache
 def _slow_beyond(index: int) -> Count:
     return lambda arm: arm.slow[index] if arm.slow else 0
 
