@@ -46,6 +46,7 @@ from app.settings import LogFormat, Settings
 from app.store import migrate
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
+from app.store.replicas import Brake
 from app.telemetry import Series
 
 RETRY_S = 1.0
@@ -209,7 +210,9 @@ class _Process:
                 swap=self._gateway.swap,
                 collect=self._gateway.recorder.collect,
                 acknowledge=self._gateway.recorder.acknowledge,
-                open_brakes=lambda: [(brake.model, brake.version) for brake in self._gateway.open_brakes()],
+                open_brakes=lambda: [
+                    Brake(brake.model, brake.version, brake.cause) for brake in self._gateway.open_brakes()
+                ],
                 clock=self._clock,
                 pace=Pace(settings.poll_interval_s, settings.flush_interval_s, settings.canary_max_stale_s),
                 dead_boots=DeadBoots(settings.state_dir / "journal").find,

@@ -7,6 +7,7 @@ only that nothing takes them; each exchange's end goes to a journal like in `ser
 
 import argparse
 import asyncio
+import gc
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -113,6 +114,9 @@ async def serve(port: int, table: RoutingTable, journal_folder: Path | None) -> 
         await journal.open()
         beside.append(asyncio.create_task(journal.run()))
     beside.append(asyncio.create_task(flush_for_ever(gateway, journal)))
+    # As `serve` does once it is ready.
+    gc.collect()
+    gc.freeze()
     try:
         await uvicorn.Server(config).serve()
     finally:

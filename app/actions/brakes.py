@@ -6,6 +6,11 @@ from app.store import audit, brakes, routes
 from app.store.brakes import Turn
 
 OPENED, RELEASED = "brake_opened", "brake_released"
+# By what a replica says of its brake, see app.proxy.brake.Cause.
+_WHY = {
+    "transport": ": it cannot be reached, breaks off or does not answer in time",
+    "evidence": ": its answers are worse than stable's beyond reasonable doubt",
+}
 
 
 async def audit_brakes(means: Means) -> tuple[Turn, ...]:
@@ -23,5 +28,5 @@ async def audit_brakes(means: Means) -> tuple[Turn, ...]:
 
 def _reason(turn: Turn) -> str:
     if turn.opened:
-        return f"boot {turn.boot} sends no more traffic to it"
+        return f"boot {turn.boot} sends no more traffic to it{_WHY.get(turn.cause, '')}"
     return f"boot {turn.boot} {'is silent' if turn.gone else 'sends traffic to it again'}"

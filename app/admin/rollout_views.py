@@ -129,6 +129,7 @@ class ArmView(BaseModel):
     timeouts: int
     timed: int
     slow: list[int]
+    awaited: int
 
     @classmethod
     def of(cls, counts: ArmCounts) -> "ArmView":

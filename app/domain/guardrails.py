@@ -6,14 +6,17 @@ never read as evidence of no harm.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import log
 
 from app.domain import sentences
 from app.domain.estimates import (
+    CANARY,
     DRAWN,
     ENDED,
     ERRORS,
     JUDGED,
+    STABLE,
     TIMED,
     TIMEOUTS,
     Count,
@@ -22,18 +25,20 @@ from app.domain.estimates import (
     drawn_by_coin,
     outcomes,
     rates,
+    slow_together,
+    tested_together,
 )
 from app.domain.evidence import (
     BETTER,
+    SPLIT_RATIOS,
+    WORSE,
     least_ratio,
-    log_e_dirichlet,
-    log_e_full,
-    log_e_tilt,
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
-from app.domain.ledger import EpochCounts, Evidence
+from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.score import (
     Score,
@@ -46,14 +51,12 @@ from app.domain.score import (
     score,
 )
 from app.domain.slowness import limits_of
+from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
 
 SPLIT = "split"
-# Latencies that came so much longer ago than answers do not come any more.
-STOPPED_S = 60
 # How alpha_rollback is shared, renormalised over the metrics a policy names.
 SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
 SPLIT_LIMIT = 1_000.0
-_SPLIT_CONCENTRATIONS = (100.0, 1_000.0)
 # Fewer canary answers than this are called too few to say anything.
 MIN_ANSWERS = 50
 LEAST_WEIGHT = 1 / FULL_BP
@@ -100,6 +103,7 @@ def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Ma
     )
 
 
+@once_per_evidence
 def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
     epochs = (
@@ -119,9 +123,13 @@ def _answered(epoch: EpochCounts) -> float:
 
     A canary whose answers never arrive is so never proven good by stable's alone.
     """
-    arms = (epoch.canary, epoch.stable)
-    share = min((arm.judged / arm.drawn for arm in arms if arm.drawn), default=0.0)
-    return share * sum(arm.drawn for arm in arms)
+    canary, stable = epoch.canary, epoch.stable
+    share = min(_share_answered(canary), _share_answered(stable))
+    return share * (canary.drawn + stable.drawn)
+
+
+def _share_answered(arm: ArmCounts) -> float:
+    return arm.judged / arm.drawn if arm.drawn else 1.0
 
 
 def error_excess_bound(evidence: Evidence, policy: Policy) -> float:
@@ -153,17 +161,22 @@ def _judge_rate(
     metric = guardrail.metric
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
-    tested = outcomes(epochs, bad, JUDGED)
-    worse = log_e_tilt(tested)
+    worse = _harm(evidence, bad)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(tested, log_limit(policy, guardrail))
+        least = least_ratio(outcomes(epochs, bad, JUDGED), log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+
+
+@once_per_evidence
+def _harm(evidence: Evidence, bad: Count) -> float:
+    (log_e,) = log_e_tilt_of_many(tested_together(drawn_by_coin(evidence), (bad,)))
+    return log_e
 
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
@@ -174,29 +187,33 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     epochs = drawn_by_coin(evidence)
     places = tuple(map(evidence.limits.index, limits_of(guardrail)))
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
-    tested = {i: outcomes(epochs, _slow_beyond(i), TIMED) for i in places}
-    references = {i: 1.0 - evidence.limits[i].level for i in places}
-    rest = 0.5 / (len(tested) - 1)
-    logs = {i: log_e_full(tested[i], references[i]) for i in places}
+    rest = 0.5 / (len(places) - 1)
+    logs = dict(zip(places, _slowness(evidence, places, WORSE), strict=True))
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
-    # What was proven of latencies that no longer come says nothing about the answers that do.
-    not_worse = log_e_full(tested[slo], references[slo], BETTER) if _are_timed(evidence) else None
+    (not_worse,) = _slowness(evidence, (slo,), BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
     loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
-    if not_worse is None:
-        sentence = sentences.NO_LATENCIES.format(canary=evidence.canary, before=sentence)
+    sentence = sentences.with_untimed(sentence, evidence.canary, _share_untimed(epochs))
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen), dry_run=guardrail.dry_run)
 
 
-def _are_timed(evidence: Evidence) -> bool:
-    """Whether the canary's answers still come with latencies."""
-    judged_s, timed_s = evidence.lately.judged_s, evidence.timed_s
-    return judged_s is None or timed_s is None or judged_s - timed_s <= STOPPED_S
+@once_per_evidence
+def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, ...]) -> list[float]:
+    """Evidence of harm or of none beyond each of the thresholds; what was not timed speaks against either."""
+    references = tuple(1.0 - evidence.limits[i].level for i in places)
+    tested = slow_together(drawn_by_coin(evidence), places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
+    return log_e_full_of_many(tested, references, ratios)
 
 
+def _share_untimed(epochs: Epochs) -> float:
+    awaited = sum(max(epoch.canary.awaited, epoch.canary.timed) for epoch in epochs.values())
+    return sum(epoch.canary.untimed for epoch in epochs.values()) / awaited if awaited else 0.0
+
+
+@cache
 def _slow_beyond(index: int) -> Count:
     return lambda arm: arm.slow[index] if arm.slow else 0
 
@@ -204,7 +221,7 @@ def _slow_beyond(index: int) -> Count:
 def judge_split(evidence: Evidence) -> Finding:
     """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
     epochs = drawn_by_coin(evidence)
-    drawn_e, ended_e = (_log_e_counts(epochs, of) for of in (DRAWN, ENDED))
+    drawn_e, ended_e = log_e_tilt_of_many(tested_together(epochs, (DRAWN, ENDED)), SPLIT_RATIOS)
     log_e = log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
     drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
     verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
@@ -214,22 +231,6 @@ def judge_split(evidence: Evidence) -> Finding:
     seen = sum(epoch.canary.drawn for epoch in epochs.values())
     sentence = sentences.of_split(evidence.canary, seen, promised, valid=verdict is not Verdict.INVALID)
     return Finding(SPLIT, verdict, log_e, None, sentence, {"canary_drawn": seen, "canary_promised": promised})
-
-
-def _log_e_counts(epochs: Epochs, of: Count) -> float:
-    """Half the weight on each concentration: the small one sees large mismatches sooner."""
-    return log_weighted_mean((0.5, _log_e_split(epochs, of, each)) for each in _SPLIT_CONCENTRATIONS)
-
-
-def _log_e_split(epochs: Epochs, of: Count, concentration: float) -> float:
-    return sum(
-        log_e_dirichlet(
-            (of(epoch.canary), of(epoch.stable)),
-            (weight_bp / FULL_BP, 1.0 - weight_bp / FULL_BP),
-            concentration,
-        )
-        for weight_bp, epoch in epochs.items()
-    )
 
 
 JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {

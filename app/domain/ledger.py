@@ -28,6 +28,7 @@ class ArmCounts:
         drawn, ended, judged, errors, timeouts: Of seconds mature for outcomes; see `Tally`.
         timed: Answers with a latency, of seconds after the thresholds were frozen.
         slow: Of those, how many were slow, one count per threshold.
+        awaited: All exchanges of those seconds, whether their latency came or not.
     """
 
     drawn: int = 0
@@ -37,6 +38,7 @@ class ArmCounts:
     timeouts: int = 0
     timed: int = 0
     slow: tuple[int, ...] = ()
+    awaited: int = 0
 
     def __add__(self, other: "ArmCounts") -> "ArmCounts":
         return ArmCounts(
@@ -47,7 +49,13 @@ class ArmCounts:
             self.timeouts + other.timeouts,
             self.timed + other.timed,
             tuple(map(add, self.slow, other.slow)) if self.slow and other.slow else self.slow or other.slow,
+            self.awaited + other.awaited,
         )
+
+    @property
+    def untimed(self) -> int:
+        """Exchanges whose latency should have come and did not."""
+        return max(0, self.awaited - self.timed)
 
     @property
     def bad(self) -> int:
@@ -93,7 +101,6 @@ class Evidence:
             None when every exchange is.
         lately: What both arms did of late, at any weight.
         usual_per_s: Exchanges per second before the start; None when nobody looked.
-        timed_s: The last second that brought latencies of the canary.
         flaw: Why the counts cannot be trusted, in words; None while they can.
     """
 
@@ -110,7 +117,6 @@ class Evidence:
     recent_exchanges: tuple[int, ...] | None = None
     lately: Lately = field(default_factory=Lately)
     usual_per_s: float | None = None
-    timed_s: int | None = None
     flaw: str | None = None
 
     @classmethod
@@ -279,7 +285,7 @@ def _read_latencies(
     if mature_s <= through:
         return evidence
     span = [row for row in rows if through < row.key.second <= mature_s]
-    by_weight, timed_s = dict(evidence.by_weight), evidence.timed_s
+    by_weight = dict(evidence.by_weight)
     # Second by second, so that the thresholds freeze at the same one however the reading is cut.
     for _, of_second in groupby(span, key=_second):
         if not evidence.thresholds:
@@ -289,9 +295,8 @@ def _read_latencies(
             is_canary = row.key.version == evidence.canary
             counts = _latencies_of(row.tally, evidence, canary=is_canary)
             _add(by_weight, canary_weight_bp[row.key.generation], row, evidence, counts)
-            timed_s = row.key.second if is_canary and counts.timed else timed_s
     read_through = {**evidence.read_through, Horizon.LATENCY: mature_s}
-    return replace(evidence, by_weight=by_weight, timed_s=timed_s, read_through=read_through)
+    return replace(evidence, by_weight=by_weight, read_through=read_through)
 
 
 def _second(row: TallyRow) -> int:
@@ -323,6 +328,7 @@ def _latencies_of(tally: Tally, evidence: Evidence, *, canary: bool) -> ArmCount
     return ArmCounts(
         timed=sum(tally.latency_bins.values()),
         slow=tuple(count_from(tally.latency_bins, first) for first in firsts),
+        awaited=tally.exchanges,
     )
 
 

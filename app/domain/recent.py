@@ -81,14 +81,12 @@ class Lately:
         stretches: At most `STRETCHES`, the newest last.
         judged, bad: Stable's answers so far, while they are too few to know what is usual.
         usual_rate: Stable's rate of bad answers once they were enough; it never changes again.
-        judged_s: The last second that brought answers of the canary.
     """
 
     stretches: tuple[Stretch, ...] = ()
     judged: int = 0
     bad: int = 0
     usual_rate: float | None = None
-    judged_s: int | None = None
 
     @classmethod
     def since(cls, reference: Tally) -> "Lately":
@@ -113,11 +111,10 @@ class Lately:
             stretches = (*stretches[:-1], stretches[-1] + of_second)
         else:
             stretches = (*stretches, of_second)[-STRETCHES:]
-        judged_s = of_second.since_s if of_second.canary else self.judged_s
         if self.usual_rate is not None:
-            return Lately(stretches, usual_rate=self.usual_rate, judged_s=judged_s)
+            return Lately(stretches, usual_rate=self.usual_rate)
         judged, bad = self.judged + of_second.stable, self.bad + of_second.stable_bad
-        return Lately(stretches, judged, bad, _usual_rate(judged, bad), judged_s)
+        return Lately(stretches, judged, bad, _usual_rate(judged, bad))
 
 
 def _usual_rate(judged: int, bad: int) -> float | None:

@@ -12,7 +12,6 @@ from app.domain.histogram import edge_us
 from app.domain.ledger import Evidence, Threshold
 from app.domain.policy import Guardrail, Metric, OnRegression, Policy
 
-NO_LATENCIES = "Latencies of {canary} have stopped coming, so nothing is proven by them. {before}"
 NO_THRESHOLDS = "Latency is not judged yet: {stable} has given too few answers to know what is slow."
 _NOUNS = {Metric.ERRORS: "Error rate", Metric.TIMEOUTS: "Timeout rate"}
 
@@ -73,6 +72,13 @@ def of_rate(evidence: Evidence, policy: Policy, metric: Metric, verdict: Verdict
 
 def sure(alpha: float) -> str:
     return f"with {(1.0 - alpha) * 100:g} % confidence at any time"
+
+
+def with_untimed(sentence: str, canary: str, share: float) -> str:
+    """What it means that latencies are missing, if enough are."""
+    if share < 0.01:
+        return sentence
+    return f"{sentence} {percent(share)} of {canary}'s latencies never came: none of them proves that it is quick."
 
 
 def with_consequence(sentence: str, canary: str, guardrail: Guardrail, verdict: Verdict) -> str:

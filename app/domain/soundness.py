@@ -22,7 +22,7 @@ def flaw_of(evidence: Evidence) -> str | None:
 
 
 def _flaw_of_arm(arm: ArmCounts, levels: int) -> str | None:
-    if not are_counts((arm.drawn, arm.ended, arm.judged, arm.errors, arm.timeouts, arm.timed, *arm.slow)):
+    if not are_counts((arm.drawn, arm.ended, arm.judged, arm.errors, arm.timeouts, arm.timed, arm.awaited, *arm.slow)):
         return "a count is negative, or no number at all"
     if not arm.bad <= arm.judged <= arm.ended <= arm.drawn:
         return "more answers were counted than were drawn"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-# How long each takes itself is looked at now and then: looking takes a hundredth of an exchange.
+# How long each takes itself is looked at now and then, first at the first: looking is a hundredth of an exchange.
 _TIMED_ONE_IN = 8
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
 
@@ -131,7 +131,6 @@ class Gateway:
         self._sweeper: asyncio.TimerHandle | None = None
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._requests = 0
-        # The first is timed.
         self._untimed = 1
 
     # ------------------------------------------------------------------ routing

@@ -13,7 +13,6 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 
-from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.domain.tally import Flush, TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
@@ -21,12 +20,13 @@ from app.replica.clock import DatabaseClock
 from app.replica.snapshot import Snapshot
 from app.store import bell, replicas, routes, tallies, units
 from app.store.database import Database
+from app.store.replicas import Brake
 
 Swap: TypeAlias = Callable[[RoutingTable], None]
 Collect: TypeAlias = Callable[[], Flush]
 Acknowledge: TypeAlias = Callable[[Flush], None]
 DeadBoots: TypeAlias = Callable[[], Iterator["DeadBoot"]]
-OpenBrakes: TypeAlias = Callable[[], Iterable[tuple[ModelName, VersionName]]]
+OpenBrakes: TypeAlias = Callable[[], Iterable[Brake]]
 _Row = TypeVar("_Row")
 
 # A push of so many rows may have left some behind; the next one does not wait.

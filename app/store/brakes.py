@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from app.domain.catalog import ModelName, VersionName
 from app.store import tables
 from app.store.database import Transaction
-from app.store.replicas import SILENT_AFTER_S, Brake
+from app.store.replicas import SILENT_AFTER_S, Brake, brakes_from_json
 
 _TABLE = tables.replicas
 
@@ -23,12 +23,14 @@ class Turn:
 
     Attributes:
         boot: Of the replica.
+        cause: Why it opened.
         gone: Whether the replica itself has fallen silent, and its brake ended with it.
     """
 
     boot: str
     model: ModelName
     version: VersionName
+    cause: str
     opened: bool
     gone: bool
 
@@ -41,14 +43,15 @@ async def claim_turns(tx: Transaction) -> tuple[Turn, ...]:
     )
     turns: list[Turn] = []
     for row in await tx.execute(untold.order_by(_TABLE.c.boot).with_for_update(skip_locked=True)):
-        now = set() if row.silent else _brakes(row.open_brakes)
-        told = _brakes(row.audited_brakes)
+        now = {} if row.silent else _by_version(row.open_brakes)
+        told = _by_version(row.audited_brakes)
         boot = str(row.boot)
-        turns += [Turn(boot, *brake, opened=True, gone=False) for brake in sorted(now - told)]
-        turns += [Turn(boot, *brake, opened=False, gone=row.silent) for brake in sorted(told - now)]
-        await tx.execute(update(_TABLE).where(_TABLE.c.boot == UUID(boot)).values(audited_brakes=sorted(now)))
+        turns += [Turn(boot, *now[key], opened=True, gone=False) for key in sorted(now.keys() - told)]
+        turns += [Turn(boot, *told[key], opened=False, gone=row.silent) for key in sorted(told.keys() - now)]
+        kept = sorted(now.values())
+        await tx.execute(update(_TABLE).where(_TABLE.c.boot == UUID(boot)).values(audited_brakes=kept))
     return tuple(turns)
 
 
-def _brakes(stored: list[list[str]]) -> set[Brake]:
-    return {(ModelName(model), VersionName(version)) for model, version in stored}
+def _by_version(stored: list[list[str]]) -> dict[tuple[ModelName, VersionName], Brake]:
+    return {(brake.model, brake.version): brake for brake in brakes_from_json(stored)}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row, delete, func, select
@@ -19,7 +19,14 @@ SILENT_AFTER_S = 5
 
 SERVING = ("all", "proxy")
 
-Brake = tuple[ModelName, VersionName]
+
+class Brake(NamedTuple):
+    """What a replica sends no traffic to, and why: `app.proxy.brake.Cause`, or nothing where that was never said."""
+
+    model: ModelName
+    version: VersionName
+    cause: str = ""
+
 
 _TABLE = tables.replicas
 
@@ -80,12 +87,17 @@ async def watermark(tx: Transaction) -> Watermark | None:
     return Watermark(min(mark.status for mark in marks), min(mark.latency for mark in marks))
 
 
-async def open_brakes(tx: Transaction) -> frozenset[Brake]:
-    """What any live replica refuses."""
-    return frozenset(brake for replica in await live(tx) for brake in replica.open_brakes)
+async def open_brakes(tx: Transaction) -> frozenset[tuple[ModelName, VersionName]]:
+    """What any live replica refuses, whatever the cause."""
+    return frozenset((brake.model, brake.version) for replica in await live(tx) for brake in replica.open_brakes)
+
+
+def brakes_from_json(stored: Iterable[Iterable[str]]) -> frozenset[Brake]:
+    """As `beat` wrote them."""
+    return frozenset(Brake(ModelName(model), VersionName(version), *cause) for model, version, *cause in stored)
 
 
 def _from_row(row: Row[Any]) -> Replica:
-    brakes = frozenset((ModelName(model), VersionName(version)) for model, version in row.open_brakes)
     marks = Watermark(row.status_through, row.latency_through)
+    brakes = brakes_from_json(row.open_brakes)
     return Replica(str(row.boot), row.role, row.heartbeat, marks, row.applied_revision, brakes)

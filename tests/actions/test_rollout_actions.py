@@ -344,7 +344,7 @@ async def test_evidence_that_was_read_comes_back_bit_for_bit(fraud: Means) -> No
     mature = Watermark(now + 2, now + 1)
     async with fraud.database.transaction() as tx:
         await tallies.upsert(tx, boot, rows)
-        await replicas.beat(tx, boot, "proxy", mature, 1, [(FRAUD, V2)])
+        await replicas.beat(tx, boot, "proxy", mature, 1, [replicas.Brake(FRAUD, V2)])
         assert await replicas.open_brakes(tx) == {(FRAUD, V2)}
         seen = await rollouts.rollout(tx, rollout.id)
         read = await tallies.mature(tx, FRAUD, (V1, V2), now - 1, mature)

@@ -19,6 +19,7 @@ from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.proxy.brake import Cause
 from app.store import audit, decisions, partitions, replicas, rollouts, routes, tallies, units
 from app.store.database import Database
 from app.store.partitions import DAY_S
@@ -75,8 +76,8 @@ class World:
             await tallies.upsert(tx, BOOT, rows)
             await replicas.beat(tx, BOOT, "proxy", Watermark(second, second), 0, frozenset())
 
-    async def brake(self, *names: str) -> None:
-        open_brakes = frozenset((ModelName(name), V2) for name in names)
+    async def brake(self, *names: str, cause: str = "") -> None:
+        open_brakes = [replicas.Brake(ModelName(name), V2, cause) for name in names]
         async with self.database.transaction() as tx:
             await replicas.beat(tx, BOOT, "proxy", Watermark(0, 0), 0, open_brakes)
 
@@ -248,6 +249,20 @@ async def test_every_spell_of_a_brake_is_audited_once_though_no_rollout_runs(wor
         await world.controller.tick()
         await world.controller.tick()
     assert await audited(world) == [opened, released, opened, released]
+
+
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        (Cause.TRANSPORT, "it cannot be reached, breaks off or does not answer in time"),
+        (Cause.EVIDENCE, "its answers are worse than stable's beyond reasonable doubt"),
+    ],
+)
+async def test_the_audit_says_why_a_brake_opened(world: World, cause: Cause, why: str) -> None:
+    await world.brake("fraud", cause=cause)
+    await world.controller.tick()
+    ((_, action, _, reason),) = await audited(world)
+    assert (action, reason) == ("brake_opened", f"boot {UUID(BOOT)} sends no more traffic to it: {why}")
 
 
 async def test_of_two_control_processes_one_audits_a_brake(world: World) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import log
 
 import pytest
-from counts import START, arm, evidence, found
+from counts import arm, evidence, found
 
 from app.domain.analysis import assess
 from app.domain.finding import Verdict
@@ -120,18 +120,29 @@ def test_a_share_of_the_margin_is_the_guardrails_own() -> None:
     )
 
 
-def stopped(seconds: int, counts: Evidence) -> Evidence:
-    """The same evidence, but the canary's latencies ended so many seconds before its answers."""
-    lately = replace(counts.lately, judged_s=START + 99)
-    return replace(counts, lately=lately, timed_s=START + 99 - seconds)
+def untimed(count: int, counts: Evidence) -> Evidence:
+    """The same evidence after so many more exchanges of each arm, of which only stable's were timed, and quick."""
+    epoch = counts.by_weight[5_000]
+    canary = replace(epoch.canary, awaited=epoch.canary.timed + count)
+    stable = replace(epoch.stable, timed=epoch.stable.timed + count, awaited=epoch.stable.timed + count)
+    return replace(counts, by_weight={5_000: replace(epoch, canary=canary, stable=stable)})
 
 
-def test_latencies_that_stop_coming_prove_nothing_any_more() -> None:
-    assert assess(stopped(60, FINE), Policy()).verdict is Verdict.HEALTHY
-    seen = assess(stopped(61, FINE), Policy())
+def test_latencies_that_stop_coming_prove_nothing_any_more_and_are_no_harm_either() -> None:
+    assert assess(untimed(0, FINE), Policy()).verdict is Verdict.HEALTHY
+    seen = assess(untimed(2_000, FINE), Policy())
     assert seen.verdict is Verdict.INCONCLUSIVE_HEALTHY
-    assert found(seen, "latency").sentence.startswith("Latencies of v2 have stopped coming")
+    latency = found(seen, "latency")
+    assert (latency.log_e_worse or 0.0) < log(3)
+    assert latency.sentence.endswith("28.6 % of v2's latencies never came: none of them proves that it is quick.")
 
 
 def test_latencies_that_stopped_coming_still_speak_against_the_canary() -> None:
-    assert assess(stopped(61, SLOW), Policy()).verdict is Verdict.REGRESSED
+    assert assess(untimed(2_000, SLOW), Policy()).verdict is Verdict.REGRESSED
+
+
+def test_stables_missing_latencies_make_nobody_slow() -> None:
+    epoch = FINE.by_weight[5_000]
+    lost = replace(epoch.stable, timed=2_500, slow=(125,) * 8, awaited=5_000)
+    seen = assess(replace(FINE, by_weight={5_000: replace(epoch, stable=lost)}), Policy())
+    assert (found(seen, "latency").log_e_worse or 0.0) < log(3)

@@ -25,6 +25,7 @@ from app.replica.snapshot import Snapshot
 from app.store import replicas, routes, tallies
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
+from app.store.replicas import Brake
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 PATIENCE_S = 20.0
@@ -53,7 +54,7 @@ class Plane:
             swap=self.tables.append,
             collect=self.recorder.collect,
             acknowledge=self.recorder.acknowledge,
-            open_brakes=lambda: [(FRAUD, V2)],
+            open_brakes=lambda: [Brake(FRAUD, V2, "transport")],
             clock=self.clock,
             pace=pace,
             dead_boots=dead_boots,
@@ -151,7 +152,7 @@ async def test_a_push_reports_rows_watermark_revision_and_brakes_together(databa
     async with database.transaction() as tx:
         (alive,) = await replicas.live(tx)
     assert (alive.boot, alive.applied_revision) == (plane.boot, 3)
-    assert alive.open_brakes == {(FRAUD, V2)}
+    assert alive.open_brakes == {Brake(FRAUD, V2, "transport")}
     assert alive.watermark.status == plane.recorder.through - 1
 
 
