@@ -4,14 +4,18 @@ Rule: an arm's counts are never pooled over weights before they are compared: wh
 weights differs between the arms, pooled rates differ although the arms are the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
 
+import numpy as np
+
 from app.domain.evidence import Outcomes
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
+from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
+from app.domain.tilts import Counts, ManyOutcomes
 
 Count: TypeAlias = Callable[[ArmCounts], int]
 Epochs: TypeAlias = Mapping[int, EpochCounts]
@@ -23,13 +27,19 @@ ERRORS: Count = attrgetter("errors")
 TIMEOUTS: Count = attrgetter("timeouts")
 BAD: Count = attrgetter("bad")
 TIMED: Count = attrgetter("timed")
+UNTIMED: Count = attrgetter("untimed")
+
+# The arms' places in an array.
+CANARY, STABLE = 0, 1
 
 
+@once_per_evidence
 def drawn_by_coin(evidence: Evidence) -> Epochs:
     """The epochs in which both arms could be drawn, by ascending weight; only they are evidence."""
     return {weight: epoch for weight, epoch in sorted(evidence.by_weight.items()) if 0 < weight < FULL_BP}
 
 
+@once_per_evidence
 def outcomes(epochs: Epochs, bad: Count, of: Count) -> tuple[Outcomes, ...]:
     """Both arms' bad and good answers per epoch."""
     return tuple(
@@ -42,6 +52,43 @@ def outcomes(epochs: Epochs, bad: Count, of: Count) -> tuple[Outcomes, ...]:
         )
         for weight_bp, epoch in epochs.items()
     )
+
+
+def tested_together(epochs: Epochs, counts: Sequence[Count]) -> ManyOutcomes:
+    """Both arms' counts of each kind, as the bad answers of as many tests."""
+    rows = [
+        [[count(epoch.canary) for count in counts], [count(epoch.stable) for count in counts]]
+        for epoch in epochs.values()
+    ]
+    bad = np.array(rows, dtype=np.float64).reshape(len(epochs), 2, len(counts))
+    return _many(epochs, bad, np.zeros_like(bad))
+
+
+def slow_together(epochs: Epochs, places: Sequence[int], *, untimed_is_slow: int) -> ManyOutcomes:
+    """Both arms' slow and quick answers beyond each of these thresholds, as many tests.
+
+    Args:
+        epochs: Where the counts stand.
+        places: Of the thresholds.
+        untimed_is_slow: The arm, CANARY or STABLE, whose missing latencies count as slow; the other's
+            count as quick. Whatever kept them from coming, a test against them stays fair.
+    """
+    none = (0,) * (max(places) + 1)
+    arms = [(epoch.canary, epoch.stable) for epoch in epochs.values()]
+    slow = np.array([[[(arm.slow or none)[i] for i in places] for arm in both] for both in arms], dtype=np.float64)
+    slow = slow.reshape(len(epochs), 2, len(places))
+    timed, untimed = (
+        np.array([[count(arm) for arm in both] for both in arms], dtype=np.float64).reshape(len(epochs), 2, 1)
+        for count in (TIMED, UNTIMED)
+    )
+    slow[:, untimed_is_slow] += untimed[:, untimed_is_slow]
+    return _many(epochs, slow, timed + untimed - slow)
+
+
+def _many(epochs: Epochs, bad: Counts, good: Counts) -> ManyOutcomes:
+    """From counts of the shape (epochs, arms, tests)."""
+    counts = np.concatenate((bad, good), axis=1).transpose(1, 0, 2)
+    return ManyOutcomes(tuple(weight_bp / FULL_BP for weight_bp in epochs), counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +105,7 @@ class Rates:
     extra: float
 
 
+@once_per_evidence
 def rates(epochs: Epochs, bad: Count, of: Count) -> Rates | None:
     """Rates of `bad` among `of`, over epochs where both arms have some; None when there is none."""
     canary_n = canary_bad = 0

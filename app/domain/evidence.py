@@ -9,6 +9,7 @@ Source: Lindon & Malek 2022 (arXiv:2011.03567); Lindon, Sanden & Shirikian 2022
 epoch is derived in docs/statistics.md.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import exp, fsum, inf, lgamma, log, log1p
@@ -107,11 +108,16 @@ def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[f
     Source:
         Lindon, Sanden & Shirikian 2022, with a grid prior and known weights.
     """
+    logs = _tilt_logs(epochs, r0, tuple(excesses))
+    return log_sum_exp(logs) - log(len(logs))
+
+
+def _tilt_logs(epochs: Iterable[Outcomes], r0: float, tilts: tuple[float, ...]) -> list[float]:
+    """The likelihood ratio of each tilt, as a logarithm."""
     if not 0.0 < r0 < inf:
         raise ValueError(f"{r0} is no ratio")
     # Other ratios than 1 are rarely asked twice: they would only crowd the table.
     log_means = log_mean_tilts if r0 == 1.0 else log_mean_tilts.__wrapped__
-    tilts = tuple(excesses)
     canary_bad = 0
     spent = [0.0] * len(tilts)
     for epoch in epochs:
@@ -120,8 +126,35 @@ def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[f
         bad = epoch.canary_bad + epoch.stable_bad
         if bad:
             spent = [s + bad * m for s, m in zip(spent, log_means(tilted(epoch.weight, r0), tilts), strict=True)]
-    logs = [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
-    return log_sum_exp(logs) - log(len(logs))
+    return [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
+
+
+def bad_until(epochs: Iterable[Outcomes], weight: float, log_limit: float, most: int) -> int | None:
+    """How many more bad answers of the canary bring `log_e_tilt` at r0 = 1 to a limit.
+
+    Args:
+        epochs: What was seen.
+        weight: The coin's chance of the canary for those to come, in (0, 1).
+        log_limit: The limit, as a logarithm.
+        most: More than this are not counted.
+
+    Returns:
+        The fewest, stable giving none meanwhile; 0 if the limit is reached; None if `most` are too few.
+
+    Raises:
+        ValueError: As `log_e_tilt`.
+    """
+    check_outcomes(Outcomes(weight, 0, 0))
+    logs = _tilt_logs(epochs, 1.0, WORSE)
+    gains = [log(tilt) - m for tilt, m in zip(WORSE, log_mean_tilts(weight, WORSE), strict=True)]
+
+    def reached(more: int) -> bool:
+        after = [log_e + more * gain for log_e, gain in zip(logs, gains, strict=True)]
+        return log_sum_exp(after) - log(len(after)) >= log_limit
+
+    # Every gain is positive, so the fewest are found by halving.
+    fewest = bisect_left(range(most + 1), x=True, key=reached)
+    return fewest if fewest <= most else None
 
 
 def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[float] = WORSE) -> float:
@@ -173,8 +206,8 @@ def log_e_split(epochs: Iterable[Outcomes]) -> float:
     """Evidence that answers did not fall on the arms as the coin says (sample-ratio mismatch).
 
     `log_e_tilt` at r0 = 1, two-sided: over `SPLIT_RATIOS`, from 1 % too few or too many. One
-    ratio holds in all epochs: a loss of 5 % is found a quarter sooner over a ramp than by a
-    Dirichlet mixture per epoch, and 3 % later at a single weight.
+    ratio holds in all epochs: over a ramp a loss of 5 % is found up to a quarter sooner than by
+    a Dirichlet mixture per epoch, at a single weight up to a fifth later.
 
     Args:
         epochs: The counts of both arms, whatever they are of, as the bad ones; see `Outcomes`.

@@ -6,14 +6,17 @@ never read as evidence of no harm.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import log
 
 from app.domain import sentences
 from app.domain.estimates import (
+    CANARY,
     DRAWN,
     ENDED,
     ERRORS,
     JUDGED,
+    STABLE,
     TIMED,
     TIMEOUTS,
     Count,
@@ -22,18 +25,20 @@ from app.domain.estimates import (
     drawn_by_coin,
     outcomes,
     rates,
+    slow_together,
+    tested_together,
 )
 from app.domain.evidence import (
     BETTER,
+    SPLIT_RATIOS,
+    WORSE,
     least_ratio,
-    log_e_dirichlet,
-    log_e_full,
-    log_e_tilt,
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
-from app.domain.ledger import EpochCounts, Evidence, limits_of
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.ledger import ArmCounts, EpochCounts, Evidence
+from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.score import (
     Score,
@@ -45,12 +50,13 @@ from app.domain.score import (
     scale_not_worse,
     score,
 )
+from app.domain.slowness import limits_of
+from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
 
 SPLIT = "split"
 # How alpha_rollback is shared, renormalised over the metrics a policy names.
 SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
 SPLIT_LIMIT = 1_000.0
-_SPLIT_CONCENTRATIONS = (100.0, 1_000.0)
 # Fewer canary answers than this are called too few to say anything.
 MIN_ANSWERS = 50
 LEAST_WEIGHT = 1 / FULL_BP
@@ -58,14 +64,9 @@ LEAST_WEIGHT = 1 / FULL_BP
 
 def shares(policy: Policy) -> Mapping[Metric, float]:
     """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
-    named = {each.metric: SHARES[each.metric] for each in policy.guardrails if turns_back(each)}
+    named = {each.metric: SHARES[each.metric] for each in policy.guardrails if each.turns_back}
     total = sum(named.values())
     return {metric: share / total for metric, share in named.items()}
-
-
-def turns_back(guardrail: Guardrail) -> bool:
-    """Whether its proof turns the canary back; only such guardrails share the chance of a false alarm."""
-    return guardrail.on_regression is OnRegression.ROLLBACK and not guardrail.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Ma
     )
 
 
+@once_per_evidence
 def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
     epochs = (
@@ -121,9 +123,13 @@ def _answered(epoch: EpochCounts) -> float:
 
     A canary whose answers never arrive is so never proven good by stable's alone.
     """
-    arms = (epoch.canary, epoch.stable)
-    share = min((arm.judged / arm.drawn for arm in arms if arm.drawn), default=0.0)
-    return share * sum(arm.drawn for arm in arms)
+    canary, stable = epoch.canary, epoch.stable
+    share = min(_share_answered(canary), _share_answered(stable))
+    return share * (canary.drawn + stable.drawn)
+
+
+def _share_answered(arm: ArmCounts) -> float:
+    return arm.judged / arm.drawn if arm.drawn else 1.0
 
 
 def error_excess_bound(evidence: Evidence, policy: Policy) -> float:
@@ -155,40 +161,59 @@ def _judge_rate(
     metric = guardrail.metric
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
-    tested = outcomes(epochs, bad, JUDGED)
-    worse = log_e_tilt(tested)
+    worse = _harm(evidence, bad)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(tested, _log_limit(policy, guardrail))
+        least = least_ratio(outcomes(epochs, bad, JUDGED), log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
+    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+
+
+@once_per_evidence
+def _harm(evidence: Evidence, bad: Count) -> float:
+    (log_e,) = log_e_tilt_of_many(tested_together(drawn_by_coin(evidence), (bad,)))
+    return log_e
 
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
-    if not evidence.thresholds:
+    if not evidence.thresholds or not set(limits_of(guardrail)) <= set(evidence.limits):
         sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
         return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence, dry_run=guardrail.dry_run)
     epochs = drawn_by_coin(evidence)
     places = tuple(map(evidence.limits.index, limits_of(guardrail)))
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
-    tested = {i: outcomes(epochs, _slow_beyond(i), TIMED) for i in places}
-    references = {i: 1.0 - evidence.limits[i].level for i in places}
-    rest = 0.5 / (len(tested) - 1)
-    logs = {i: log_e_full(tested[i], references[i]) for i in places}
+    rest = 0.5 / (len(places) - 1)
+    logs = dict(zip(places, _slowness(evidence, places, WORSE), strict=True))
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
-    not_worse = log_e_full(tested[slo], references[slo], BETTER)
+    (not_worse,) = _slowness(evidence, (slo,), BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
     loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
-    numbers = _numbers(seen)
-    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+    sentence = sentences.with_untimed(sentence, evidence.canary, _share_untimed(epochs))
+    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
+    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen), dry_run=guardrail.dry_run)
 
 
+@once_per_evidence
+def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, ...]) -> list[float]:
+    """Evidence of harm or of none beyond each of the thresholds; what was not timed speaks against either."""
+    references = tuple(1.0 - evidence.limits[i].level for i in places)
+    tested = slow_together(drawn_by_coin(evidence), places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
+    return log_e_full_of_many(tested, references, ratios)
+
+
+def _share_untimed(epochs: Epochs) -> float:
+    awaited = sum(max(epoch.canary.awaited, epoch.canary.timed) for epoch in epochs.values())
+    return sum(epoch.canary.untimed for epoch in epochs.values()) / awaited if awaited else 0.0
+
+
+@cache
 def _slow_beyond(index: int) -> Count:
     return lambda arm: arm.slow[index] if arm.slow else 0
 
@@ -196,7 +221,7 @@ def _slow_beyond(index: int) -> Count:
 def judge_split(evidence: Evidence) -> Finding:
     """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
     epochs = drawn_by_coin(evidence)
-    drawn_e, ended_e = (_log_e_counts(epochs, of) for of in (DRAWN, ENDED))
+    drawn_e, ended_e = log_e_tilt_of_many(tested_together(epochs, (DRAWN, ENDED)), SPLIT_RATIOS)
     log_e = log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
     drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
     verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
@@ -208,22 +233,6 @@ def judge_split(evidence: Evidence) -> Finding:
     return Finding(SPLIT, verdict, log_e, None, sentence, {"canary_drawn": seen, "canary_promised": promised})
 
 
-def _log_e_counts(epochs: Epochs, of: Count) -> float:
-    """Half the weight on each concentration: the small one sees large mismatches sooner."""
-    return log_weighted_mean((0.5, _log_e_split(epochs, of, each)) for each in _SPLIT_CONCENTRATIONS)
-
-
-def _log_e_split(epochs: Epochs, of: Count, concentration: float) -> float:
-    return sum(
-        log_e_dirichlet(
-            (of(epoch.canary), of(epoch.stable)),
-            (weight_bp / FULL_BP, 1.0 - weight_bp / FULL_BP),
-            concentration,
-        )
-        for weight_bp, epoch in epochs.items()
-    )
-
-
 JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
     Metric.ERRORS: judge_errors,
     Metric.TIMEOUTS: judge_timeouts,
@@ -233,14 +242,14 @@ JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
 _WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
 
 
-def _log_limit(policy: Policy, guardrail: Guardrail) -> float:
+def log_limit(policy: Policy, guardrail: Guardrail) -> float:
     """What the guardrail needs on its own; one that does not turn back takes no share, and gives none."""
-    share = shares(policy)[guardrail.metric] if turns_back(guardrail) else 1.0
+    share = shares(policy)[guardrail.metric] if guardrail.turns_back else 1.0
     return log(1.0 / (policy.alpha_rollback * share))
 
 
 def _verdict(policy: Policy, guardrail: Guardrail, worse: float, not_worse: float | None, answers: int) -> Verdict:
-    if worse >= _log_limit(policy, guardrail):
+    if worse >= log_limit(policy, guardrail):
         return Verdict.REGRESSED
     if worse >= log(policy.freeze_at):
         return Verdict.INCONCLUSIVE_WORSE

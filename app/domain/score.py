@@ -17,7 +17,9 @@ _HALF_LOG_2PI = 0.5 * log(2.0 * pi)
 _FAR_BELOW = -2.0
 # Relative to the root; the last Newton step is far more exact than this.
 _CONVERGED = 1e-9
-_ROUNDING = 1e-9
+# Of a continued fraction that is short where it is used.
+_MOST_TERMS = 10_000
+_ROUNDED_UP = 1.0 + 1e-9
 
 
 class Sums(NamedTuple):
@@ -64,10 +66,11 @@ def binary(n: int, bad: int) -> Sums:
 
 def checked_sums(arm: Sums, least: float = 0.0) -> Sums:
     """The sums, if some number of outcomes in [least, 1] has them. Raises: ValueError."""
+    n, total, squares = arm
     # Written this way round so that NaN is refused too.
-    possible = 0.0 <= arm.n < inf and least * arm.n <= arm.total <= arm.n and arm.squares <= arm.n
+    possible = 0.0 <= n < inf and least * n <= total <= n and squares <= n
     # By Cauchy and Schwarz, but for rounding: too few squares would make evidence of nothing.
-    if not (possible and arm.total * arm.total <= arm.n * arm.squares * (1.0 + _ROUNDING)):
+    if not (possible and total * total <= n * squares * _ROUNDED_UP):
         raise ValueError(f"no outcomes in [{least:g}, 1] have {arm}")
     return arm
 
@@ -88,25 +91,23 @@ def score(epochs: Iterable[ScoreEpoch], centre: float, greatest_step: float = in
     """
     score_sum = variance = overlap = 0.0
     for epoch in epochs:
-        w = epoch.weight
-        checked_sums(epoch.canary)
-        checked_sums(epoch.stable)
-        if not (0.0 < w < 1.0 and 0.0 <= epoch.units < inf):
+        w, canary, stable, units = epoch
+        if not (0.0 < w < 1.0 and 0.0 <= units < inf):
             raise ValueError(f"no coin made {epoch}")
+        v = 1.0 - w
         b = min(1.0, greatest_step / scale_not_worse(centre, w, w))
-        score_sum += b * ((1.0 - w) * _centred(epoch.canary, centre) - w * _centred(epoch.stable, centre))
-        variance += b * b * ((1.0 - w) ** 2 * _spread(epoch.canary, centre) + w * w * _spread(epoch.stable, centre))
-        overlap += b * epoch.units * w * (1.0 - w)
+        canary_sum, canary_squares = _about(checked_sums(canary), centre)
+        stable_sum, stable_squares = _about(checked_sums(stable), centre)
+        score_sum += b * (v * canary_sum - w * stable_sum)
+        variance += b * b * (v * v * canary_squares + w * w * stable_squares)
+        overlap += b * units * w * v
     return Score(score_sum, variance, overlap)
 
 
-def _centred(arm: Sums, centre: float) -> float:
-    return arm.total - arm.n * centre
-
-
-def _spread(arm: Sums, centre: float) -> float:
-    # Rounding must not make a sum of squares negative.
-    return max(0.0, arm.squares - 2.0 * centre * arm.total + arm.n * centre * centre)
+def _about(arm: Sums, centre: float) -> tuple[float, float]:
+    """Sum of y - m, and of its square, which rounding must not make negative."""
+    n, total, squares = arm
+    return total - n * centre, max(0.0, squares - 2.0 * centre * total + n * centre * centre)
 
 
 def scale_worse(centre: float, least_weight: float, greatest_weight: float) -> float:
@@ -200,14 +201,14 @@ def _log_fraction(u: float, x: float) -> float:
         DLMF 8.9.1; Thompson & Barnett 1986.
     """
     value, numerator, denominator = u, u, 0.0
-    for j in range(1, 10_000):
+    j, change = 0, 0.0
+    while abs(change - 1.0) >= 1e-15 and j < _MOST_TERMS:
+        j += 1
         a = -(u + (j - 1) // 2) * x if j % 2 else (j // 2) * x
         denominator = 1.0 / (u + j + a * denominator)
         numerator = u + j + a / numerator
         change = numerator * denominator
         value *= change
-        if abs(change - 1.0) < 1e-15:
-            break
     return log(value)
 
 

@@ -25,7 +25,7 @@ class ManyOutcomes(NamedTuple):
     """Both arms' answers per epoch and test, the same epochs for all tests.
 
     Attributes:
-        weights: Chance that the coin chose the canary, each in (0, 1), shape (E,), E >= 1.
+        weights: Chance that the coin chose the canary, each in (0, 1), shape (E,).
         counts: Whole numbers >= 0, shape (4, E, T): the canary's bad answers, stable's bad ones,
             the canary's good ones, stable's good ones.
     """
@@ -36,6 +36,8 @@ class ManyOutcomes(NamedTuple):
 
 def log_e_tilt_of_many(outcomes: ManyOutcomes, ratios: tuple[float, ...] = WORSE) -> list[float]:
     """`evidence.log_e_tilt` at r0 = 1 of each test, shape (T,). Raises: ValueError, as there."""
+    if not outcomes.weights:
+        return [0.0] * outcomes.counts.shape[-1]
     canary_bad, stable_bad, *_ = _checked(outcomes)
     spent = _over_epochs((canary_bad + stable_bad)[:, :, np.newaxis] * _of_bad(outcomes.weights, ratios))
     logs = _over_epochs(canary_bad)[:, np.newaxis] * _logs(ratios) - spent
@@ -55,6 +57,8 @@ def log_e_full_of_many(
     Raises:
         ValueError: As there.
     """
+    if not outcomes.weights:
+        return [0.0] * len(references)
     canary_bad, stable_bad, canary_good, stable_good = _checked(outcomes)
     mirror = _mirror(outcomes.weights, references, ratios)
     logs = (
@@ -130,7 +134,7 @@ def _checked(outcomes: ManyOutcomes) -> Counts:
     # Written this way round so that NaN, which both ends of the counts inherit, is refused too.
     if not (outcomes.counts.min(initial=0.0) >= 0.0 and outcomes.counts.max(initial=0.0) < inf):
         raise ValueError("a count is no number of answers")
-    return outcomes.counts
+    return np.ascontiguousarray(outcomes.counts)
 
 
 def _check_weights(weights: tuple[float, ...]) -> None:
