@@ -54,14 +54,17 @@ def outcomes(epochs: Epochs, bad: Count, of: Count) -> tuple[Outcomes, ...]:
     )
 
 
-def tested_together(epochs: Epochs, counts: Sequence[Count]) -> ManyOutcomes:
-    """Both arms' counts of each kind, as the bad answers of as many tests."""
+def counted_together(epochs: Epochs, counts: Sequence[Count], of: Count | None = None) -> ManyOutcomes:
+    """Both arms' counts of each kind, as the bad answers of as many tests; the rest of `of` are good ones."""
     rows = [
         [[count(epoch.canary) for count in counts], [count(epoch.stable) for count in counts]]
         for epoch in epochs.values()
     ]
     bad = np.array(rows, dtype=np.float64).reshape(len(epochs), 2, len(counts))
-    return _many(epochs, bad, np.zeros_like(bad))
+    if of is None:
+        return _many(epochs, bad, np.zeros_like(bad))
+    everything = np.array([[of(epoch.canary), of(epoch.stable)] for epoch in epochs.values()], dtype=np.float64)
+    return _many(epochs, bad, everything.reshape(len(epochs), 2, 1) - bad)
 
 
 def slow_together(epochs: Epochs, places: Sequence[int], *, untimed_is_slow: int) -> ManyOutcomes:

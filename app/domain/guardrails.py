@@ -22,20 +22,20 @@ from app.domain.estimates import (
     Count,
     Epochs,
     Rates,
+    counted_together,
     drawn_by_coin,
     outcomes,
     rates,
     slow_together,
-    tested_together,
 )
 from app.domain.evidence import (
     BETTER,
     SPLIT_RATIOS,
     WORSE,
-    least_ratio,
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
+from app.domain.harm import least_harm_ratio, of_halves
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.remembered import once_per_evidence
@@ -43,6 +43,7 @@ from app.domain.routing import FULL_BP
 from app.domain.score import (
     Score,
     ScoreEpoch,
+    Sums,
     best_rho,
     binary,
     excess_bound,
@@ -57,6 +58,7 @@ SPLIT = "split"
 # How alpha_rollback is shared, renormalised over the metrics a policy names.
 SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
 SPLIT_LIMIT = 1_000.0
+SPLIT_DOUBT = 10.0
 # Fewer canary answers than this are called too few to say anything.
 MIN_ANSWERS = 50
 LEAST_WEIGHT = 1 / FULL_BP
@@ -109,23 +111,24 @@ def error_score(evidence: Evidence, greatest_step: float) -> Score:
     epochs = (
         ScoreEpoch(
             weight_bp / FULL_BP,
-            binary(epoch.canary.judged, epoch.canary.bad),
+            _with_missing(epoch),
             binary(epoch.stable.judged, epoch.stable.bad),
-            _answered(epoch),
+            _share_answered(epoch.stable) * (epoch.canary.drawn + epoch.stable.drawn),
         )
         for weight_bp, epoch in drawn_by_coin(evidence).items()
+        if epoch.stable.judged
     )
     return score(epochs, evidence.error_reference, greatest_step)
 
 
-def _answered(epoch: EpochCounts) -> float:
-    """Draws of both arms, scaled down to the arm that answered the smaller share of its own.
+def _with_missing(epoch: EpochCounts) -> Sums:
+    """The canary's answers, and as bad ones those that it lacks beyond stable's share of answers that never came.
 
-    A canary whose answers never arrive is so never proven good by stable's alone.
+    A canary whose callers leave before it answers is so never proven good by the few who stayed, nor by stable's.
     """
-    canary, stable = epoch.canary, epoch.stable
-    share = min(_share_answered(canary), _share_answered(stable))
-    return share * (canary.drawn + stable.drawn)
+    canary = epoch.canary
+    missing = max(0.0, _share_answered(epoch.stable) * canary.drawn - canary.judged)
+    return binary(canary.judged + missing, canary.bad + missing)
 
 
 def _share_answered(arm: ArmCounts) -> float:
@@ -166,7 +169,7 @@ def _judge_rate(
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(outcomes(epochs, bad, JUDGED), log_limit(policy, guardrail))
+        least = least_harm_ratio(outcomes(epochs, bad, DRAWN), worse, log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
@@ -175,8 +178,22 @@ def _judge_rate(
 
 @once_per_evidence
 def _harm(evidence: Evidence, bad: Count) -> float:
-    (log_e,) = log_e_tilt_of_many(tested_together(drawn_by_coin(evidence), (bad,)))
-    return log_e
+    """As `harm.log_e_harm`; an answer that never came is not a bad one, in either arm."""
+    tested = counted_together(drawn_by_coin(evidence), (bad,), DRAWN)
+    (bad_alone,) = log_e_tilt_of_many(tested)
+    (with_good,) = log_e_full_of_many(tested, (evidence.error_reference,))
+    return of_halves(bad_alone, with_good if _is_split_trusted(evidence) else min(with_good, 0.0))
+
+
+def _is_split_trusted(evidence: Evidence) -> bool:
+    """Whether the coin seems fair; while it does not, draws that are missing must not pass for good answers missing."""
+    return _split_log_e(evidence) < log(SPLIT_DOUBT)
+
+
+@once_per_evidence
+def _split_log_e(evidence: Evidence) -> float:
+    drawn_e, ended_e = log_e_tilt_of_many(counted_together(drawn_by_coin(evidence), (DRAWN, ENDED)), SPLIT_RATIOS)
+    return log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
 
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
@@ -221,8 +238,7 @@ def _slow_beyond(index: int) -> Count:
 def judge_split(evidence: Evidence) -> Finding:
     """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
     epochs = drawn_by_coin(evidence)
-    drawn_e, ended_e = log_e_tilt_of_many(tested_together(epochs, (DRAWN, ENDED)), SPLIT_RATIOS)
-    log_e = log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
+    log_e = _split_log_e(evidence)
     drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
     verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
     if log_e >= log(SPLIT_LIMIT):

@@ -59,7 +59,7 @@ class Score(NamedTuple):
     overlap: float
 
 
-def binary(n: int, bad: int) -> Sums:
+def binary(n: float, bad: float) -> Sums:
     """Sums of `n` outcomes of which `bad` are 1 and the rest 0."""
     return Sums(n, bad, bad)
 

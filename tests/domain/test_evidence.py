@@ -14,7 +14,6 @@ from app.domain.evidence import (
     EXCESSES,
     WORSE,
     Outcomes,
-    bad_until,
     greatest_ratio,
     least_ratio,
     log_e_dirichlet,
@@ -147,20 +146,6 @@ def test_without_answers_any_ratio_is_possible() -> None:
 
 def test_two_failures_of_a_hardly_exposed_canary_are_enough() -> None:
     assert log_e_tilt([Outcomes(0.01, 1, 0)]) < log(100) < log_e_tilt([Outcomes(0.01, 2, 0)])
-
-
-@given(epochs, st.floats(0.01, 0.9))
-def test_so_many_more_bad_answers_reach_the_limit_and_one_fewer_does_not(drawn: list[Outcomes], weight: float) -> None:
-    more = bad_until(drawn, weight, log(100), 500)
-
-    def after(count: int) -> float:
-        return log_e_tilt([*drawn, Outcomes(weight, count, 0)])
-
-    if more is None:
-        assert after(500) < log(100)
-    else:
-        assert after(more) >= log(100) - 1e-9
-        assert more == 0 or after(more - 1) < log(100) + 1e-9
 
 
 def test_huge_counts_neither_overflow_nor_lose_the_sign() -> None:
