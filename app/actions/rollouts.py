@@ -120,7 +120,17 @@ async def _start(
     reference = await _reference(tx, before, int(at.timestamp()))
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
     sticky = (await catalog.model(tx, before.model)).is_sticky
-    pending = begin(rollout_id, before.model, before.stable, canary, policy, reference, at, per_caller=sticky)
+    pending = begin(
+        rollout_id,
+        before.model,
+        before.stable,
+        canary,
+        policy,
+        reference,
+        at,
+        per_caller=sticky,
+        reference_s=REFERENCE.total_seconds(),
+    )
     transition = advance(pending, Started(), at)
     generation = before.generation + 1
     await rollouts.add(tx, transition.rollout, generation)

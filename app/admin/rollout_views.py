@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.domain import analysis
+from app.domain import analysis, outlook
 from app.domain.finding import Finding
 from app.domain.ledger import ArmCounts, Evidence
 from app.domain.policy import Metric, OnDeadline, OnRegression, Policy
@@ -42,6 +42,7 @@ class PolicyView(BaseModel):
     deadline_s: float
     hold_s: float
     on_deadline: OnDeadline
+    deadline_margin: float | None
     error_ceiling: float | None
     guardrails: list[GuardrailView]
 
@@ -88,6 +89,11 @@ class AssessmentView(BaseModel):
     read_through_s: int | None
     eta_s: float | None
     smallest_effect: float | None
+    held_by: Annotated[str | None, Field(description="What keeps the canary at its lowest weight.")]
+    held_because: str | None
+    unverified: Annotated[list[str], Field(description="Not proven, and promotion does not wait for it.")]
+    forward: Annotated[str | None, Field(description="Why promotion need not wait for coverage.")]
+    wants: Annotated[list[str], Field(description="What would change the decision, roughly.")]
     findings: list[FindingView]
 
     @classmethod
@@ -104,6 +110,11 @@ class AssessmentView(BaseModel):
             read_through_s=seen.read_through_s,
             eta_s=seen.eta_s,
             smallest_effect=seen.smallest_effect,
+            held_by=seen.held_by,
+            held_because=seen.held_because,
+            unverified=list(seen.unverified),
+            forward=seen.forward,
+            wants=list(seen.wants),
             findings=[FindingView.of(finding) for finding in seen.findings],
         )
 
@@ -118,6 +129,7 @@ class ArmView(BaseModel):
     timeouts: int
     timed: int
     slow: list[int]
+    awaited: int
 
     @classmethod
     def of(cls, counts: ArmCounts) -> "ArmView":
@@ -161,6 +173,7 @@ class RolloutView(RolloutSummary):
 
     phase_deadline: datetime | None
     held_from: Phase | None
+    frozen_by: Annotated[str | None, Field(description="What froze it last.")]
     first_exposed_at: datetime | None
     brake_open_since: datetime | None
     counted_per: Annotated[
@@ -168,6 +181,7 @@ class RolloutView(RolloutSummary):
     ]
     policy: PolicyView
     assessment: AssessmentView
+    advice: Annotated[list[str], Field(description="What the traffic before the start cannot show in time.")]
     counts: list[WeightCounts]
 
     @classmethod
@@ -176,11 +190,13 @@ class RolloutView(RolloutSummary):
             **_summary(rollout),
             phase_deadline=rollout.phase_deadline,
             held_from=rollout.held_from,
+            frozen_by=rollout.frozen_by,
             first_exposed_at=rollout.first_exposed_at,
             brake_open_since=rollout.brake_open_since,
             counted_per="caller" if rollout.evidence.per_caller else "exchange",
             policy=PolicyView.of(rollout.policy),
             assessment=AssessmentView.of(analysis.assess(rollout.evidence, rollout.policy)),
+            advice=list(outlook.advice(rollout.evidence, rollout.policy)),
             counts=WeightCounts.of_all(rollout.evidence),
         )
 

@@ -249,6 +249,9 @@ class PolicyBody(Body):
     deadline_s: float | None = None
     hold_s: float | None = None
     on_deadline: Annotated[OnDeadline, Strict(False)] | None = None
+    deadline_margin: Annotated[
+        float | None, Field(description="Of promote_if_below: the excess of bad answers let through unproven.")
+    ] = None
     error_ceiling: Annotated[
         float | None, Field(description="Share of bad answers the canary must not exceed, whatever stable does.")
     ] = None

@@ -38,6 +38,8 @@ def start(
         write_document(rollout)
     else:
         write(f"{plain(model)}: the rollout of {plain(canary)} is {plain(rollout.get('phase'))}.")
+        for sentence in rollout.get("advice", ()):
+            write(f"  {plain(sentence)}")
 
 
 def _field(word: str) -> tuple[str, Any]:

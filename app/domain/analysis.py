@@ -1,31 +1,40 @@
 """From tallies to a verdict: let each guardrail speak, average their evidence, say the worst."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from math import log
 
+from app.domain.circumstances import Judged, held_by_guardrail, reason_to_hold, way_forward
 from app.domain.estimates import BAD, JUDGED, drawn_by_coin, rates
 from app.domain.evidence import log_weighted_mean
 from app.domain.finding import Assessment, Finding, Verdict
 from app.domain.forecast import eta_s, smallest_visible_effect
-from app.domain.guardrails import JUDGES, MIN_ANSWERS, error_excess_bound, judge_split, shares, turns_back
+from app.domain.guardrails import JUDGES, MIN_ANSWERS, error_excess_bound, judge_split, shares
 from app.domain.ledger import Evidence, absorb
-from app.domain.policy import Metric, Policy
+from app.domain.outlook import wants
+from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.soundness import flaw_of
 from app.domain.tally import Horizon
 
 __all__ = ["Assessment", "Evidence", "Finding", "Verdict", "absorb", "assess"]
 
+COUNTS = "counts"
+
 
 def assess(evidence: Evidence, policy: Policy) -> Assessment:
     """What all evidence read so far says; a pure function of the two, so it can be replayed."""
+    flaw = flaw_of(evidence)
+    if flaw is not None:
+        return _void(evidence, flaw)
     findings = tuple(JUDGES[each.metric](evidence, policy, each) for each in policy.guardrails)
+    judged = tuple(zip(policy.guardrails, findings, strict=True))
     split = judge_split(evidence)
-    live = tuple(finding for finding in findings if not finding.dry_run)
-    log_e, trigger = _together(policy, findings)
+    log_e, trigger = _together(policy, judged)
+    hold = reason_to_hold(evidence, policy, judged)
     epochs = drawn_by_coin(evidence)
     canary_answers = sum(epoch.canary.judged for epoch in epochs.values())
     seen = rates(epochs, BAD, JUDGED)
-    return Assessment(
-        verdict=_overall(live, split, log_e, canary_answers, policy),
+    assessment = Assessment(
+        verdict=_overall(judged, split, log_e, canary_answers, policy),
         findings=(*findings, split),
         log_e=log_e,
         trigger=trigger,
@@ -37,16 +46,26 @@ def assess(evidence: Evidence, policy: Policy) -> Assessment:
         read_through_s=evidence.read_through[Horizon.STATUS],
         eta_s=eta_s(evidence, policy, log_e),
         smallest_effect=smallest_visible_effect(evidence, policy),
+        held_by=hold.by if hold else None,
+        held_because=hold.because if hold else None,
+        unverified=tuple(str(each.metric) for each, finding in judged if _is_unverified(each, finding, policy)),
+        forward=way_forward(evidence, policy),
     )
+    return replace(assessment, wants=wants(evidence, policy, assessment))
 
 
-def _together(policy: Policy, findings: Sequence[Finding]) -> tuple[float, str]:
+def _void(evidence: Evidence, flaw: str) -> Assessment:
+    """Nothing is said of counts that cannot be, but that they cannot."""
+    sentence = f"The counts of {evidence.canary} and {evidence.stable} cannot be: {flaw}; the comparison is void."
+    finding = Finding(COUNTS, Verdict.INVALID, None, None, sentence)
+    return Assessment(Verdict.INVALID, (finding,), 0.0, read_through_s=evidence.read_through[Horizon.STATUS])
+
+
+def _together(policy: Policy, judged: Judged) -> tuple[float, str]:
     """Log of the average evidence of the guardrails that turn back, and the metric that weighs most in it."""
     pi = shares(policy)
     parts = {
-        str(each.metric): (pi[each.metric], finding.log_e_worse or 0.0)
-        for each, finding in zip(policy.guardrails, findings, strict=True)
-        if turns_back(each)
+        str(each.metric): (pi[each.metric], finding.log_e_worse or 0.0) for each, finding in judged if each.turns_back
     }
     if not parts:
         return 0.0, str(Metric.ERRORS)
@@ -54,23 +73,29 @@ def _together(policy: Policy, findings: Sequence[Finding]) -> tuple[float, str]:
     return log_weighted_mean(parts.values()), heaviest
 
 
-def _overall(findings: Sequence[Finding], split: Finding, log_e: float, canary_answers: int, policy: Policy) -> Verdict:
+def _overall(judged: Judged, split: Finding, log_e: float, canary_answers: int, policy: Policy) -> Verdict:
     """The first that holds, the gravest first."""
     if log_e >= log(1.0 / policy.alpha_rollback):
         return Verdict.REGRESSED
     if split.verdict is Verdict.INVALID:
         return Verdict.INVALID
-    if log_e >= log(policy.freeze_at):
+    if log_e >= log(policy.freeze_at) or held_by_guardrail(judged) is not None:
         return Verdict.INCONCLUSIVE_WORSE
     if not canary_answers:
         return Verdict.NO_EVENTS
-    if log_e < log(policy.thaw_below) and all(_proven(finding, policy) for finding in findings):
+    proven = all(_is_proven(each, finding, policy) for each, finding in judged if each.is_waited_for)
+    if log_e < log(policy.thaw_below) and proven:
         return Verdict.HEALTHY
     return Verdict.INSUFFICIENT_DATA if canary_answers < MIN_ANSWERS else Verdict.INCONCLUSIVE_HEALTHY
 
 
-def _proven(finding: Finding, policy: Policy) -> bool:
+def _is_proven(guardrail: Guardrail, finding: Finding, policy: Policy) -> bool:
     """Not worse beyond reasonable doubt; timeouts are proven together with errors."""
-    if finding.verdict is Verdict.INSUFFICIENT_DATA and finding.log_e_worse is None:
-        return False
-    return finding.log_e_not_worse is None or finding.log_e_not_worse >= log(1.0 / policy.alpha_promotion)
+    if guardrail.metric is Metric.TIMEOUTS:
+        return True
+    return finding.log_e_not_worse is not None and finding.log_e_not_worse >= log(1.0 / policy.alpha_promotion)
+
+
+def _is_unverified(guardrail: Guardrail, finding: Finding, policy: Policy) -> bool:
+    """Whether promotion would say that nobody knows: not waited for, and not proven."""
+    return not guardrail.dry_run and not guardrail.is_waited_for and not _is_proven(guardrail, finding, policy)

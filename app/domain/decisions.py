@@ -8,7 +8,7 @@ from app.domain.finding import Assessment, Finding
 from app.domain.ledger import ArmCounts, Evidence
 from app.domain.policy import Metric
 from app.domain.rollout import Rollout
-from app.domain.sentences import percent
+from app.domain.sentences import percent, points
 
 # Beyond this an e-value is only shown as "more than".
 _MOST_SHOWN = 1e9
@@ -31,6 +31,9 @@ def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[s
         numbers["canary_answers"] = assessment.canary_answers
         numbers["stable_answers"] = assessment.stable_answers
         numbers["extra_bad"] = assessment.extra_bad
+        numbers["held_by"] = assessment.held_by
+        numbers["unverified"] = list(assessment.unverified)
+        numbers["wants"] = list(assessment.wants)
         numbers["findings"] = [
             {
                 "metric": str(finding.metric),
@@ -51,6 +54,9 @@ def _totals(evidence: Evidence) -> Mapping[str, object]:
     return {
         "counted_per": "caller" if evidence.per_caller else "exchange",
         "error_reference": evidence.error_reference,
+        "usual_rate": evidence.lately.usual_rate,
+        "stretches": [asdict(stretch) for stretch in evidence.lately.stretches],
+        "flaw": evidence.flaw,
         "read_through": {str(horizon): second for horizon, second in evidence.read_through.items()},
         "thresholds": [asdict(threshold) for threshold in evidence.thresholds],
         "epochs": [
@@ -77,12 +83,32 @@ def turned_back(rollout: Rollout, seen: Assessment) -> str:
 
 
 def promoted(rollout: Rollout, seen: Assessment) -> str:
-    """Why evidence promoted the canary."""
+    """Why evidence promoted the canary, and what it does not know."""
     answers = seen.canary_answers + seen.stable_answers
-    return (
+    every = "every guardrail that is waited for" if seen.unverified else "every guardrail"
+    sentence = (
         f"Promoted {rollout.canary} after {answers:,} answers ({seen.canary_answers:,} of its own): "
-        f"every guardrail shows it not worse than {rollout.stable} by more than its margin."
+        f"{every} shows it not worse than {rollout.stable} by more than its margin"
     )
+    if seen.unverified:
+        sentence += f"; {' and '.join(seen.unverified)} unverified"
+    if seen.forward is not None:
+        sentence += f"; {seen.forward}"
+    return f"{sentence}."
+
+
+def let_through(rollout: Rollout, seen: Assessment) -> str:
+    """Why the deadline promoted a canary that is not proven."""
+    return (
+        f"Promoted {rollout.canary} because its time was over, not proven: at most "
+        f"{points(seen.excess_bound)} more of its answers are bad than {rollout.stable}'s, and the policy "
+        f"lets {points(rollout.policy.deadline_margin or 0.0)} through."
+    )
+
+
+def held(rollout: Rollout, seen: Assessment, weight_bp: int) -> str:
+    """Why the canary must stay at its lowest weight for now."""
+    return f"Holding {rollout.canary} at {weight_text(weight_bp)}: {seen.held_because}."
 
 
 def frozen(rollout: Rollout, seen: Assessment, weight_bp: int) -> str:

@@ -27,6 +27,10 @@ ERRORS: Count = attrgetter("errors")
 TIMEOUTS: Count = attrgetter("timeouts")
 BAD: Count = attrgetter("bad")
 TIMED: Count = attrgetter("timed")
+UNTIMED: Count = attrgetter("untimed")
+
+# The arms' places in an array.
+CANARY, STABLE = 0, 1
 
 
 @once_per_evidence
@@ -60,14 +64,25 @@ def tested_together(epochs: Epochs, counts: Sequence[Count]) -> ManyOutcomes:
     return _many(epochs, bad, np.zeros_like(bad))
 
 
-def slow_together(epochs: Epochs, places: Sequence[int]) -> ManyOutcomes:
-    """Both arms' slow and quick answers beyond each of these thresholds, as many tests."""
-    untimed = (0,) * (max(places) + 1)
+def slow_together(epochs: Epochs, places: Sequence[int], *, untimed_is_slow: int) -> ManyOutcomes:
+    """Both arms' slow and quick answers beyond each of these thresholds, as many tests.
+
+    Args:
+        epochs: Where the counts stand.
+        places: Of the thresholds.
+        untimed_is_slow: The arm, CANARY or STABLE, whose missing latencies count as slow; the other's
+            count as quick. Whatever kept them from coming, a test against them stays fair.
+    """
+    none = (0,) * (max(places) + 1)
     arms = [(epoch.canary, epoch.stable) for epoch in epochs.values()]
-    slow = np.array([[[(arm.slow or untimed)[i] for i in places] for arm in both] for both in arms], dtype=np.float64)
+    slow = np.array([[[(arm.slow or none)[i] for i in places] for arm in both] for both in arms], dtype=np.float64)
     slow = slow.reshape(len(epochs), 2, len(places))
-    timed = np.array([[arm.timed for arm in both] for both in arms], dtype=np.float64).reshape(len(epochs), 2, 1)
-    return _many(epochs, slow, timed - slow)
+    timed, untimed = (
+        np.array([[count(arm) for arm in both] for both in arms], dtype=np.float64).reshape(len(epochs), 2, 1)
+        for count in (TIMED, UNTIMED)
+    )
+    slow[:, untimed_is_slow] += untimed[:, untimed_is_slow]
+    return _many(epochs, slow, timed + untimed - slow)
 
 
 def _many(epochs: Epochs, bad: Counts, good: Counts) -> ManyOutcomes:

@@ -14,7 +14,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE_WORSE = "inconclusive_worse"  # undecided, suspicious
     INSUFFICIENT_DATA = "insufficient_data"  # too little to say anything
     NO_EVENTS = "no_events"  # nothing came through the canary at all
-    INVALID = "invalid"  # the split is not what the coin says: evidence cannot be trusted
+    INVALID = "invalid"  # the split is not the coin's, or counts cannot be: evidence cannot be trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Finding:
     """What one guardrail says. Logs are natural; None where nothing can be said.
 
     Attributes:
-        metric: A `policy.Metric`, or "split" for the test of the coin.
+        metric: A `policy.Metric`, or "split" for the test of the coin, or "counts" if they cannot be.
         log_e_worse: Evidence that the canary is worse than stable.
         log_e_not_worse: Evidence that the canary is not worse by more than the margin.
         numbers: Estimates for display, JSON values only; rates standardised by weight epoch.
@@ -52,6 +52,12 @@ class Assessment:
         read_through_s: Last mature second whose outcomes were read, Unix time.
         eta_s: Rough seconds to a decision at this rate, None when it cannot be said.
         smallest_effect: Smallest excess rate of errors that shows before the deadline, or None.
+        held_by: What keeps the canary at its lowest weight: "ceiling", "external", or a metric whose
+            guardrail holds; None if nothing does.
+        held_because: The same as a clause for people.
+        unverified: Metrics whose proof promotion does not wait for and that is not there.
+        forward: Why promotion need not wait for coverage, None if it must.
+        wants: What would change the decision, one clause each.
     """
 
     verdict: Verdict
@@ -66,3 +72,8 @@ class Assessment:
     read_through_s: int | None = None
     eta_s: float | None = None
     smallest_effect: float | None = None
+    held_by: str | None = None
+    held_because: str | None = None
+    unverified: tuple[str, ...] = ()
+    forward: str | None = None
+    wants: tuple[str, ...] = ()

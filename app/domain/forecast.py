@@ -3,7 +3,7 @@
 from math import inf, isfinite, log
 
 from app.domain.estimates import BAD, JUDGED, drawn_by_coin, rates
-from app.domain.guardrails import error_margin, error_score
+from app.domain.guardrails import error_margin, error_score, log_limit
 from app.domain.ledger import Evidence
 from app.domain.planner import exchanges_to_refute, overlap_to_prove, smallest_effect
 from app.domain.policy import Policy
@@ -14,10 +14,10 @@ from app.domain.tally import Horizon
 def eta_s(evidence: Evidence, policy: Policy, log_e: float) -> float | None:
     """Rough seconds until the errors decide at the highest weight so far; None if they never would."""
     per_second = evidence.draws_per_s
-    weight = _highest_weight(evidence)
+    weight = highest_weight(evidence)
     if per_second <= 0.0 or weight is None:
         return None
-    exchanges = min(_until_harm(evidence, policy, log_e, weight), _until_proof(evidence, policy, weight))
+    exchanges = min(_until_harm(evidence, policy, log_e, weight), exchanges_to_proof(evidence, policy, weight))
     return exchanges / per_second if isfinite(exchanges) else None
 
 
@@ -26,11 +26,12 @@ def smallest_visible_effect(evidence: Evidence, policy: Policy) -> float | None:
     elapsed_s = evidence.read_through[Horizon.STATUS] - evidence.started_s + 1
     left_s = policy.deadline_s - elapsed_s
     weight = policy.max_weight_bp / FULL_BP
-    log_limit = log(1.0 / policy.alpha_rollback)
-    return smallest_effect(evidence.error_reference, weight, left_s * evidence.draws_per_s, log_limit)
+    limit = log_limit(policy, policy.errors)
+    return smallest_effect(evidence.error_reference, weight, left_s * evidence.draws_per_s, limit)
 
 
-def _highest_weight(evidence: Evidence) -> float | None:
+def highest_weight(evidence: Evidence) -> float | None:
+    """The canary's highest weight so far at which both arms could be drawn; None before."""
     return max(drawn_by_coin(evidence), default=0) / FULL_BP or None
 
 
@@ -42,7 +43,8 @@ def _until_harm(evidence: Evidence, policy: Policy, log_e: float, weight: float)
     return exchanges_to_refute(seen.canary, seen.stable, weight, missing)
 
 
-def _until_proof(evidence: Evidence, policy: Policy, weight: float) -> float:
+def exchanges_to_proof(evidence: Evidence, policy: Policy, weight: float) -> float:
+    """About how many exchanges at this weight prove the errors not worse, if they go on so; inf if none do."""
     setup = error_margin(evidence, policy, policy.errors)
     totals = error_score(evidence, setup.proof_step)
     margin = setup.delta

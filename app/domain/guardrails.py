@@ -11,13 +11,16 @@ from math import log
 
 from app.domain import sentences
 from app.domain.estimates import (
+    CANARY,
     DRAWN,
     ENDED,
     ERRORS,
     JUDGED,
+    STABLE,
     TIMED,
     TIMEOUTS,
     Count,
+    Epochs,
     Rates,
     drawn_by_coin,
     outcomes,
@@ -33,8 +36,8 @@ from app.domain.evidence import (
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence, limits_of
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.ledger import ArmCounts, EpochCounts, Evidence
+from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.score import (
@@ -47,6 +50,7 @@ from app.domain.score import (
     scale_not_worse,
     score,
 )
+from app.domain.slowness import limits_of
 from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
 
 SPLIT = "split"
@@ -60,14 +64,9 @@ LEAST_WEIGHT = 1 / FULL_BP
 
 def shares(policy: Policy) -> Mapping[Metric, float]:
     """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
-    named = {each.metric: SHARES[each.metric] for each in policy.guardrails if turns_back(each)}
+    named = {each.metric: SHARES[each.metric] for each in policy.guardrails if each.turns_back}
     total = sum(named.values())
     return {metric: share / total for metric, share in named.items()}
-
-
-def turns_back(guardrail: Guardrail) -> bool:
-    """Whether its proof turns the canary back; only such guardrails share the chance of a false alarm."""
-    return guardrail.on_regression is OnRegression.ROLLBACK and not guardrail.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +166,10 @@ def _judge_rate(
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(outcomes(epochs, bad, JUDGED), _log_limit(policy, guardrail))
+        least = least_ratio(outcomes(epochs, bad, JUDGED), log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
+    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
 
 
@@ -181,7 +181,7 @@ def _harm(evidence: Evidence, bad: Count) -> float:
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
-    if not evidence.thresholds:
+    if not evidence.thresholds or not set(limits_of(guardrail)) <= set(evidence.limits):
         sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
         return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence, dry_run=guardrail.dry_run)
     epochs = drawn_by_coin(evidence)
@@ -195,15 +195,22 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
-    numbers = _numbers(seen)
-    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+    sentence = sentences.with_untimed(sentence, evidence.canary, _share_untimed(epochs))
+    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
+    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen), dry_run=guardrail.dry_run)
 
 
 @once_per_evidence
 def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, ...]) -> list[float]:
-    """Evidence of harm or of none beyond each of the thresholds."""
+    """Evidence of harm or of none beyond each of the thresholds; what was not timed speaks against either."""
     references = tuple(1.0 - evidence.limits[i].level for i in places)
-    return log_e_full_of_many(slow_together(drawn_by_coin(evidence), places), references, ratios)
+    tested = slow_together(drawn_by_coin(evidence), places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
+    return log_e_full_of_many(tested, references, ratios)
+
+
+def _share_untimed(epochs: Epochs) -> float:
+    awaited = sum(max(epoch.canary.awaited, epoch.canary.timed) for epoch in epochs.values())
+    return sum(epoch.canary.untimed for epoch in epochs.values()) / awaited if awaited else 0.0
 
 
 @cache
@@ -235,14 +242,14 @@ JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
 _WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
 
 
-def _log_limit(policy: Policy, guardrail: Guardrail) -> float:
+def log_limit(policy: Policy, guardrail: Guardrail) -> float:
     """What the guardrail needs on its own; one that does not turn back takes no share, and gives none."""
-    share = shares(policy)[guardrail.metric] if turns_back(guardrail) else 1.0
+    share = shares(policy)[guardrail.metric] if guardrail.turns_back else 1.0
     return log(1.0 / (policy.alpha_rollback * share))
 
 
 def _verdict(policy: Policy, guardrail: Guardrail, worse: float, not_worse: float | None, answers: int) -> Verdict:
-    if worse >= _log_limit(policy, guardrail):
+    if worse >= log_limit(policy, guardrail):
         return Verdict.REGRESSED
     if worse >= log(policy.freeze_at):
         return Verdict.INCONCLUSIVE_WORSE

@@ -12,14 +12,11 @@ from operator import add
 
 from app.domain.catalog import VersionName
 from app.domain.histogram import bin_reaching, count_from, edge_us, quantile_bin
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.tally import Horizon, Tally, TallyRow, Watermark, add_counts
+from app.domain.policy import Policy
+from app.domain.recent import LEAST_REFERENCE, MIN_REFERENCE, Lately
+from app.domain.slowness import SlowLimit, slow_limits
+from app.domain.tally import Horizon, Tally, TallyRow, Watermark, add_counts, flaw_of
 
-# A rate or a quantile read from fewer stable answers is no reference.
-MIN_REFERENCE = 1_000
-# A reference below this is not believed: nothing is that reliable for long.
-LEAST_REFERENCE = 0.001
-LEVELS = (0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
 RECENT_S = 10
 
 
@@ -31,6 +28,7 @@ class ArmCounts:
         drawn, ended, judged, errors, timeouts: Of seconds mature for outcomes; see `Tally`.
         timed: Answers with a latency, of seconds after the thresholds were frozen.
         slow: Of those, how many were slow, one count per threshold.
+        awaited: All exchanges of those seconds, whether their latency came or not.
     """
 
     drawn: int = 0
@@ -40,6 +38,7 @@ class ArmCounts:
     timeouts: int = 0
     timed: int = 0
     slow: tuple[int, ...] = ()
+    awaited: int = 0
 
     def __add__(self, other: "ArmCounts") -> "ArmCounts":
         return ArmCounts(
@@ -50,7 +49,13 @@ class ArmCounts:
             self.timeouts + other.timeouts,
             self.timed + other.timed,
             tuple(map(add, self.slow, other.slow)) if self.slow and other.slow else self.slow or other.slow,
+            self.awaited + other.awaited,
         )
+
+    @property
+    def untimed(self) -> int:
+        """Exchanges whose latency should have come and did not."""
+        return max(0, self.awaited - self.timed)
 
     @property
     def bad(self) -> int:
@@ -64,20 +69,6 @@ class EpochCounts:
 
     canary: ArmCounts = ArmCounts()
     stable: ArmCounts = ArmCounts()
-
-
-@dataclass(frozen=True, slots=True)
-class SlowLimit:
-    """Which latency is to be called slow, before stable's own latency is known well enough to say it in numbers.
-
-    Attributes:
-        level: A quantile of stable's latency, in (0, 1).
-        margin, floor_ms: The canary is slow above quantile * (1 + margin) + floor_ms.
-    """
-
-    level: float
-    margin: float
-    floor_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +99,9 @@ class Evidence:
         recent: Draws of the last few mature seconds, the newest last.
         recent_exchanges: All exchanges of those seconds, when only each caller's first one is evidence;
             None when every exchange is.
+        lately: What both arms did of late, at any weight.
+        usual_per_s: Exchanges per second before the start; None when nobody looked.
+        flaw: Why the counts cannot be trusted, in words; None while they can.
     """
 
     stable: VersionName
@@ -121,6 +115,9 @@ class Evidence:
     stable_bins: Mapping[int, int] = field(default_factory=dict)
     recent: tuple[int, ...] = ()
     recent_exchanges: tuple[int, ...] | None = None
+    lately: Lately = field(default_factory=Lately)
+    usual_per_s: float | None = None
+    flaw: str | None = None
 
     @classmethod
     def begin(
@@ -132,6 +129,7 @@ class Evidence:
         now_s: int,
         *,
         per_caller: bool = False,
+        reference_s: float | None = None,
     ) -> "Evidence":
         """Empty evidence that reads from the second `now_s` on.
 
@@ -143,16 +141,20 @@ class Evidence:
             now_s: Unix second of the start, database time.
             per_caller: Whether only each caller's first exchange is evidence: callers keep their arm, and
                 what one of them meets again and again says no more than once.
+            reference_s: How many seconds the reference covers; None when nobody knows.
         """
+        lately = Lately.since(reference)
         evidence = cls(
             stable=stable,
             canary=canary,
             started_s=now_s,
             read_through=dict.fromkeys(Horizon, now_s - 1),
-            error_reference=_error_reference(reference),
+            error_reference=lately.usual_rate or LEAST_REFERENCE,
             limits=slow_limits(policy),
             stable_bins=dict(reference.latency_bins),
             recent_exchanges=() if per_caller else None,
+            lately=lately,
+            usual_per_s=reference.exchanges / reference_s if reference_s else None,
         )
         return _frozen(evidence)
 
@@ -186,34 +188,8 @@ class Evidence:
         return max(self.draws_per_s, _mean(self.recent_exchanges))
 
 
-def slow_limits(policy: Policy) -> tuple[SlowLimit, ...]:
-    """What the policy's latency guardrails call slow, the live one's first; the default's if it has none."""
-    guardrails = sorted((each for each in policy.guardrails if each.metric is Metric.LATENCY), key=_dry)
-    each_once = dict.fromkeys(
-        limit for guardrail in guardrails or [Guardrail(Metric.LATENCY)] for limit in limits_of(guardrail)
-    )
-    return tuple(each_once)
-
-
-def limits_of(guardrail: Guardrail) -> tuple[SlowLimit, ...]:
-    """What one latency guardrail calls slow, by ascending level."""
-    proven = [guardrail.quantile] if guardrail.quantile else []
-    return tuple(SlowLimit(level, *guardrail.margins) for level in sorted({*LEVELS, *proven}))
-
-
-def _dry(guardrail: Guardrail) -> bool:
-    return guardrail.dry_run
-
-
 def _mean(counts: Sequence[int]) -> float:
     return sum(counts) / len(counts) if counts else 0.0
-
-
-def _error_reference(reference: Tally) -> float:
-    """Stable's share of bad answers; the least one believed when there are too few to tell."""
-    if reference.judged < MIN_REFERENCE:
-        return LEAST_REFERENCE
-    return max(LEAST_REFERENCE, (reference.errors + reference.timeouts) / reference.judged)
 
 
 def absorb(
@@ -234,12 +210,36 @@ def absorb(
         mature: The newest second that is final on every live replica, by horizon. It may lie
             behind what was read already: then nothing is read.
         exposed: All exchanges of the same seconds, if the evidence is per caller and `rows` hold the first ones.
+
+    Rows that cannot have happened, or of a generation nobody made, are not added; they leave a flaw behind.
     """
     both = [row for row in rows if row.key.version in {evidence.stable, evidence.canary}]
+    both, evidence = _sound(both, evidence, canary_weight_bp, mature)
     if evidence.per_caller:
         evidence = _with_exposed(evidence, exposed, mature.status)
     evidence = _read_outcomes(evidence, both, canary_weight_bp, mature.status)
     return _read_latencies(evidence, both, canary_weight_bp, mature.latency)
+
+
+def _sound(
+    rows: Sequence[TallyRow], evidence: Evidence, canary_weight_bp: Mapping[int, int], mature: Watermark
+) -> tuple[list[TallyRow], Evidence]:
+    """The rows that can be counted, second by second, and the evidence with the first flaw of those that cannot."""
+    sound, flaw = [], evidence.flaw
+    for row in sorted(rows, key=_second):
+        wrong = flaw_of(row.tally)
+        if row.key.generation not in canary_weight_bp:
+            wrong = "an exchange was drawn with weights that nobody set"
+        if wrong is None:
+            sound.append(row)
+        elif _is_read_now(row, evidence, mature):
+            flaw = flaw or wrong
+    return sound, replace(evidence, flaw=flaw)
+
+
+def _is_read_now(row: TallyRow, evidence: Evidence, mature: Watermark) -> bool:
+    newest = {Horizon.STATUS: mature.status, Horizon.LATENCY: mature.latency}
+    return any(through < row.key.second <= newest[horizon] for horizon, through in evidence.read_through.items())
 
 
 def _read_outcomes(
@@ -256,6 +256,7 @@ def _read_outcomes(
         evidence,
         by_weight=by_weight,
         recent=_newest(evidence.recent, span, through, mature_s),
+        lately=evidence.lately.after(span, evidence.canary),
         read_through={**evidence.read_through, Horizon.STATUS: mature_s},
     )
 
@@ -272,7 +273,7 @@ def _newest(before: Sequence[int], rows: Iterable[TallyRow], through: int, matur
     """Exchanges by second, the newest RECENT_S of them, after reading (through, mature_s]."""
     recent = dict.fromkeys(range(max(through, mature_s - RECENT_S) + 1, mature_s + 1), 0)
     for row in rows:
-        if row.key.second in recent:
+        if row.key.second in recent and flaw_of(row.tally) is None:
             recent[row.key.second] += row.tally.exchanges
     return (*before, *recent.values())[-RECENT_S:]
 
@@ -283,7 +284,7 @@ def _read_latencies(
     through = evidence.read_through[Horizon.LATENCY]
     if mature_s <= through:
         return evidence
-    span = sorted((row for row in rows if through < row.key.second <= mature_s), key=_second)
+    span = [row for row in rows if through < row.key.second <= mature_s]
     by_weight = dict(evidence.by_weight)
     # Second by second, so that the thresholds freeze at the same one however the reading is cut.
     for _, of_second in groupby(span, key=_second):
@@ -291,7 +292,8 @@ def _read_latencies(
             evidence = _learnt(evidence, of_second)
             continue
         for row in of_second:
-            counts = _latencies_of(row.tally, evidence, canary=row.key.version == evidence.canary)
+            is_canary = row.key.version == evidence.canary
+            counts = _latencies_of(row.tally, evidence, canary=is_canary)
             _add(by_weight, canary_weight_bp[row.key.generation], row, evidence, counts)
     read_through = {**evidence.read_through, Horizon.LATENCY: mature_s}
     return replace(evidence, by_weight=by_weight, read_through=read_through)
@@ -326,6 +328,7 @@ def _latencies_of(tally: Tally, evidence: Evidence, *, canary: bool) -> ArmCount
     return ArmCounts(
         timed=sum(tally.latency_bins.values()),
         slow=tuple(count_from(tally.latency_bins, first) for first in firsts),
+        awaited=tally.exchanges,
     )
 
 

@@ -11,9 +11,12 @@ from math import log
 from typing import TypeAlias
 
 from app.domain import decisions, moves
+from app.domain.circumstances import EXTERNAL
 from app.domain.finding import Assessment, Verdict
-from app.domain.planner import admissible_bp, rung_above, rung_below, rungs
+from app.domain.guardrails import log_limit
+from app.domain.planner import admissible_bp, failures_to_refute, rung_above, rung_below, rungs
 from app.domain.rollout import Assessed, Phase, Rollout, Transition
+from app.domain.routing import FULL_BP
 
 TICK_S = 1.0
 # The fastest an outcome is judged after its draw: the rest of its second.
@@ -41,6 +44,20 @@ def _turn_back(rollout: Rollout, event: Assessed, now: datetime) -> Transition |
     return moves.roll_back(rollout, now, seen.trigger, decisions.turned_back(rollout, seen), seen)
 
 
+def _hold(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
+    """R3, and a guardrail that holds: harm that does not turn back."""
+    if event.assessment.held_by in {None, EXTERNAL}:
+        return None
+    return moves.hold(rollout, now, event.assessment)
+
+
+def _wait_for_outside(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
+    """Both arms got worse together."""
+    if event.assessment.held_by != EXTERNAL:
+        return None
+    return moves.hold(rollout, now, event.assessment)
+
+
 def _distrust(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
     """R4."""
     if event.assessment.verdict is not Verdict.INVALID:
@@ -58,7 +75,7 @@ def _freeze(rollout: Rollout, event: Assessed, now: datetime) -> Transition | No
 def _promote(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
     """R7."""
     seen = event.assessment
-    if seen.verdict is not Verdict.HEALTHY or not _covered(rollout, now):
+    if seen.verdict is not Verdict.HEALTHY or not (_covered(rollout, now) or seen.forward):
         return None
     return moves.promote(rollout, now, moves.POLICY, decisions.promoted(rollout, seen), seen)
 
@@ -75,10 +92,22 @@ def _expire(rollout: Rollout, event: Assessed, now: datetime) -> Transition | No
     return moves.at_deadline(rollout, now, event.assessment)
 
 
+def _lower(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
+    """Frozen already, and now there is a reason for the lowest weight; who froze it last is who thaws it."""
+    seen = event.assessment
+    if seen.held_by is None or seen.held_by == rollout.frozen_by:
+        return None
+    if rollout.weight_bp > rungs(rollout.policy.max_weight_bp)[0]:
+        return moves.hold(rollout, now, seen)
+    return Transition(replace(rollout, frozen_by=seen.held_by))
+
+
 def _thaw(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
-    """R5, back."""
+    """Back from R3 and R5."""
     suspicion = event.assessment.log_e
-    if rollout.frozen_by == moves.BRAKE and suspicion >= log(rollout.policy.freeze_at):
+    if event.assessment.held_by is not None:
+        return None
+    if rollout.frozen_by != moves.SUSPICION and suspicion >= log(rollout.policy.freeze_at):
         # The brake's closing must not thaw what evidence holds by now.
         return Transition(replace(rollout, frozen_by=moves.SUSPICION))
     if rollout.brake_open_since is not None or suspicion >= log(rollout.policy.thaw_below):
@@ -111,7 +140,7 @@ def _step(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None
 def _affordable(rollout: Rollout, seen: Assessment, now: datetime) -> int:
     most = rollout.policy.max_weight_bp
     above = rung_above(rollout.weight_bp, most)
-    if above <= _admitted(rollout, seen, _unseen_s(seen, now)):
+    if above <= _admitted(rollout, seen, _unseen_s(seen, now)) and _bears(rollout, seen, above):
         # Without any traffic the rate is unknown, and what is unknown is not exposed.
         steady = seen.log_e < log(rollout.policy.thaw_below) and seen.exchanges_per_s > 0.0
         return above if steady else rollout.weight_bp
@@ -124,20 +153,32 @@ def _admitted(rollout: Rollout, seen: Assessment, unseen_s: float) -> float:
     return admissible_bp(rollout.policy.max_extra_bad, seen.exchanges_per_s, unseen_s, seen.excess_bound)
 
 
+def _bears(rollout: Rollout, seen: Assessment, weight_bp: int) -> bool:
+    """Whether the worst canary that the data leave open is turned back within the budget at this weight.
+
+    One that always fails is known sooner at a low weight; at little traffic nothing else bounds its harm.
+    """
+    policy = rollout.policy
+    failures = failures_to_refute(weight_bp / FULL_BP, log_limit(policy, policy.errors))
+    return failures * seen.excess_bound <= policy.max_extra_bad
+
+
 def _unseen_s(seen: Assessment, now: datetime) -> float:
     """Seconds whose draws cannot be judged before the next look."""
-    behind = LEAST_MATURITY_S if seen.read_through_s is None else now.timestamp() - seen.read_through_s
+    # A clock that was set back leaves what was read ahead of it: as unknown as what lags behind.
+    behind = LEAST_MATURITY_S if seen.read_through_s is None else abs(now.timestamp() - seen.read_through_s)
     return TICK_S + max(LEAST_MATURITY_S, behind)
 
 
-_GUARDED: tuple[Rule, ...] = (_turn_back, _distrust)
+_GUARDED: tuple[Rule, ...] = (_turn_back, _hold, _distrust)
+_MOVING: tuple[Rule, ...] = (*_GUARDED, _freeze, _wait_for_outside, _promote, _expire, _step)
 RULES: Mapping[Phase, tuple[Rule, ...]] = {
     Phase.PENDING: (_expire,),
     Phase.WARMING: (_expose, _expire),
-    Phase.RAMPING: (*_GUARDED, _freeze, _promote, _expire, _step),
-    Phase.BAKING: (*_GUARDED, _freeze, _promote, _expire, _step),
+    Phase.RAMPING: _MOVING,
+    Phase.BAKING: _MOVING,
     Phase.PAUSED: (*_GUARDED, _expire),
-    Phase.FROZEN: (*_GUARDED, _expire, _thaw),
+    Phase.FROZEN: (_turn_back, _distrust, _expire, _lower, _thaw),
     Phase.INVALID: (_expire,),
     Phase.EXPIRED: (*_GUARDED, _expire),
 }

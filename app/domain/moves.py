@@ -1,11 +1,12 @@
 """Moving a rollout: each function makes one transition, with its deadline, effects and sentence."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from math import log
 
 from app.domain import decisions
 from app.domain.decisions import account, span_text, weight_text
-from app.domain.finding import Assessment
+from app.domain.finding import Assessment, Verdict
 from app.domain.planner import rung_below, rungs
 from app.domain.rollout import (
     TERMINAL,
@@ -18,13 +19,14 @@ from app.domain.rollout import (
     Rollout,
     ShiftWeight,
     Transition,
+    later,
 )
 from app.domain.routing import FULL_BP
 
 # A canary that does not answer its probe for so long after the warm-up never will.
 READY_WITHIN_S = 600.0
 
-OPERATOR, BRAKE, DEADLINE, SPLIT, POLICY = "operator", "brake", "deadline", "split", "policy"
+OPERATOR, BRAKE, DEADLINE, POLICY = "operator", "brake", "deadline", "policy"
 SUSPICION = "suspicion"
 
 
@@ -43,11 +45,11 @@ def enter(rollout: Rollout, phase: Phase, now: datetime) -> Rollout:
 def _deadline(rollout: Rollout, phase: Phase, now: datetime) -> datetime | None:
     """Every phase that is not terminal ends some day; what happens then is in `at_deadline`."""
     policy = rollout.policy
-    hold = now + timedelta(seconds=policy.hold_s)
+    hold = later(now, policy.hold_s)
     if phase in TERMINAL:
         return None
     if phase is Phase.WARMING:
-        return now + timedelta(seconds=policy.warmup_s + READY_WITHIN_S)
+        return later(now, policy.warmup_s + READY_WITHIN_S)
     if phase in {Phase.RAMPING, Phase.BAKING}:
         return rollout.decide_by
     if phase is Phase.FROZEN and rollout.decide_by > now:
@@ -71,12 +73,22 @@ def at_deadline(rollout: Rollout, now: datetime, seen: Assessment | None = None)
     if rollout.policy.on_deadline is OnDeadline.ROLLBACK:
         why = f"Turned {rollout.canary} back: not proven when its time was over."
         return roll_back(rollout, now, DEADLINE, why, seen)
+    if seen is not None and _is_let_through(rollout, seen):
+        return promote(rollout, now, DEADLINE, decisions.let_through(rollout, seen), seen)
     sentence = (
         f"The time for {rollout.canary} is over and it is not proven: "
         f"it stays at {weight_text(rollout.weight_bp)} until somebody decides."
     )
     expired = enter(rollout, Phase.EXPIRED, now)
     return Transition(expired, (), Resolution(Action.EXPIRE, DEADLINE, sentence, account(rollout, seen)))
+
+
+def _is_let_through(rollout: Rollout, seen: Assessment) -> bool:
+    """Whether the policy lets it through unproven: its excess is bounded, and nothing speaks against it."""
+    policy = rollout.policy
+    if policy.deadline_margin is None or rollout.phase not in {Phase.RAMPING, Phase.BAKING}:
+        return False
+    return seen.excess_bound < policy.deadline_margin and seen.log_e < log(policy.thaw_below) and seen.held_by is None
 
 
 def end(rollout: Rollout, phase: Phase, now: datetime, resolution: Resolution) -> Transition:
@@ -104,9 +116,9 @@ def promote(rollout: Rollout, now: datetime, trigger: str, sentence: str, seen: 
 
 def invalidate(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
     """Stop trusting the evidence; without it nothing guards the canary, so it gets no traffic."""
-    finding = next(finding for finding in seen.findings if finding.metric == SPLIT)
+    finding = next(finding for finding in seen.findings if finding.verdict is Verdict.INVALID)
     sentence = f"Stopped judging {rollout.canary}: {finding.sentence}"
-    resolution = Resolution(Action.INVALIDATE, SPLIT, sentence, account(rollout, seen))
+    resolution = Resolution(Action.INVALIDATE, finding.metric, sentence, account(rollout, seen))
     return Transition(replace(enter(rollout, Phase.INVALID, now), weight_bp=0), (ShiftWeight(0),), resolution)
 
 
@@ -118,6 +130,14 @@ def freeze(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
     return _held(rollout, now, SUSPICION, weight_bp, resolution)
 
 
+def hold(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
+    """Something that does not turn back asks for the lowest weight, for as long as it is so."""
+    weight_bp = min(rollout.weight_bp, rungs(rollout.policy.max_weight_bp)[0])
+    by = seen.held_by or SUSPICION
+    resolution = Resolution(Action.FREEZE, by, decisions.held(rollout, seen, weight_bp), account(rollout, seen))
+    return _held(rollout, now, by, weight_bp, resolution)
+
+
 def freeze_for_brake(rollout: Rollout, now: datetime) -> Transition:
     """A replica's brake is open: the lowest weight until it is no more."""
     weight_bp = min(rollout.weight_bp, rungs(rollout.policy.max_weight_bp)[0])
@@ -127,8 +147,12 @@ def freeze_for_brake(rollout: Rollout, now: datetime) -> Transition:
 
 
 def _held(rollout: Rollout, now: datetime, frozen_by: str, weight_bp: int, resolution: Resolution) -> Transition:
-    held = replace(rollout, held_from=rollout.phase, frozen_by=frozen_by)
-    frozen = replace(enter(held, Phase.FROZEN, now), weight_bp=weight_bp)
+    if rollout.phase is Phase.FROZEN:
+        # Held for one more reason; its time does not begin again.
+        frozen = replace(rollout, frozen_by=frozen_by, weight_bp=weight_bp)
+    else:
+        held = replace(rollout, held_from=rollout.phase, frozen_by=frozen_by)
+        frozen = replace(enter(held, Phase.FROZEN, now), weight_bp=weight_bp)
     return Transition(frozen, _shift(rollout, weight_bp), resolution)
 
 

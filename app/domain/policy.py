@@ -28,6 +28,7 @@ class OnDeadline(StrEnum):
 
     HOLD = "hold"
     ROLLBACK = "rollback"
+    PROMOTE_IF_BELOW = "promote_if_below"  # if its excess of bad answers is bounded by deadline_margin
 
 
 # What a guardrail that does not say otherwise uses; a number that is not here has no meaning for the metric.
@@ -69,6 +70,16 @@ class Guardrail:
                 object.__setattr__(self, name, default)
 
     @property
+    def turns_back(self) -> bool:
+        """Whether its proof turns the canary back; only such guardrails share the chance of a false alarm."""
+        return self.on_regression is OnRegression.ROLLBACK and not self.dry_run
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether promotion waits for its proof that the canary is not worse."""
+        return self.required and self.on_regression is not OnRegression.WARN and not self.dry_run
+
+    @property
     def margins(self) -> tuple[float, float]:
         """Margin and floor as numbers; nothing where the metric has none."""
         return self.margin or 0.0, self.floor or 0.0
@@ -88,6 +99,7 @@ class Policy:
         coverage_s: Least seconds between first exchange and promotion.
         deadline_s: Seconds from start to expiry; hold_s: seconds a paused or frozen rollout may
             stay so.
+        deadline_margin: Of PROMOTE_IF_BELOW: the excess of bad answers that is still let through unproven.
         error_ceiling: Share of bad answers that the canary must never exceed, whatever stable does.
         guardrails: What judges this rollout; those that turn back share alpha_rollback.
     """
@@ -103,6 +115,7 @@ class Policy:
     deadline_s: float = 7 * 86_400.0
     hold_s: float = 86_400.0
     on_deadline: OnDeadline = OnDeadline.HOLD
+    deadline_margin: float | None = None
     error_ceiling: float | None = None
     guardrails: tuple[Guardrail, ...] = tuple(map(Guardrail, Metric))
 
@@ -128,6 +141,7 @@ _RANGES = (
     ("coverage_s", 0.0, 365 * 86_400.0),
     ("deadline_s", 1.0, 365 * 86_400.0),
     ("hold_s", 1.0, 365 * 86_400.0),
+    ("deadline_margin", 1e-5, 0.5),
     ("error_ceiling", 1e-5, 1.0),
 )
 # The same of a guardrail's own numbers, by metric.
@@ -144,6 +158,8 @@ def check_policy(policy: Policy, field: str = "/policy") -> Policy:
         _check_range(f"{field}/{name}", getattr(policy, name), least, greatest)
     if policy.thaw_below > policy.freeze_at:
         raise InvalidInput(f"{field}/thaw_below", "must not lie above freeze_at")
+    if (policy.on_deadline is OnDeadline.PROMOTE_IF_BELOW) != (policy.deadline_margin is not None):
+        raise InvalidInput(f"{field}/deadline_margin", "must be given for promote_if_below, and for nothing else")
     _check_guardrails(policy, f"{field}/guardrails")
     return policy
 

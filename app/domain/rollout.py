@@ -37,6 +37,7 @@ __all__ = [
     "Started",
     "Transition",
     "begin",
+    "later",
 ]
 
 RolloutId = NewType("RolloutId", str)
@@ -59,7 +60,7 @@ class Phase(StrEnum):
 
 
 # A rollout that nobody starts is dropped after so long.
-PENDING_FOR = timedelta(minutes=1)
+PENDING_S = 60.0
 
 TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED})
 
@@ -89,7 +90,8 @@ class Rollout:
         phase_since: When the phase began; phase_deadline: when it must end, None if terminal.
         decide_by: When an undecided rollout expires; renewed by a person who resumes later.
         held_from: The phase a PAUSED or FROZEN rollout goes back to.
-        frozen_by: What froze a FROZEN rollout: "suspicion" or "brake".
+        frozen_by: What froze a FROZEN rollout last: "suspicion", "brake", "ceiling", "external", or the
+            metric whose guardrail holds.
         weight_bp: The canary's weight now; 10,000 once promoted.
         evidence: All counts judged so far, by weight epoch.
     """
@@ -122,6 +124,7 @@ def begin(
     now: datetime,
     *,
     per_caller: bool = False,
+    reference_s: float | None = None,
 ) -> Rollout:
     """A rollout that nobody has started yet.
 
@@ -129,6 +132,7 @@ def begin(
         reference: Stable's tally of the time before `now`; may be empty, see `Evidence.begin`.
         now: Database time, with a time zone.
         per_caller: Whether only each caller's first exchange is evidence, see `Evidence.begin`.
+        reference_s: How many seconds the reference covers; None when nobody knows.
 
     Raises:
         InvalidInput: The policy has a value that cannot be, or both arms are the same version.
@@ -142,13 +146,29 @@ def begin(
         stable=stable,
         canary=canary,
         policy=policy,
-        evidence=Evidence.begin(stable, canary, policy, reference, int(now.timestamp()), per_caller=per_caller),
+        evidence=Evidence.begin(
+            stable,
+            canary,
+            policy,
+            reference,
+            int(now.timestamp()),
+            per_caller=per_caller,
+            reference_s=reference_s,
+        ),
         started_at=now,
         phase=Phase.PENDING,
         phase_since=now,
-        phase_deadline=now + PENDING_FOR,
-        decide_by=now + timedelta(seconds=policy.deadline_s),
+        phase_deadline=later(now, PENDING_S),
+        decide_by=later(now, policy.deadline_s),
     )
+
+
+def later(now: datetime, seconds: float) -> datetime:
+    """So many seconds after `now`; the last instant there is when that lies beyond it."""
+    try:
+        return now + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=now.tzinfo)
 
 
 # Events: what happened, in the past tense.
@@ -232,7 +252,8 @@ class Resolution:
     """Why something was done, for a decision row.
 
     Attributes:
-        trigger: The metric that decided, or "operator", "brake", "deadline", "split", "policy".
+        trigger: The metric that decided, or "operator", "brake", "deadline", "policy", "split", "counts",
+            "ceiling", "external".
         sentence: One plain sentence for people who are not statisticians.
         numbers: The figures behind it, JSON values only; enough to recompute the decision.
     """

@@ -10,7 +10,7 @@ from app.domain.estimates import Rates
 from app.domain.finding import Verdict
 from app.domain.histogram import edge_us
 from app.domain.ledger import Evidence, Threshold
-from app.domain.policy import Metric, Policy
+from app.domain.policy import Guardrail, Metric, OnRegression, Policy
 
 NO_THRESHOLDS = "Latency is not judged yet: {stable} has given too few answers to know what is slow."
 _NOUNS = {Metric.ERRORS: "Error rate", Metric.TIMEOUTS: "Timeout rate"}
@@ -22,6 +22,25 @@ def percent(share: float) -> str:
     if hundredths >= 10.0:
         return f"{hundredths:.1f} %"
     return f"{hundredths:.2f} %" if hundredths >= 0.1 else f"{hundredths:.2g} %"
+
+
+def points(share: float) -> str:
+    """A difference of shares: 0.024 is "2.4 points"."""
+    hundredths = f"{share * 100.0:.2g}"
+    return f"{hundredths} point{'' if hundredths == '1' else 's'}"
+
+
+def about(count: float) -> str:
+    """A rough count, two significant digits: 4,237 is "4,200"."""
+    return f"{float(f'{count:.2g}'):,.0f}"
+
+
+def frequency(per_s: float) -> str:
+    """A rate in the unit that makes it at least one: 0.0028 is "10 requests an hour"."""
+    for unit, seconds in (("second", 1.0), ("minute", 60.0)):
+        if per_s * seconds >= 1.0:
+            return f"{about(per_s * seconds)} requests a {unit}"
+    return f"{per_s * 3_600.0:.2g} requests an hour"
 
 
 def milliseconds(us: float) -> str:
@@ -44,15 +63,37 @@ def of_rate(evidence: Evidence, policy: Policy, metric: Metric, verdict: Verdict
     )
     least = numbers.get("least_ratio", 0.0)
     if least > 1.0:
-        sentence += f", at least {least:.2f} times as often {_sure(policy.alpha_rollback)}"
+        sentence += f", at least {least:.2f} times as often {sure(policy.alpha_rollback)}"
     if verdict is Verdict.HEALTHY and "excess_at_most" in numbers:
         most = percent(numbers["excess_at_most"])
-        sentence += f", at most {most} more of its answers are bad {_sure(policy.alpha_promotion)}"
+        sentence += f", at most {most} more of its answers are bad {sure(policy.alpha_promotion)}"
     return f"{sentence}."
 
 
-def _sure(alpha: float) -> str:
+def sure(alpha: float) -> str:
     return f"with {(1.0 - alpha) * 100:g} % confidence at any time"
+
+
+def with_untimed(sentence: str, canary: str, share: float) -> str:
+    """What it means that latencies are missing, if enough are."""
+    if share < 0.01:
+        return sentence
+    return f"{sentence} {percent(share)} of {canary}'s latencies never came: none of them proves that it is quick."
+
+
+def with_consequence(sentence: str, canary: str, guardrail: Guardrail, verdict: Verdict) -> str:
+    """What follows from proof of harm, where it is not that the canary is turned back."""
+    if verdict is not Verdict.REGRESSED or guardrail.turns_back:
+        return sentence
+    if guardrail.dry_run:
+        would = {
+            OnRegression.ROLLBACK: f"would have turned {canary} back",
+            OnRegression.HOLD: f"would have held {canary}",
+            OnRegression.WARN: "would have warned",
+        }
+        return f"{sentence.removesuffix('.')}; a dry run, it {would[guardrail.on_regression]}."
+    holds = guardrail.on_regression is OnRegression.HOLD
+    return f"{sentence.removesuffix('.')}; {'it is held, not turned back' if holds else 'a warning, nothing follows'}."
 
 
 _CLOSINGS = {

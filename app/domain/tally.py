@@ -4,7 +4,7 @@ Rule: every field is additive, so rows of different replicas merge in any order,
 values are absolute, so writing it twice changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
@@ -12,6 +12,11 @@ from typing import TypeVar
 from app.domain.catalog import ModelName, VersionName
 
 _K = TypeVar("_K")
+
+# Ten thousand exchanges a second for three years; far below where floats stop counting by one.
+MOST_COUNTED = 10**12
+# The bin of thirteen years. The edge of a bin beyond it may be no float.
+MOST_BIN = 1_700
 
 
 class Outcome(StrEnum):
@@ -174,6 +179,23 @@ class Flush:
     rows: tuple[TallyRow, ...]
     watermark: Watermark
     units: tuple[UnitRow, ...] = ()
+
+
+def flaw_of(tally: Tally) -> str | None:
+    """Why these counts cannot have happened; None when they can."""
+    if not are_counts((tally.exchanges, *tally.outcomes.values(), *tally.latency_bins.values())):
+        return "a count is negative, or no number at all"
+    if sum(tally.outcomes.values()) > tally.exchanges:
+        return "more exchanges ended than were drawn"
+    if not all(0 <= index <= MOST_BIN for index in tally.latency_bins):
+        return "a latency is longer than anybody can have waited"
+    return None
+
+
+def are_counts(counts: Iterable[float]) -> bool:
+    """Whether all of these can be sums of things that happened."""
+    # Written this way round so that NaN is refused too.
+    return all(0 <= count <= MOST_COUNTED for count in counts)
 
 
 def add_counts(left: Mapping[_K, int], right: Mapping[_K, int]) -> Mapping[_K, int]:

@@ -6,7 +6,7 @@ not name is refused and changes nothing. A rollback is accepted in every phase.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ from app.domain.rollout import (
     Rollout,
     Started,
     Transition,
+    later,
 )
 from app.errors import IllegalTransition
 
@@ -75,7 +76,7 @@ ACCEPTS: Mapping[Phase, _Map] = MappingProxyType(
         _P.BAKING: {**_MOVING, BrakeClosed: _to(_P.BAKING)},
         _P.PAUSED: {
             **_ORDERS,
-            Assessed: _to(_P.PAUSED, *_HELD_OUTCOMES),
+            Assessed: _to(_P.PAUSED, _P.FROZEN, *_HELD_OUTCOMES),
             Resumed: _to(_P.WARMING, _P.RAMPING, _P.BAKING),
             BrakeOpened: _to(_P.PAUSED, _P.FROZEN),
             BrakeClosed: _to(_P.PAUSED),
@@ -96,7 +97,7 @@ ACCEPTS: Mapping[Phase, _Map] = MappingProxyType(
         },
         _P.EXPIRED: {
             **_ORDERS,
-            Assessed: _to(_P.EXPIRED, _P.ROLLED_BACK, _P.INVALID),
+            Assessed: _to(_P.EXPIRED, _P.FROZEN, _P.ROLLED_BACK, _P.INVALID),
             Resumed: _to(_P.WARMING, _P.RAMPING, _P.BAKING),
             BrakeOpened: _to(_P.FROZEN),
             BrakeClosed: _to(_P.EXPIRED),
@@ -139,7 +140,7 @@ def _resumed(rollout: Rollout, _: Resumed, now: datetime) -> Transition:
     phase = moves.moving(rollout) if rollout.weight_bp else Phase.WARMING
     decide_by = rollout.decide_by
     if decide_by <= now:
-        decide_by = now + timedelta(seconds=rollout.policy.deadline_s)
+        decide_by = later(now, rollout.policy.deadline_s)
     resumed = moves.enter(replace(rollout, decide_by=decide_by), phase, now)
     sentence = f"Resumed {rollout.canary} at {weight_text(rollout.weight_bp)}."
     return Transition(resumed, (), _ordered(Action.RESUME, rollout, sentence))

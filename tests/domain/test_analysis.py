@@ -5,41 +5,18 @@ from dataclasses import replace
 from math import exp, isfinite, log
 
 import pytest
+from counts import arm, evidence, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.analysis import assess
-from app.domain.catalog import VersionName
-from app.domain.finding import Assessment, Finding, Verdict
+from app.domain.finding import Verdict
 from app.domain.guardrails import shares
-from app.domain.histogram import latency_bin
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence
+from app.domain.ledger import ArmCounts
 from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.tally import Horizon, Outcome, Tally
+from app.domain.tally import Tally
 
-START = 1_900_000_000
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
-HISTORY = Tally(
-    100_000,
-    {Outcome.OK: 99_000, Outcome.UPSTREAM_ERROR: 1_000},
-    0,
-    {latency_bin(ms * 1_000): 1_000 for ms in range(1, 101)},
-)
-
-
-def arm(judged: int, errors: int = 0, timeouts: int = 0, slow: int | None = None) -> ArmCounts:
-    counts = ArmCounts(judged, judged, judged, errors, timeouts)
-    return counts if slow is None else replace(counts, timed=judged, slow=(slow,) * 8)
-
-
-def evidence(by_weight: dict[int, tuple[ArmCounts, ArmCounts]], history: Tally = HISTORY) -> Evidence:
-    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), Policy(), history, START)
-    epochs = {weight_bp: EpochCounts(canary, stable) for weight_bp, (canary, stable) in by_weight.items()}
-    return replace(begun, by_weight=epochs, read_through=dict.fromkeys(Horizon, START + 99))
-
-
-def found(seen: Assessment, metric: str) -> Finding:
-    return next(finding for finding in seen.findings if finding.metric == metric)
 
 
 # The ramp of docs/statistics.md, "An example".

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.histogram import edge_us, latency_bin
-from app.domain.ledger import LEAST_REFERENCE, MIN_REFERENCE, Evidence, absorb
+from app.domain.ledger import Evidence, absorb
 from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.recent import LEAST_REFERENCE, MIN_REFERENCE
 from app.domain.tally import Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 
 STABLE, CANARY, OTHER = VersionName("v1"), VersionName("v2"), VersionName("v0")
@@ -104,9 +105,10 @@ def test_seconds_before_the_start_after_the_watermark_and_other_versions_are_not
     assert absorb(begun(), drawn, WEIGHTS, mature(3)).by_weight == {}
 
 
-def test_a_generation_nobody_knows_is_an_error_not_a_guess() -> None:
-    with pytest.raises(KeyError):
-        absorb(begun(), [row(0, 99, STABLE, Tally(1))], WEIGHTS, mature(1))
+def test_a_generation_nobody_made_is_a_flaw_not_a_guess() -> None:
+    evidence = absorb(begun(), [row(0, 99, STABLE, Tally(1)), row(1, 8, STABLE, Tally(7))], WEIGHTS, mature(1))
+    assert evidence.flaw == "an exchange was drawn with weights that nobody set"
+    assert evidence.by_weight[100].stable.drawn == 7
 
 
 def answers(n: int, ms: float) -> Tally:

@@ -1,0 +1,37 @@
+"""Counts that anyone can check by hand, as evidence: what the tests of the verdicts begin with."""
+
+from dataclasses import replace
+
+from app.domain.catalog import VersionName
+from app.domain.finding import Assessment, Finding
+from app.domain.histogram import latency_bin
+from app.domain.ledger import ArmCounts, EpochCounts, Evidence
+from app.domain.policy import Policy
+from app.domain.tally import Horizon, Outcome, Tally
+
+START = 1_900_000_000
+# Stable fails 1 % of the time, and its latencies lie evenly between 1 and 100 ms.
+HISTORY = Tally(
+    100_000,
+    {Outcome.OK: 99_000, Outcome.UPSTREAM_ERROR: 1_000},
+    0,
+    {latency_bin(ms * 1_000): 1_000 for ms in range(1, 101)},
+)
+DEFAULT = Policy()
+
+
+def arm(judged: int, errors: int = 0, timeouts: int = 0, slow: int | None = None) -> ArmCounts:
+    counts = ArmCounts(judged, judged, judged, errors, timeouts)
+    return counts if slow is None else replace(counts, timed=judged, slow=(slow,) * 8)
+
+
+def evidence(
+    by_weight: dict[int, tuple[ArmCounts, ArmCounts]], history: Tally = HISTORY, policy: Policy = DEFAULT
+) -> Evidence:
+    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), policy, history, START)
+    epochs = {weight_bp: EpochCounts(canary, stable) for weight_bp, (canary, stable) in by_weight.items()}
+    return replace(begun, by_weight=epochs, read_through=dict.fromkeys(Horizon, START + 99))
+
+
+def found(seen: Assessment, metric: str) -> Finding:
+    return next(finding for finding in seen.findings if finding.metric == metric)
