@@ -106,7 +106,12 @@ def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Ma
 @once_per_evidence
 def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
-    epochs = (
+    return score(_scored(evidence), evidence.error_reference, greatest_step)
+
+
+@once_per_evidence
+def _scored(evidence: Evidence) -> tuple[ScoreEpoch, ...]:
+    return tuple(
         ScoreEpoch(
             weight_bp / FULL_BP,
             binary(epoch.canary.judged, epoch.canary.bad),
@@ -115,7 +120,6 @@ def error_score(evidence: Evidence, greatest_step: float) -> Score:
         )
         for weight_bp, epoch in drawn_by_coin(evidence).items()
     )
-    return score(epochs, evidence.error_reference, greatest_step)
 
 
 def _answered(epoch: EpochCounts) -> float:
@@ -181,11 +185,11 @@ def _harm(evidence: Evidence, bad: Count) -> float:
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
-    if not evidence.thresholds or not set(limits_of(guardrail)) <= set(evidence.limits):
+    places = _places(evidence, guardrail)
+    if not places:
         sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
         return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence, dry_run=guardrail.dry_run)
     epochs = drawn_by_coin(evidence)
-    places = tuple(map(evidence.limits.index, limits_of(guardrail)))
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
     rest = 0.5 / (len(places) - 1)
     logs = dict(zip(places, _slowness(evidence, places, WORSE), strict=True))
@@ -198,6 +202,15 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     sentence = sentences.with_untimed(sentence, evidence.canary, _share_untimed(epochs))
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen), dry_run=guardrail.dry_run)
+
+
+@once_per_evidence
+def _places(evidence: Evidence, guardrail: Guardrail) -> tuple[int, ...]:
+    """Where the guardrail's thresholds stand; nothing before they are frozen, or if they are not all there."""
+    limits = limits_of(guardrail)
+    if not evidence.thresholds or not set(limits) <= set(evidence.limits):
+        return ()
+    return tuple(map(evidence.limits.index, limits))
 
 
 @once_per_evidence

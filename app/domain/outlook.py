@@ -3,12 +3,12 @@
 Rule: figures here are rough and say so; nothing is decided by them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import exp, isfinite, log
 
 from app.domain.decisions import span_text
 from app.domain.estimates import ERRORS, JUDGED, drawn_by_coin, outcomes
-from app.domain.evidence import WORSE, Outcomes, log_mean_tilts, log_sum_exp
+from app.domain.evidence import bad_until
 from app.domain.finding import Assessment, Finding, Verdict
 from app.domain.forecast import exchanges_to_proof, highest_weight
 from app.domain.guardrails import error_margin, log_limit, shares
@@ -48,27 +48,8 @@ def bad_answers_to_turn_back(evidence: Evidence, policy: Policy, seen: Assessmen
     missing = (1.0 / policy.alpha_rollback - others) / share
     if missing <= 0.0:
         return None
-    # One more bad answer adds the same to each tilt's logarithm, so the mixture is made once.
-    logs = _log_tilts(outcomes(drawn_by_coin(evidence), ERRORS, JUDGED))
-    gains = [log(ratio) - mean for ratio, mean in zip(WORSE, log_mean_tilts(weight, WORSE), strict=True)]
-    for more in range(1, _MOST_BAD + 1):
-        logs = [tilt + gain for tilt, gain in zip(logs, gains, strict=True)]
-        if max(logs) >= log(missing) and log_sum_exp(logs) - log(len(logs)) >= log(missing):
-            return more
-    return None
-
-
-def _log_tilts(epochs: Iterable[Outcomes]) -> list[float]:
-    """The terms of `evidence.log_e_tilt` before they are averaged, one per ratio."""
-    logs = [0.0] * len(WORSE)
-    for epoch in epochs:
-        bad = epoch.canary_bad + epoch.stable_bad
-        means = log_mean_tilts(epoch.weight, WORSE)
-        logs = [
-            tilt + epoch.canary_bad * log(ratio) - bad * mean
-            for tilt, ratio, mean in zip(logs, WORSE, means, strict=True)
-        ]
-    return logs
+    epochs = outcomes(drawn_by_coin(evidence), ERRORS, JUDGED)
+    return bad_until(epochs, weight, log(missing), _MOST_BAD)
 
 
 def _to_promote(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[str]:
