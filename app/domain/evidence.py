@@ -150,7 +150,8 @@ def bad_until(epochs: Iterable[Outcomes], weight: float, log_limit: float, most:
 
     def reached(more: int) -> bool:
         after = [log_e + more * gain for log_e, gain in zip(logs, gains, strict=True)]
-        return log_sum_exp(after) - log(len(after)) >= log_limit
+        # A mean is no more than the greatest.
+        return max(after) >= log_limit and log_sum_exp(after) - log(len(after)) >= log_limit
 
     # Every gain is positive, so the fewest are found by halving.
     fewest = bisect_left(range(most + 1), x=True, key=reached)

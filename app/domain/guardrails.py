@@ -217,7 +217,7 @@ def _places(evidence: Evidence, guardrail: Guardrail) -> tuple[int, ...]:
 def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, ...]) -> list[float]:
     """Evidence of harm or of none beyond each of the thresholds; what was not timed speaks against either."""
     references = tuple(1.0 - evidence.limits[i].level for i in places)
-    tested = slow_together(drawn_by_coin(evidence), places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
+    tested = slow_together(evidence, places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
     return log_e_full_of_many(tested, references, ratios)
 
 
