@@ -1,142 +1,107 @@
 """How often the rule turns a healthy version back, and how long a bad one lasts, beside rivals.
 
-Method: the setting of docs/statistics.md, "Measured": stable fails 1 % of the time, half of the
-exchanges go to the canary, a look every 100 exchanges, at most 100,000. One seed repeats a run.
+One seed repeats a run exactly, however many processes share it; docs/benchmarks.md has the method.
 """
 
+import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite, log, sin
-from statistics import median
+from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.domain.planner import information
-from app.domain.policy import Guardrail, Metric
-from app.domain.rollout import Phase, Policy
-from bench import flagger
-from bench.coin import Bench, first_rejections, interval95
-from bench.world import Arm, Setting, Story, play, steady
+from bench import goals
+from bench.cpu import model_name
+from bench.judging import crew, delays, latencies, proofs, races, rollouts, situations
+from bench.judging.coin import ALPHA
+from bench.judging.goals import GOALS
+from bench.judging.intervals import Document
 
 Say = Callable[[str], None]
-Document = dict[str, Any]
-
-ALPHA = 0.01
-STABLE_RATE = 0.01
-HORIZON = 100_000
-LOOK = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """A canary that is worse, and how closely it is watched: a look of 100 would hide quick delays."""
+class Subject(Protocol):
+    """Something of which many runs are drawn."""
 
-    name: str
-    rate: float
-    look: int
-    horizon: int
-    quick_runs: int
-    full_runs: int
-
-
-STABLE = Arm(STABLE_RATE)
-ALTERNATIVES = (
-    Alternative("1.5%", 0.015, LOOK, HORIZON, 200, 1_000),
-    Alternative("2%", 0.02, LOOK, HORIZON, 400, 1_000),
-    Alternative("5%", 0.05, LOOK, 10_000, 1_000, 4_000),
-    Alternative("50%", 0.5, 1, 500, 4_000, 10_000),
-)
+    @property
+    def name(self) -> str: ...
+    @property
+    def quick_runs(self) -> int: ...
+    @property
+    def full_runs(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """A whole rollout under the default policy.
+class Part:
+    """A table of the document: its rows' subjects, what is drawn of each, and what is said of it.
 
     Attributes:
-        metrics: Which guardrails judge; latency is played only where it judges.
-        patience_s: A rollout that is still open then is counted as open.
+        portion: Runs in one task; bounds the memory, and lets processes share a row.
     """
 
-    name: str
-    canary: Arm
-    exchanges_per_s: float
-    quick_runs: int
-    full_runs: int
-    metrics: tuple[Metric, ...] = (Metric.ERRORS,)
-    stable: Arm = STABLE
-    tide: Callable[[int], float] = steady
-    patience_s: int = 3_600
+    key: str
+    title: str
+    subjects: Sequence[Subject]
+    judge: Callable[[Any, int, int], Any]
+    summary: Callable[[Any, Sequence[Any]], Document]
+    portion: int
 
 
-def _swing(second: int) -> float:
-    return 1.0 + 0.6 * sin(second / 20.0)
-
-
-_ALL = tuple(Metric)
-_WITH_LATENCY = Arm(STABLE_RATE, 0.001, 40.0)
-SCENARIOS = (
-    Scenario("same, 100/s", Arm(0.01), 100.0, 120, 600),
-    Scenario("same, 1000/s", Arm(0.01), 1_000.0, 60, 200),
-    Scenario("same, 100/s, base rate swings 60%", Arm(0.01), 100.0, 0, 300, tide=_swing),
-    Scenario("same, 1/s", Arm(0.01), 1.0, 0, 12, patience_s=43_200),
-    Scenario("1.5%, 100/s", Arm(0.015), 100.0, 0, 150),
-    Scenario("2%, 100/s", Arm(0.02), 100.0, 8, 300),
-    Scenario("5%, 100/s", Arm(0.05), 100.0, 40, 200),
-    Scenario("50%, 100/s", Arm(0.5), 100.0, 50, 300),
-    Scenario("always fails, 100/s", Arm(1.0), 100.0, 50, 300),
-    Scenario("always fails, 0.01/s", Arm(1.0), 0.01, 0, 12, patience_s=43_200),
-    Scenario("all guardrails: same, 100/s", _WITH_LATENCY, 100.0, 10, 200, _ALL, _WITH_LATENCY),
-    Scenario("all guardrails: 5%, 100/s", Arm(0.05, 0.001, 40.0), 100.0, 20, 200, _ALL, _WITH_LATENCY),
-    Scenario("all guardrails: always fails, 100/s", Arm(1.0, 0.0, 40.0), 100.0, 30, 200, _ALL, _WITH_LATENCY),
-    Scenario("all guardrails: twice as slow, 100/s", Arm(0.01, 0.001, 80.0), 100.0, 15, 100, _ALL, _WITH_LATENCY),
+PARTS = (
+    Part("policy", "Whole rollouts", rollouts.PLANS, rollouts.judge, rollouts.summary, 20),
+    Part("situations", "Side by side", situations.SITUATIONS, situations.judge, situations.summary, 125),
+    Part("delays", "Against the limit", delays.DELAYS, delays.judge, delays.summary, 125),
+    Part("latency", "Slower versions", latencies.SLOWER, latencies.judge, latencies.summary, 25),
+    Part("proofs", "Proofs of no harm", proofs.PROOFS, proofs.judge, proofs.summary, 250),
+    Part("races", "Flagger at its own weights", races.RACES, races.judge, races.summary, 20_000),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is drawn; no part has more than `most` runs."""
+    """How much is drawn, and by how many processes; no row has more than `most` runs."""
 
     quick: bool
+    workers: int
     most: int = 1_000_000
 
-    def runs(self, quick: int, full: int) -> int:
-        return min(self.most, quick if self.quick else full)
+    def runs(self, subject: Subject) -> int:
+        return min(self.most, subject.quick_runs if self.quick else subject.full_runs)
 
 
 def run(quick: bool, seed: int, say: Say = lambda _: None) -> Document:
-    """Measure everything and return one JSON document.
+    """Measure everything on all CPUs and return one JSON document.
 
     Args:
         quick: Fewer runs, for under 50 seconds.
         seed: Any non-negative integer; the same one gives the same figures.
-        say: Hears a line before each part.
+        say: Hears a line before each row.
     """
-    return measure(Size(quick), seed, say)
+    return measure(Size(quick, len(os.sched_getaffinity(0))), seed, say)
 
 
 def measure(size: Size, seed: int, say: Say) -> Document:
     """`run` in any size."""
     began = monotonic()
+    rows = [(part, subject) for part in PARTS for subject in part.subjects if size.runs(subject)]
     seeds = _seeds(seed)
-    say("Healthy versions: how often each rule turns one back.")
-    null, null_z = _null(size.runs(2_000, 4_000), next(seeds))
-    say("Bad versions: how long each lasts.")
-    delays, delays_z = _delays(size, seeds)
-    say("Flagger's race.")
-    races = _races(size.runs(2_000, 20_000), next(seeds))
-    policy = _policy(size, seeds, say)
+    portions = [_portions(part, subject, size.runs(subject), seeds) for part, subject in rows]
+    results = crew.done([task for tasks in portions for task in tasks], size.workers)
+    document: Document = {part.key: {} for part in PARTS}
+    for (part, subject), tasks in zip(rows, portions, strict=True):
+        say(f"{part.title}: {subject.name}, {size.runs(subject):,} runs.")
+        document[part.key][subject.name] = part.summary(subject, [next(results) for _ in tasks])
     return {
-        "null": null,
-        "delays": delays,
-        "versus": {"peeking_z": {**null_z, "median_requests": delays_z}, "flagger": races},
-        "policy": policy,
-        "setting": {"stable_rate": STABLE_RATE, "weight": 0.5, "look": LOOK, "horizon": HORIZON, "alpha": ALPHA},
+        "goals": goals.judged(document, GOALS),
+        **document,
+        "setting": {"stable_rate": delays.STABLE_RATE, "weight": 0.5, "alpha": ALPHA},
         "quick": size.quick,
         "seed": seed,
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"processor": model_name(), "processes": size.workers},
         "python": platform.python_version(),
         "seconds": round(monotonic() - began, 1),
     }
@@ -149,93 +114,6 @@ def _seeds(seed: int) -> Iterator[int]:
         yield int(source.integers(2**63))
 
 
-def _null(runs: int, seed: int) -> tuple[Document, Document]:
-    bench = Bench(STABLE_RATE, STABLE_RATE, LOOK, HORIZON)
-    found = first_rejections(bench, runs, ALPHA, seed)
-    ours, rival = (_share(np.isfinite(found[name])) for name in ("ours", "peeking_z"))
-    return ours, rival
-
-
-def _share(rolled_back: NDArray[np.bool_]) -> Document:
-    hits, runs = int(rolled_back.sum()), len(rolled_back)
-    low, high = interval95(hits, runs)
-    return {"rate": hits / runs, "runs": runs, "ci95": [round(low, 5), round(high, 5)], "rolled_back": hits}
-
-
-def _delays(size: Size, seeds: Iterator[int]) -> tuple[Document, Document]:
-    ours: Document = {}
-    rival: Document = {}
-    for alternative in ALTERNATIVES:
-        bench = Bench(alternative.rate, STABLE_RATE, alternative.look, alternative.horizon)
-        runs = size.runs(alternative.quick_runs, alternative.full_runs)
-        found = first_rejections(bench, runs, ALPHA, next(seeds))
-        ours[alternative.name] = _delay(alternative, found["ours"])
-        rival[alternative.name] = _finite(float(np.median(found["peeking_z"])))
-    return ours, rival
-
-
-def _delay(alternative: Alternative, requests: NDArray[np.float64]) -> Document:
-    limit = log(1.0 / ALPHA) / information(alternative.rate, STABLE_RATE, 0.5)
-    middle = float(np.median(requests))
-    seen = np.minimum(requests, alternative.horizon)
-    return {
-        "median_requests": _finite(middle),
-        "limit_requests": round(limit, 1),
-        "ratio": _finite(round(middle / limit, 3)),
-        "mean_extra_bad": round(float(seen.mean()) * 0.5 * (alternative.rate - STABLE_RATE), 1),
-        "undecided": int(np.isinf(requests).sum()),
-        "runs": len(requests),
-        "look": alternative.look,
-    }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity: None means never within the horizon."""
-    return value if isfinite(value) else None
-
-
-def _races(runs: int, seed: int) -> Document:
-    rng = np.random.default_rng(seed)
-    races: Document = {}
-    for per_minute in (1_000, 100):
-        same = flagger.race(STABLE_RATE, STABLE_RATE, per_minute, runs, rng)
-        figures: Document = {"runs": runs, "false_rollbacks": same.rolled_back / runs}
-        for rate in (0.02, 0.05, 0.5):
-            bad = flagger.race(rate, STABLE_RATE, per_minute, runs, rng)
-            figures[f"promotes_{rate:.0%}"] = bad.promoted / runs
-            figures[f"extra_bad_{rate:.0%}"] = round(bad.extra_bad, 1)
-        races[f"{per_minute}_per_minute"] = figures
-    return races
-
-
-def _policy(size: Size, seeds: Iterator[int], say: Say) -> Document:
-    figures: Document = {}
-    for scenario in SCENARIOS:
-        runs = size.runs(scenario.quick_runs, scenario.full_runs)
-        if runs:
-            say(f"Whole rollouts: {scenario.name}, {runs} runs.")
-            figures[scenario.name] = summary([_play(scenario, next(seeds)) for _ in range(runs)])
-    return figures
-
-
-def _play(scenario: Scenario, seed: int) -> Story:
-    policy = Policy(guardrails=tuple(map(Guardrail, scenario.metrics)), warmup_s=0.0)
-    setting = Setting(scenario.stable, scenario.canary, scenario.exchanges_per_s, policy, scenario.tide)
-    return play(setting, seed, scenario.patience_s)
-
-
-def summary(stories: list[Story]) -> Document:
-    """What a table shows of many rollouts."""
-    answers = [story.canary_answers for story in stories]
-    extra = [story.extra_bad for story in stories]
-    phases = [story.phase for story in stories]
-    return {
-        "rolled_back": round(phases.count(Phase.ROLLED_BACK) / len(stories), 4),
-        "promoted": round(phases.count(Phase.PROMOTED) / len(stories), 4),
-        "median_seconds": median(story.seconds for story in stories),
-        "median_canary_answers": median(answers),
-        "p95_canary_answers": round(float(np.quantile(answers, 0.95)), 1),
-        "median_extra_bad": round(median(extra), 1),
-        "p95_extra_bad": round(float(np.quantile(extra, 0.95)), 1),
-        "runs": len(stories),
-    }
+def _portions(part: Part, subject: Subject, runs: int, seeds: Iterator[int]) -> list[crew.Task]:
+    starts = range(0, runs, part.portion)
+    return [crew.Task(part.judge, subject, min(part.portion, runs - start), next(seeds)) for start in starts]

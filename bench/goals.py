@@ -1,8 +1,9 @@
-"""What the data plane is to reach, and whether a run reached it.
+"""What the data plane and the decision engine are to reach, and whether a run reached it.
 
 Rule: what a run did not measure is neither met nor missed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,9 +69,9 @@ GOALS = (
 )
 
 
-def judged(document: Document) -> Document:
+def judged(document: Document, goals: Sequence[Goal] = GOALS) -> Document:
     """Every goal beside what was measured; `met` is None where nothing was."""
-    return {goal.name: _judged(goal, _figure(document, goal.figure)) for goal in GOALS}
+    return {goal.name: _judged(goal, _figure(document, goal.figure)) for goal in goals}
 
 
 def _judged(goal: Goal, measured: float | None) -> Document:

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 from app.domain.analysis import absorb, assess
 from app.domain.catalog import ModelName, VersionName
 from app.domain.histogram import edge_us
+from app.domain.ledger import Evidence, Threshold
 from app.domain.rollout import (
     TERMINAL,
     Assessed,
@@ -109,7 +110,7 @@ class World:
         self.resolutions: list[Resolution] = []
         self.generation = 1
         self.weights_bp = {self.generation: 0}
-        reference = self._tally(setting.stable, _REFERENCE_EXCHANGES, 1.0)
+        reference = _tally(setting.stable, self._bins[setting.stable], _REFERENCE_EXCHANGES, 1.0, rng)
         self.rollout = begin(RolloutId("r1"), MODEL, STABLE, CANARY, setting.policy, reference, START)
         self.take(Started(), START)
 
@@ -161,18 +162,25 @@ class World:
         for version, arm, n in ((STABLE, setting.stable, exchanges - drawn), (CANARY, setting.canary, drawn)):
             if n:
                 key = TallyKey(START_S + second, MODEL, self.generation, version)
-                yield TallyRow(key, self._tally(arm, n, tide), 1)
+                yield TallyRow(key, _tally(arm, self._bins[arm], n, tide, rng), 1)
 
-    def _tally(self, arm: Arm, n: int, tide: float) -> Tally:
-        errors = int(self._rng.binomial(n, min(1.0, arm.error_rate * tide)))
-        timeouts = int(self._rng.binomial(n - errors, min(1.0, arm.timeout_rate * tide)))
-        outcomes = {Outcome.UPSTREAM_ERROR: errors, Outcome.TIMEOUT: timeouts, Outcome.OK: n - errors - timeouts}
-        shares = self._bins[arm]
-        bins = {}
-        if shares is not None:
-            counts = self._rng.multinomial(n, shares)
-            bins = {int(index): int(counts[index]) for index in np.flatnonzero(counts)}
-        return Tally(n, {outcome: count for outcome, count in outcomes.items() if count}, 0, bins)
+
+def _tally(arm: Arm, shares: NDArray[np.float64] | None, n: int, tide: float, rng: np.random.Generator) -> Tally:
+    """What an arm answers to `n` exchanges; `shares` are those of its latency bins."""
+    errors = int(rng.binomial(n, min(1.0, arm.error_rate * tide)))
+    timeouts = int(rng.binomial(n - errors, min(1.0, arm.timeout_rate * tide)))
+    outcomes = {Outcome.UPSTREAM_ERROR: errors, Outcome.TIMEOUT: timeouts, Outcome.OK: n - errors - timeouts}
+    bins = {}
+    if shares is not None:
+        counts = rng.multinomial(n, shares)
+        bins = {int(index): int(counts[index]) for index in np.flatnonzero(counts)}
+    return Tally(n, {outcome: count for outcome, count in outcomes.items() if count}, 0, bins)
+
+
+def frozen_thresholds(stable: Arm, policy: Policy, rng: np.random.Generator) -> tuple[Threshold, ...]:
+    """When an answer is slow, as the product freezes it before a rollout; the arm has a latency."""
+    reference = _tally(stable, _bin_shares(stable), _REFERENCE_EXCHANGES, 1.0, rng)
+    return Evidence.begin(STABLE, CANARY, policy, reference, START_S).thresholds
 
 
 def _bin_shares(arm: Arm) -> NDArray[np.float64] | None:

@@ -27,27 +27,27 @@ def bench(
     seed: Annotated[int | None, typer.Option(help="For `decide`: repeat a run exactly.", show_default=False)] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="For `proxy`: write Markdown, a plot and JSON there.", show_default=False),
+        typer.Option(metavar="FOLDER", help="Write Markdown, a plot and JSON there.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the data plane's cost or the rule's errors, beside peers in the same run."""
-    match subject:
-        case Subject.PROXY:
-            measured = _proxy(quick, seed, report)
-        case Subject.DECIDE:
-            measured = _decide(quick, seed, report)
-    if as_json:
-        write_document(measured)
-    else:
-        write("\n\n".join(_tables(measured)))
-
-
-def _proxy(quick: bool, seed: int | None, report: Path | None) -> Document:
-    if seed is not None:
+    if subject is Subject.PROXY and seed is not None:
         raise Refused(ExitCode.USAGE, "`bench proxy` measures a machine; a seed cannot repeat that.")
     if report is not None:
         _make(report)
+    match subject:
+        case Subject.PROXY:
+            measured, tables = _proxy(quick, report)
+        case Subject.DECIDE:
+            measured, tables = _decide(quick, seed, report)
+    if as_json:
+        write_document(measured)
+    else:
+        write(tables)
+
+
+def _proxy(quick: bool, report: Path | None) -> tuple[Document, str]:
     # The benchmarks are no part of the installed package, and no layer above it.
     servers = import_module("bench.servers")
     try:
@@ -56,7 +56,7 @@ def _proxy(quick: bool, seed: int | None, report: Path | None) -> Document:
         raise Refused(ExitCode.FAILED, f"the benchmark cannot go on: {failed}") from None
     if report is not None:
         say(f"the report is {import_module('bench.report').write(measured, report)}")
-    return measured
+    return measured, "\n\n".join(_tables(measured))
 
 
 def _make(folder: Path) -> None:
@@ -67,12 +67,13 @@ def _make(folder: Path) -> None:
         raise Refused(ExitCode.USAGE, f"no report can be written there: {error}") from None
 
 
-def _decide(quick: bool, seed: int | None, report: Path | None) -> Document:
-    if report is not None:
-        raise Refused(ExitCode.USAGE, "only `bench proxy` writes a report.")
+def _decide(quick: bool, seed: int | None, report: Path | None) -> tuple[Document, str]:
     chosen = random.SystemRandom().randrange(2**32) if seed is None else seed
     measured: Document = import_module("bench.decide").run(quick, chosen, say)
-    return measured
+    page = import_module("bench.judging.page")
+    if report is not None:
+        say(f"the report is {page.write(measured, report)}")
+    return measured, page.tables(measured)
 
 
 def _tables(figures: Document, name: str = "figure") -> Iterator[str]:

@@ -25,7 +25,13 @@ def edge_us(index: int) -> float:
 
 def bin_reaching(us: float) -> int:
     """The first bin whose lower edge is not below `us` microseconds."""
-    return ceil(log(us) * _BINS_PER_NAT) if us > 1.0 else 0
+    if us <= 1.0:
+        return 0
+    found = ceil(log(us) * _BINS_PER_NAT)
+    # The logarithm of an edge is rounded, and may come out a little above or below its bin.
+    if edge_us(found - 1) >= us:
+        return found - 1
+    return found if edge_us(found) >= us else found + 1
 
 
 def quantile_bin(bins: Mapping[int, int], level: float) -> int | None:

@@ -32,8 +32,12 @@ def test_nothing_falls_below_the_first_bin(us: float) -> None:
 @given(latencies)
 def test_the_bin_reaching_a_limit_holds_nothing_below_it(us: float) -> None:
     index = bin_reaching(us)
-    assert edge_us(index) >= us * (1 - 1e-9)
-    assert index == 0 or edge_us(index - 1) < us * (1 + 1e-9)
+    assert edge_us(index) >= us
+    assert index == 0 or edge_us(index - 1) < us
+
+
+def test_the_bin_reaching_its_own_edge_is_the_bin_itself() -> None:
+    assert [bin_reaching(edge_us(index)) for index in range(2_000)] == list(range(2_000))
 
 
 @given(st.lists(latencies, min_size=1, max_size=200), st.floats(0.01, 0.999))

@@ -9,7 +9,9 @@ from scipy.stats import binom
 
 from app.domain.policy import Guardrail, Metric
 from app.domain.rollout import Phase, Policy
-from bench.coin import Bench, first_rejections
+from bench.judging.coin import turnback
+from bench.judging.draws import Steady
+from bench.rivals import peeking
 from bench.world import Arm, Setting, Story, World, play
 
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),), warmup_s=0.0)
@@ -38,10 +40,10 @@ def phases(played: Sequence[Story]) -> list[Phase]:
 
 def test_one_healthy_version_in_a_hundred_is_turned_back_at_most_however_often_it_is_looked_at() -> None:
     runs = 600
-    found = first_rejections(Bench(0.01, 0.01, look=100, horizon=40_000), runs, ALPHA, seed=11)
-    assert_at_most(ALPHA, int(np.isfinite(found["ours"]).sum()), runs)
+    traffic = Steady(0.01, looks=400).draw(runs, np.random.default_rng(11)).seen
+    assert_at_most(ALPHA, int(np.isfinite(turnback(traffic, ALPHA).rolled_back).sum()), runs)
     # The same draws, read with a test that knows nothing of peeking.
-    assert np.isfinite(found["peeking_z"]).mean() > 0.05
+    assert np.isfinite(peeking.judge(traffic, ALPHA).rolled_back).mean() > 0.05
 
 
 def test_whole_healthy_rollouts_are_promoted_and_hardly_ever_turned_back() -> None:

@@ -13,7 +13,8 @@ from scipy.stats import binom
 
 from app.domain.evidence import Outcomes, log_e_tilt
 from app.domain.routing import FULL_BP, Route, draw, sticky_place
-from bench.coin import critical
+from bench.judging.coin import turnback
+from bench.judging.traffic import Traffic
 from bench.world import CANARY, MODEL, STABLE
 
 ALPHA = 0.01
@@ -44,9 +45,11 @@ def on_canary(salt: bytes, weight_bp: int) -> NDArray[np.bool_]:
 
 def is_turned_back(canary: NDArray[np.bool_], bad: NDArray[np.bool_]) -> bool:
     """Whether the product's test turns the canary back at any of the looks, in the order of the exchanges."""
-    canary_bad, all_bad = (counts.cumsum()[LOOK - 1 :: LOOK] for counts in (canary & bad, bad))
-    fewest = critical(0.5, ALPHA, 10_000)
-    return bool((canary_bad >= fewest[all_bad]).any())
+    whole = len(canary) // LOOK * LOOK
+    groups = (canary, ~canary, canary & bad, ~canary & bad)
+    on_canary, on_stable, canary_bad, stable_bad = (group[:whole].reshape(1, -1, LOOK).sum(axis=2) for group in groups)
+    traffic = Traffic(np.array([[FULL_BP // 2]]), on_canary, on_stable, canary_bad, stable_bad, interval=1)
+    return bool(np.isfinite(turnback(traffic, ALPHA).rolled_back).any())
 
 
 def played(run: int, worse_by: float = 0.0) -> tuple[bool, bool]:

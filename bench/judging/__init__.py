@@ -1,0 +1,1 @@
+"""The decision engine beside its rivals: what is drawn, who judges it, and what is said of it."""
