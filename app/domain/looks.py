@@ -46,7 +46,7 @@ def _turn_back(rollout: Rollout, event: Assessed, now: datetime) -> Transition |
 
 def _hold(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
     """R3, and a guardrail that holds: harm that does not turn back."""
-    if event.assessment.held_by in {None, EXTERNAL}:
+    if event.assessment.held_by in {None, EXTERNAL} or rollout.weight_bp == 0:
         return None
     return moves.hold(rollout, now, event.assessment)
 

@@ -99,7 +99,7 @@ ACCEPTS: Mapping[Phase, _Map] = MappingProxyType(
             **_ORDERS,
             Assessed: _to(_P.EXPIRED, _P.FROZEN, _P.ROLLED_BACK, _P.INVALID),
             Resumed: _to(_P.WARMING, _P.RAMPING, _P.BAKING),
-            BrakeOpened: _to(_P.FROZEN),
+            BrakeOpened: _to(_P.EXPIRED, _P.FROZEN),
             BrakeClosed: _to(_P.EXPIRED),
         },
         _P.PROMOTED: _BACK,

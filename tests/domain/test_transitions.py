@@ -1,18 +1,12 @@
 """The state machine: what it refuses, what it never does, and one walk to every end."""
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from math import log
-from typing import Any
 
 import pytest
-from hypothesis import event as note
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from walking import CANARY, NOON, POLICY, STABLE, Walk, held, look, saw
 
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog import ModelName
 from app.domain.finding import Assessment, Finding, Verdict
 from app.domain.planner import rungs
 from app.domain.rollout import (
@@ -22,79 +16,21 @@ from app.domain.rollout import (
     Assessed,
     BrakeClosed,
     BrakeOpened,
-    Effect,
-    Event,
     MakeStable,
     OnDeadline,
     Paused,
     Phase,
-    Policy,
     PromotionOrdered,
     Resumed,
     RollbackOrdered,
-    Rollout,
     RolloutId,
     ShiftWeight,
     Started,
-    Transition,
     begin,
 )
 from app.domain.tally import Tally
-from app.domain.transitions import ACCEPTS, advance
-from app.errors import IllegalTransition, InvalidInput
-
-NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
-STABLE, CANARY = VersionName("v1"), VersionName("v2")
-POLICY = Policy(warmup_s=5.0, deadline_s=3_600.0, hold_s=600.0)
-
-
-def pending(policy: Policy = POLICY) -> Rollout:
-    return begin(RolloutId("r1"), ModelName("fraud"), STABLE, CANARY, policy, Tally(), NOON)
-
-
-def saw(log_e: float = 0.0, verdict: Verdict | None = None, per_s: float = 10.0, bound: float = 0.001) -> Assessment:
-    """An assessment as `analysis.assess` would give it for this evidence."""
-    if verdict is None:
-        verdict = Verdict.INCONCLUSIVE_HEALTHY
-        if log_e >= log(10):
-            verdict = Verdict.REGRESSED if log_e >= log(100) else Verdict.INCONCLUSIVE_WORSE
-    findings = (
-        Finding("errors", verdict, log_e, None, "Error rate 2.00 % for v2, 1.00 % for v1."),
-        Finding("split", Verdict.HEALTHY, 0.0, None, "v2 was drawn 5 times where 5 were expected."),
-    )
-    return Assessment(verdict, findings, log_e, excess_bound=bound, exchanges_per_s=per_s, canary_answers=1_000)
-
-
-def look(seen: Assessment | None = None) -> Assessed:
-    return Assessed(seen or saw(), canary_ready=True)
-
-
-class Walk:
-    """A rollout that is led somewhere, one event after the other."""
-
-    def __init__(self, policy: Policy = POLICY) -> None:
-        self.now = NOON
-        self.rollout = pending(policy)
-        self.last = Transition(self.rollout)
-        self.phases = [self.rollout.phase]
-
-    def take(self, *events: Event, after: float = 1.0) -> "Walk":
-        for event in events:
-            self.now += timedelta(seconds=after)
-            self.last = advance(self.rollout, event, self.now)
-            self.rollout = self.last.rollout
-            self.phases.append(self.rollout.phase)
-        return self
-
-    def to_ramp(self) -> "Walk":
-        return self.take(Started()).take(look(), after=5.0)
-
-    def did(self, *effects: Effect) -> bool:
-        return self.last.effects == effects
-
-    @property
-    def action(self) -> Action | None:
-        return self.last.resolution.action if self.last.resolution else None
+from app.domain.transitions import ACCEPTS
+from app.errors import InvalidInput
 
 
 def test_a_good_canary_walks_all_the_way_to_promoted() -> None:
@@ -261,112 +197,125 @@ def test_every_phase_takes_a_rollback_and_every_open_phase_has_a_deadline_or_end
     assert all({Assessed, Aborted} <= set(ACCEPTS[phase]) for phase in set(Phase) - TERMINAL - {Phase.PENDING})
 
 
-EVENTS: tuple[Event, ...] = (
-    Started(),
-    Paused(),
-    Resumed(),
-    PromotionOrdered(),
-    RollbackOrdered(),
-    Aborted(),
-    BrakeOpened(),
-    BrakeClosed(),
-)
-ORDERS_THAT_END = (PromotionOrdered, RollbackOrdered, Aborted)
+def test_each_terminal_phase_has_its_walk() -> None:
+    promoted = Walk().to_ramp().take(look(saw(verdict=Verdict.HEALTHY)))
+    rolled_back = Walk().to_ramp().take(look(saw(log(150))))
+    aborted = Walk().take(Started(), Aborted())
+    assert {walk.rollout.phase for walk in (promoted, rolled_back, aborted)} == TERMINAL
 
 
-class AnyRollout(RuleBasedStateMachine):
-    """Any events in any order."""
+@pytest.mark.parametrize("by", ["ceiling", "latency"])
+def test_a_hold_takes_the_lowest_weight_in_every_phase_with_traffic_and_gives_it_back(by: str) -> None:
+    ways = {
+        Phase.RAMPING: Walk().to_ramp().take(*[look()] * 4),
+        Phase.PAUSED: Walk().to_ramp().take(*[look()] * 4).take(Paused()),
+        Phase.EXPIRED: Walk().to_ramp().take(*[look()] * 4).take(look(), after=3_600.0),
+    }
+    for phase, walk in ways.items():
+        assert (walk.rollout.phase, walk.rollout.weight_bp) == (phase, 20)
+        walk.take(look(held(by)))
+        assert (walk.rollout.phase, walk.rollout.weight_bp, walk.rollout.frozen_by) == (Phase.FROZEN, 1, by)
+        assert walk.last.resolution is not None
+        assert walk.last.resolution.trigger == by
+        assert walk.last.resolution.sentence == "Holding v2 at 0.01 %: it answers too badly of late."
+        walk.take(look(held(by)))
+        assert walk.rollout.phase is Phase.FROZEN
+        assert walk.last.resolution is None
+        walk.take(look())
+        assert (walk.rollout.phase, walk.action) == (phase, Action.THAW)
 
-    @initialize(
-        most=st.sampled_from([1, 7, 100, 5_000]),
-        on_deadline=st.sampled_from(OnDeadline),
-        looks=st.sampled_from([None, None, 0, 3, 20, 20]),
+
+def test_a_cause_from_outside_holds_what_moves_and_leaves_a_pause_to_its_person() -> None:
+    walk = Walk().to_ramp().take(*[look()] * 4).take(look(held("external")))
+    assert (walk.rollout.phase, walk.rollout.weight_bp, walk.rollout.frozen_by) == (Phase.FROZEN, 1, "external")
+    assert walk.take(look()).rollout.phase is Phase.RAMPING
+    paused = Walk().to_ramp().take(*[look()] * 4).take(Paused(), look(held("external")))
+    assert (paused.rollout.phase, paused.rollout.weight_bp) == (Phase.PAUSED, 20)
+
+
+def test_a_rollout_paused_before_its_first_exchange_has_nothing_to_hold() -> None:
+    walk = Walk().take(Started(), Paused(), look(held("ceiling")))
+    assert (walk.rollout.phase, walk.rollout.weight_bp) == (Phase.PAUSED, 0)
+
+
+def test_a_frozen_canary_goes_lower_when_a_hold_comes_and_its_time_does_not_begin_again() -> None:
+    walk = Walk().to_ramp().take(*[look()] * 6).take(look(saw(log(12))))
+    assert (walk.rollout.weight_bp, walk.rollout.frozen_by) == (50, "suspicion")
+    until = walk.rollout.phase_deadline
+    walk.take(look(held("ceiling", saw(log(12)))))
+    assert (walk.rollout.phase, walk.rollout.weight_bp, walk.rollout.frozen_by) == (Phase.FROZEN, 1, "ceiling")
+    assert walk.rollout.phase_deadline == until
+    walk.take(look(saw(log(12))))
+    assert walk.rollout.frozen_by == "suspicion"
+    assert walk.take(look()).rollout.phase is Phase.RAMPING
+
+
+def test_a_closing_brake_does_not_thaw_what_a_hold_keeps() -> None:
+    walk = Walk().to_ramp().take(BrakeOpened(), look(held("latency")), BrakeClosed())
+    assert walk.rollout.phase is Phase.FROZEN
+    assert walk.take(look()).rollout.phase is Phase.RAMPING
+
+
+def test_a_stable_that_is_the_worse_one_need_not_be_covered() -> None:
+    policy = replace(POLICY, coverage_s=600.0)
+    proven = saw(verdict=Verdict.HEALTHY)
+    forward = replace(proven, forward="v1 itself got worse, and v2 is proven better")
+    assert Walk(policy).to_ramp().take(look(proven)).rollout.phase is Phase.RAMPING
+    walk = Walk(policy).to_ramp().take(look(forward))
+    assert walk.rollout.phase is Phase.PROMOTED
+    assert walk.last.resolution is not None
+    assert walk.last.resolution.sentence.endswith("; v1 itself got worse, and v2 is proven better.")
+
+
+def test_a_promotion_says_what_it_does_not_know() -> None:
+    seen = replace(saw(verdict=Verdict.HEALTHY), unverified=("timeouts", "latency"))
+    walk = Walk().to_ramp().take(look(seen))
+    assert walk.last.resolution is not None
+    assert walk.last.resolution.sentence.endswith("by more than its margin; timeouts and latency unverified.")
+
+
+LENIENT = replace(POLICY, on_deadline=OnDeadline.PROMOTE_IF_BELOW, deadline_margin=0.02)
+
+
+def test_the_deadline_lets_a_bounded_canary_through_and_calls_it_not_proven() -> None:
+    walk = Walk(LENIENT).to_ramp().take(look(saw(bound=0.019)), after=3_600.0)
+    assert (walk.rollout.phase, walk.last.effects) == (Phase.PROMOTED, (MakeStable(CANARY),))
+    assert walk.last.resolution is not None
+    assert walk.last.resolution.trigger == "deadline"
+    assert walk.last.resolution.sentence == (
+        "Promoted v2 because its time was over, not proven: at most 1.9 points more of its answers are bad "
+        "than v1's, and the policy lets 2 points through."
     )
-    def start(self, most: int, on_deadline: OnDeadline, looks: int | None) -> None:
-        self.walk = Walk(replace(POLICY, max_weight_bp=most, on_deadline=on_deadline))
-        if looks is not None:
-            self.walk.to_ramp().take(*[look()] * looks)
-        self.routed_bp = self.walk.rollout.weight_bp
-        self.ended_as: Phase | None = None
-
-    def _send(self, event: Event, after: float) -> None:
-        walk = self.walk
-        before = walk.rollout
-        accepted = ACCEPTS[before.phase].get(type(event))
-        if accepted is None:
-            with pytest.raises(IllegalTransition):
-                walk.take(event, after=after)
-            assert walk.rollout == before
-            return
-        walk.take(event, after=after)
-        assert walk.rollout.phase in accepted, (before.phase, event)
-        for effect in walk.last.effects:
-            match effect:
-                case ShiftWeight(weight_bp):
-                    self.routed_bp = weight_bp
-                case MakeStable(version):
-                    self.routed_bp = 10_000 if version == CANARY else 0
-        if walk.last.resolution is None:
-            assert (walk.last.effects, walk.rollout.phase) == ((), before.phase)
-
-    @rule(
-        event=st.sampled_from([e for e in EVENTS if not isinstance(e, ORDERS_THAT_END)]),
-        after=st.sampled_from([0.0, 1.0, 9.0]),
-    )
-    def something_happens(self, event: Event, after: float) -> None:
-        self._send(event, after)
-
-    @rule(event=st.sampled_from([PromotionOrdered(), RollbackOrdered(), Aborted()]), sure=st.integers(0, 19))
-    def a_person_ends_it(self, event: Event, sure: int) -> None:
-        if sure == 0 or self.walk.rollout.phase in TERMINAL:
-            self._send(event, 1.0)
-
-    @rule(
-        log_e=st.sampled_from([-3.0, 0.0, 0.0, 0.0, 0.0, log(4), log(12), log(12), log(99), log(101)]),
-        verdict=st.sampled_from([*[None] * 12, Verdict.HEALTHY, Verdict.INVALID, Verdict.NO_EVENTS]),
-        ready=st.sampled_from([True, True, None, False]),
-        after=st.sampled_from([*[1.0] * 9, 6.0, 700.0, 4_000.0]),
-        bound=st.sampled_from([0.0, 0.001, 1.0]),
-    )
-    def the_tick_looks(
-        self, log_e: float, verdict: Verdict | None, ready: bool | None, after: float, bound: float
-    ) -> None:
-        if verdict is Verdict.HEALTHY:
-            log_e = min(log_e, 0.0)
-        self._send(Assessed(saw(log_e, verdict, bound=bound), ready), after)
-
-    @precondition(lambda self: hasattr(self, "walk"))
-    @invariant()
-    def the_weight_is_legal_and_routed(self) -> None:
-        rollout = self.walk.rollout
-        legal = {0, *rungs(rollout.policy.max_weight_bp)}
-        if rollout.phase is Phase.PROMOTED:
-            legal = {10_000}
-        assert rollout.weight_bp in legal
-        assert rollout.weight_bp == self.routed_bp
-        if rollout.phase in {Phase.PENDING, Phase.WARMING, Phase.INVALID, Phase.ROLLED_BACK, Phase.ABORTED}:
-            assert rollout.weight_bp == 0
-
-    @precondition(lambda self: hasattr(self, "walk"))
-    @invariant()
-    def only_terminal_phases_have_no_deadline_and_they_absorb(self) -> None:
-        rollout = self.walk.rollout
-        note(str(rollout.phase))
-        assert (rollout.phase_deadline is None) is (rollout.phase in TERMINAL)
-        if self.ended_as is not None and self.ended_as is not Phase.PROMOTED:
-            assert rollout.phase is self.ended_as
-        if rollout.phase in TERMINAL:
-            self.ended_as = rollout.phase
-
-    @precondition(lambda self: hasattr(self, "walk"))
-    @invariant()
-    def every_decision_is_a_sentence_with_json_behind_it(self) -> None:
-        resolution = self.walk.last.resolution
-        if resolution is not None:
-            assert resolution.sentence.endswith(".")
-            numbers: Any = json.loads(json.dumps(resolution.numbers, allow_nan=False))
-            assert numbers == resolution.numbers
 
 
-AnyRollout.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
-TestAnyRollout = AnyRollout.TestCase
+@pytest.mark.parametrize("seen", [saw(bound=0.02), saw(log_e=log(4), bound=0.001)])
+def test_the_deadline_does_not_let_through_what_is_not_bounded_or_suspicious(seen: Assessment) -> None:
+    assert Walk(LENIENT).to_ramp().take(look(seen), after=3_600.0).rollout.phase is Phase.EXPIRED
+
+
+def test_the_deadline_lets_nobody_through_who_is_held() -> None:
+    for walk in (Walk(LENIENT).to_ramp().take(Paused()), Walk(LENIENT).to_ramp().take(BrakeOpened())):
+        assert walk.take(look(saw(bound=0.0)), after=3_700.0).rollout.phase is Phase.EXPIRED
+
+
+def test_counts_that_cannot_be_end_the_judging_with_their_own_name() -> None:
+    finding = Finding("counts", Verdict.INVALID, None, None, "The counts of v2 and v1 cannot be: a count is negative.")
+    walk = Walk().to_ramp().take(look(Assessment(Verdict.INVALID, (finding,), 0.0)))
+    assert (walk.rollout.phase, walk.rollout.weight_bp) == (Phase.INVALID, 0)
+    assert walk.last.resolution is not None
+    assert walk.last.resolution.trigger == "counts"
+
+
+def test_little_traffic_does_not_expose_more_than_the_worst_canary_may_cost() -> None:
+    unknown = look(saw(per_s=0.01, bound=1.0))
+    walk = Walk().to_ramp().take(*[unknown] * 20)
+    assert walk.rollout.weight_bp == 2_000
+    assert walk.take(*[look(saw(per_s=0.01, bound=0.4))] * 2).rollout.weight_bp == 5_000
+    thrifty = Walk(replace(POLICY, max_extra_bad=2.0)).to_ramp().take(*[unknown] * 20)
+    assert thrifty.rollout.weight_bp == 100
+
+
+def test_an_expired_rollout_that_never_had_traffic_has_nothing_to_brake() -> None:
+    walk = Walk().take(Started(), Paused()).take(look(), after=600.0)
+    assert (walk.rollout.phase, walk.rollout.weight_bp) == (Phase.EXPIRED, 0)
+    assert walk.take(BrakeOpened()).rollout.phase is Phase.EXPIRED

@@ -1,0 +1,92 @@
+"""A rollout that is led somewhere, one event after the other, by assessments made up for the purpose."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import log
+
+from app.domain.catalog import ModelName, VersionName
+from app.domain.finding import Assessment, Finding, Verdict
+from app.domain.rollout import (
+    Action,
+    Assessed,
+    Effect,
+    Event,
+    Policy,
+    Rollout,
+    RolloutId,
+    Started,
+    Transition,
+    begin,
+)
+from app.domain.tally import Tally
+from app.domain.transitions import advance
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+STABLE, CANARY = VersionName("v1"), VersionName("v2")
+POLICY = Policy(warmup_s=5.0, deadline_s=3_600.0, hold_s=600.0)
+
+
+def pending(policy: Policy = POLICY) -> Rollout:
+    return begin(RolloutId("r1"), ModelName("fraud"), STABLE, CANARY, policy, Tally(), NOON)
+
+
+def saw(log_e: float = 0.0, verdict: Verdict | None = None, per_s: float = 10.0, bound: float = 0.001) -> Assessment:
+    """An assessment as `analysis.assess` would give it for this evidence."""
+    if verdict is None:
+        verdict = Verdict.INCONCLUSIVE_HEALTHY
+        if log_e >= log(10):
+            verdict = Verdict.REGRESSED if log_e >= log(100) else Verdict.INCONCLUSIVE_WORSE
+    findings = (
+        Finding(
+            "errors",
+            Verdict.INSUFFICIENT_DATA if verdict is Verdict.INVALID else verdict,
+            log_e,
+            None,
+            "Error rate 2.00 % for v2, 1.00 % for v1.",
+        ),
+        Finding(
+            "split",
+            Verdict.INVALID if verdict is Verdict.INVALID else Verdict.HEALTHY,
+            0.0,
+            None,
+            "v2 was drawn 5 times where 5 were expected.",
+        ),
+    )
+    return Assessment(verdict, findings, log_e, excess_bound=bound, exchanges_per_s=per_s, canary_answers=1_000)
+
+
+def held(by: str, seen: Assessment | None = None) -> Assessment:
+    """The same with a reason for the lowest weight."""
+    return replace(seen or saw(), held_by=by, held_because="it answers too badly of late")
+
+
+def look(seen: Assessment | None = None) -> Assessed:
+    return Assessed(seen or saw(), canary_ready=True)
+
+
+class Walk:
+    """A rollout that is led somewhere, one event after the other."""
+
+    def __init__(self, policy: Policy = POLICY) -> None:
+        self.now = NOON
+        self.rollout = pending(policy)
+        self.last = Transition(self.rollout)
+        self.phases = [self.rollout.phase]
+
+    def take(self, *events: Event, after: float = 1.0) -> "Walk":
+        for event in events:
+            self.now += timedelta(seconds=after)
+            self.last = advance(self.rollout, event, self.now)
+            self.rollout = self.last.rollout
+            self.phases.append(self.rollout.phase)
+        return self
+
+    def to_ramp(self) -> "Walk":
+        return self.take(Started()).take(look(), after=5.0)
+
+    def did(self, *effects: Effect) -> bool:
+        return self.last.effects == effects
+
+    @property
+    def action(self) -> Action | None:
+        return self.last.resolution.action if self.last.resolution else None
