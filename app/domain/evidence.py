@@ -12,7 +12,7 @@ epoch is derived in docs/statistics.md.
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import exp, fsum, inf, lgamma, log, log1p
+from math import ceil, exp, floor, fsum, inf, lgamma, log, log1p
 from typing import NamedTuple
 
 # Alternatives: the canary's rate is 1 + x times stable's; four per decade, equal weight.
@@ -173,12 +173,18 @@ def bad_until(epochs: Iterable[Outcomes], weight: float, log_limit: float, most:
 
     def reached(more: int) -> bool:
         after = [log_e + more * gain for log_e, gain in zip(logs, gains, strict=True)]
-        # A mean is no more than the greatest.
-        return max(after) >= log_limit and log_sum_exp(after) - log(len(after)) >= log_limit
+        return log_sum_exp(after) - log(len(after)) >= log_limit
 
-    # Every gain is positive, so the fewest are found by halving.
-    fewest = bisect_left(range(most + 1), x=True, key=reached)
-    return fewest if fewest <= most else None
+    # The mean lies between its greatest term and a J-th of it, and each term grows steadily.
+    terms = list(zip(logs, gains, strict=True))
+    least = min((log_limit - log_e) / gain for log_e, gain in terms)
+    enough = min((log_limit + log(len(terms)) - log_e) / gain for log_e, gain in terms)
+    if least > most:
+        return None
+    # One to spare at either end, against rounding.
+    start, stop = max(0, floor(least) - 1), min(most, ceil(enough) + 1)
+    fewest = bisect_left(range(stop + 1), x=True, lo=start, key=reached)
+    return fewest if fewest <= most and reached(fewest) else None
 
 
 def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[float] = WORSE) -> float:

@@ -41,14 +41,16 @@ from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.score import (
+    Increment,
     Score,
     ScoreEpoch,
     best_rho,
     binary,
     excess_bound,
+    increments,
     log_e_not_worse,
     scale_not_worse,
-    score,
+    scaled,
 )
 from app.domain.slowness import limits_of
 from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
@@ -62,6 +64,7 @@ MIN_ANSWERS = 50
 LEAST_WEIGHT = 1 / FULL_BP
 
 
+@once_per_evidence
 def shares(policy: Policy) -> Mapping[Metric, float]:
     """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
     named = {each.metric: SHARES[each.metric] for each in policy.guardrails if each.turns_back}
@@ -106,12 +109,12 @@ def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Ma
 @once_per_evidence
 def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
-    return score(_scored(evidence), evidence.error_reference, greatest_step)
+    return scaled(_increments(evidence), greatest_step)
 
 
 @once_per_evidence
-def _scored(evidence: Evidence) -> tuple[ScoreEpoch, ...]:
-    return tuple(
+def _increments(evidence: Evidence) -> tuple[Increment, ...]:
+    epochs = (
         ScoreEpoch(
             weight_bp / FULL_BP,
             binary(epoch.canary.judged, epoch.canary.bad),
@@ -120,6 +123,7 @@ def _scored(evidence: Evidence) -> tuple[ScoreEpoch, ...]:
         )
         for weight_bp, epoch in drawn_by_coin(evidence).items()
     )
+    return increments(epochs, evidence.error_reference)
 
 
 def _answered(epoch: EpochCounts) -> float:
@@ -165,7 +169,7 @@ def _judge_rate(
     metric = guardrail.metric
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
-    worse = _harm(evidence, bad)
+    worse = _harm(evidence)[metric]
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
@@ -178,9 +182,9 @@ def _judge_rate(
 
 
 @once_per_evidence
-def _harm(evidence: Evidence, bad: Count) -> float:
-    (log_e,) = log_e_tilt_of_many(tested_together(drawn_by_coin(evidence), (bad,)))
-    return log_e
+def _harm(evidence: Evidence) -> Mapping[Metric, float]:
+    errors, timeouts = log_e_tilt_of_many(tested_together(drawn_by_coin(evidence), (ERRORS, TIMEOUTS)))
+    return {Metric.ERRORS: errors, Metric.TIMEOUTS: timeouts}
 
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
@@ -192,7 +196,8 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     epochs = drawn_by_coin(evidence)
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
     rest = 0.5 / (len(places) - 1)
-    logs = dict(zip(places, _slowness(evidence, places, WORSE), strict=True))
+    slower = _slowness(evidence, tuple(range(len(evidence.limits))), WORSE)
+    logs = {i: slower[i] for i in places}
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
     (not_worse,) = _slowness(evidence, (slo,), BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
