@@ -226,6 +226,7 @@ def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, 
     return log_e_full_of_many(tested, references, ratios)
 
 
+@once_per_evidence
 def _share_untimed(epochs: Epochs) -> float:
     awaited = sum(max(epoch.canary.awaited, epoch.canary.timed) for epoch in epochs.values())
     return sum(epoch.canary.untimed for epoch in epochs.values()) / awaited if awaited else 0.0
