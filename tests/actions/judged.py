@@ -49,11 +49,12 @@ class JudgedRollout:
         self,
         exchanges: int,
         *,
+        stable_bad: float = 0.01,
         canary_bad: float = 0.01,
         canary_left: float = 0.0,
         canary_share: float | None = None,
     ) -> None:
-        """One more second: stable is bad in 1 % of its answers, the coin fair unless told otherwise.
+        """One more second: both arms are bad in 1 % of their answers, the coin fair unless told otherwise.
 
         Args:
             canary_left: Share of the canary's exchanges whose client did not wait for the answer.
@@ -66,7 +67,7 @@ class JudgedRollout:
             rows = [
                 TallyRow(TallyKey(self.second, FRAUD, route.generation, version), _tally(n, bad, left), 1)
                 for version, n, bad, left in (
-                    (V1, exchanges - canary, 0.01, 0.0),
+                    (V1, exchanges - canary, stable_bad, 0.0),
                     (V2, canary, canary_bad, canary_left),
                 )
                 if n

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from app.actions.means import ENGINE, Means
 from app.actions.replaying import ORDERED, Replayed, ReplayOutcome, replay
 from app.actions.rollouts import order
 from app.domain.catalog import Model, Version
-from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.rollout import Paused, Phase
 from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
 from app.store import partitions, replicas, tallies
@@ -21,7 +22,11 @@ from app.store.decisions import Decision
 
 ERRORS_ONLY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
 THRIFTY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),))
-WHOLE = Policy(warmup_s=0.0, max_extra_bad=1_000.0)
+WHOLE = Policy(
+    warmup_s=0.0,
+    max_extra_bad=1_000.0,
+    guardrails=(*map(Guardrail, Metric), Guardrail(Metric.LATENCY, dry_run=True, margin=0.1)),
+)
 
 
 async def promoted(means: Means) -> JudgedRollout:
@@ -80,6 +85,37 @@ async def braked(means: Means) -> JudgedRollout:
     return judged
 
 
+async def held_by_the_ceiling(means: Means) -> JudgedRollout:
+    """Both arms answer as badly, so nothing is turned back."""
+    judged = await JudgedRollout.begun(means, replace(ERRORS_ONLY, error_ceiling=0.05))
+    await judged.play(9, exchanges=2_000)
+    await judged.play_until(Phase.FROZEN, exchanges=2_000, stable_bad=0.2, canary_bad=0.2)
+    return judged
+
+
+async def held_by_what_both_share(means: Means) -> JudgedRollout:
+    await JudgedRollout.usual(means)
+    judged = await JudgedRollout.begun(means, ERRORS_ONLY)
+    await judged.play(9, exchanges=2_000)
+    await judged.play_until(Phase.FROZEN, exchanges=2_000, stable_bad=0.3, canary_bad=0.3)
+    return judged
+
+
+async def held_by_its_guardrail(means: Means) -> JudgedRollout:
+    holds = Guardrail(Metric.ERRORS, on_regression=OnRegression.HOLD)
+    judged = await JudgedRollout.begun(means, replace(ERRORS_ONLY, guardrails=(holds,)))
+    await judged.play_until(Phase.FROZEN, exchanges=2_000, canary_bad=1.0)
+    return judged
+
+
+async def promoted_at_the_deadline(means: Means) -> JudgedRollout:
+    lenient = replace(ERRORS_ONLY, on_deadline=OnDeadline.PROMOTE_IF_BELOW, deadline_margin=0.5, alpha_promotion=1e-6)
+    judged = await JudgedRollout.begun(means, lenient)
+    await judged.play(12, exchanges=2_000)
+    await judged.look(later_s=8 * 86_400.0)
+    return judged
+
+
 Walk = Callable[[Means], Awaitable[JudgedRollout]]
 WALKS: dict[Walk, set[tuple[str, str]]] = {
     promoted: {("advance", "policy"), ("promote", "policy")},
@@ -88,6 +124,10 @@ WALKS: dict[Walk, set[tuple[str, str]]] = {
     stepped_down: {("advance", "policy"), ("step_down", "policy")},
     invalidated_and_given_up: {("advance", "policy"), ("invalidate", "split"), ("roll_back", "deadline")},
     expired_and_given_up: {("advance", "policy"), ("expire", "deadline"), ("roll_back", "deadline")},
+    held_by_the_ceiling: {("advance", "policy"), ("freeze", "ceiling")},
+    held_by_what_both_share: {("advance", "policy"), ("freeze", "external")},
+    held_by_its_guardrail: {("advance", "policy"), ("freeze", "errors")},
+    promoted_at_the_deadline: {("advance", "policy"), ("promote", "deadline")},
     braked: {("advance", "policy"), ("freeze", "brake"), ("thaw", "brake"), ("roll_back", "brake")},
 }
 

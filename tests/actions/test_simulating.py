@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from actions.judged import FRAUD, V1, V2, JudgedRollout, StickyRollout
+from app.actions import simulating
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.rollouts import order
@@ -92,6 +93,22 @@ async def test_a_rollout_whose_tallies_are_gone_is_named_and_not_judged(fraud: M
         await partitions.drop_partitions(tx, keep_days=-1)
     again = await retold(fraud, HAD)
     assert (again.retrial, again.unknown) == (None, (NOT_KEPT,))
+
+
+async def test_a_long_rollout_is_looked_at_less_often_and_says_so(
+    fraud: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = replace(HAD, alpha_promotion=1e-6)
+    judged = await JudgedRollout.begun(fraud, patient)
+    await judged.play(23, exchanges=500)
+    monkeypatch.setattr(simulating, "LOOKS_MAX", 6)
+    monkeypatch.setattr(simulating, "LEAST_LOOKS", 1)
+    monkeypatch.setattr(simulating, "CHUNK_S", 9)
+    again = await retold(fraud, patient)
+    assert again.retrial is not None
+    assert again.retrial.looks == 6
+    assert again.retrial.ending.canary_answers == again.was.canary_answers > 0
+    assert any("Looked every 4 s instead of every second" in sentence for sentence in again.unknown)
 
 
 async def test_only_rollouts_of_the_time_asked_for_are_judged(fraud: Means) -> None:
