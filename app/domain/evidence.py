@@ -115,17 +115,40 @@ def tilt_logs(epochs: Iterable[Outcomes], r0: float, tilts: tuple[float, ...]) -
     """The terms of `log_e_tilt` before they are averaged, one per tilt."""
     if not 0.0 < r0 < inf:
         raise ValueError(f"{r0} is no ratio")
-    # Other ratios than 1 are rarely asked twice: they would only crowd the table.
-    log_means = log_mean_tilts if r0 == 1.0 else log_mean_tilts.__wrapped__
-    canary_bad = 0
-    spent = [0.0] * len(tilts)
+    canary_bad, bad = _bad_answers(epochs)
+    spent = _spent(bad, tilts) if r0 == 1.0 else _spent_off_one([(tilted(w, r0), n) for w, n in bad], tilts)
+    return [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
+
+
+def _bad_answers(epochs: Iterable[Outcomes]) -> tuple[int, list[tuple[float, int]]]:
+    """The canary's in all, and both arms' by weight where there are any."""
+    canary_bad, by_weight = 0, []
     for epoch in epochs:
         check_outcomes(epoch)
         canary_bad += epoch.canary_bad
         bad = epoch.canary_bad + epoch.stable_bad
         if bad:
-            spent = [s + bad * m for s, m in zip(spent, log_means(tilted(epoch.weight, r0), tilts), strict=True)]
-    return [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
+            by_weight.append((epoch.weight, bad))
+    return canary_bad, by_weight
+
+
+def _spent(bad: list[tuple[float, int]], tilts: tuple[float, ...]) -> list[float]:
+    """What the bad answers cost each tilt, from the table."""
+    spent = [0.0] * len(tilts)
+    for weight, n in bad:
+        spent = [s + n * m for s, m in zip(spent, log_mean_tilts(weight, tilts), strict=True)]
+    return spent
+
+
+def _spent_off_one(bad: list[tuple[float, int]], tilts: tuple[float, ...]) -> list[float]:
+    """The same for weights tilted by a ratio, which is rarely asked twice: it would only crowd the table."""
+    costs = []
+    for tilt in tilts:
+        spent = 0.0
+        for weight, n in bad:
+            spent += n * log1p(weight * (tilt - 1.0))
+        costs.append(spent)
+    return costs
 
 
 def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[float] = WORSE) -> float:

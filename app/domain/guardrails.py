@@ -41,15 +41,17 @@ from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.score import (
+    Increment,
     Score,
     ScoreEpoch,
     Sums,
     best_rho,
     binary,
     excess_bound,
+    increments,
     log_e_not_worse,
     scale_not_worse,
-    score,
+    scaled,
 )
 from app.domain.slowness import limits_of
 from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
@@ -64,6 +66,7 @@ MIN_ANSWERS = 50
 LEAST_WEIGHT = 1 / FULL_BP
 
 
+@once_per_evidence
 def shares(policy: Policy) -> Mapping[Metric, float]:
     """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
     named = {each.metric: SHARES[each.metric] for each in policy.guardrails if each.turns_back}
@@ -108,6 +111,11 @@ def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Ma
 @once_per_evidence
 def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
+    return scaled(_increments(evidence), greatest_step)
+
+
+@once_per_evidence
+def _increments(evidence: Evidence) -> tuple[Increment, ...]:
     epochs = (
         ScoreEpoch(
             weight_bp / FULL_BP,
@@ -118,7 +126,7 @@ def error_score(evidence: Evidence, greatest_step: float) -> Score:
         for weight_bp, epoch in drawn_by_coin(evidence).items()
         if epoch.stable.judged
     )
-    return score(epochs, evidence.error_reference, greatest_step)
+    return increments(epochs, evidence.error_reference)
 
 
 def _with_missing(epoch: EpochCounts) -> Sums:
@@ -164,7 +172,7 @@ def _judge_rate(
     metric = guardrail.metric
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
-    worse = _harm(evidence, bad)
+    worse = _harm(evidence)[metric]
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
@@ -177,17 +185,24 @@ def _judge_rate(
 
 
 @once_per_evidence
-def _harm(evidence: Evidence, bad: Count) -> float:
-    """As `harm.log_e_harm`; an answer that never came is not a bad one, in either arm."""
-    tested = counted_together(drawn_by_coin(evidence), (bad,), DRAWN)
-    (bad_alone,) = log_e_tilt_of_many(tested)
-    (with_good,) = log_e_full_of_many(tested, (evidence.error_reference,))
-    return of_halves(bad_alone, with_good if _is_split_trusted(evidence) else min(with_good, 0.0))
+def _harm(evidence: Evidence) -> Mapping[Metric, float]:
+    """As `harm.log_e_harm`, of errors and of timeouts; an answer that never came is no bad one, in either arm."""
+    tested = counted_together(drawn_by_coin(evidence), (ERRORS, TIMEOUTS), DRAWN)
+    bad_alone = log_e_tilt_of_many(tested)
+    references = (evidence.error_reference,) * len(bad_alone)
+    with_good = _if_split_is_trusted(evidence, log_e_full_of_many(tested, references))
+    errors, timeouts = map(of_halves, bad_alone, with_good)
+    return {Metric.ERRORS: errors, Metric.TIMEOUTS: timeouts}
 
 
-def _is_split_trusted(evidence: Evidence) -> bool:
-    """Whether the coin seems fair; while it does not, draws that are missing must not pass for good answers missing."""
-    return _split_log_e(evidence) < log(SPLIT_DOUBT)
+def _if_split_is_trusted(evidence: Evidence, with_good: list[float]) -> list[float]:
+    """Evidence of good and bad answers together, at most 1 while the coin does not seem fair.
+
+    Draws that are missing must not pass for good answers that are missing; and what only gets smaller stays fair.
+    """
+    if _split_log_e(evidence) < log(SPLIT_DOUBT):
+        return with_good
+    return [min(log_e, 0.0) for log_e in with_good]
 
 
 @once_per_evidence
@@ -198,14 +213,15 @@ def _split_log_e(evidence: Evidence) -> float:
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
-    if not evidence.thresholds or not set(limits_of(guardrail)) <= set(evidence.limits):
+    places = _places(evidence, guardrail)
+    if not places:
         sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
         return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence, dry_run=guardrail.dry_run)
     epochs = drawn_by_coin(evidence)
-    places = tuple(map(evidence.limits.index, limits_of(guardrail)))
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
     rest = 0.5 / (len(places) - 1)
-    logs = dict(zip(places, _slowness(evidence, places, WORSE), strict=True))
+    slower = _slowness(evidence, tuple(range(len(evidence.limits))), WORSE)
+    logs = {i: slower[i] for i in places}
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
     (not_worse,) = _slowness(evidence, (slo,), BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
@@ -218,13 +234,23 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
 
 
 @once_per_evidence
+def _places(evidence: Evidence, guardrail: Guardrail) -> tuple[int, ...]:
+    """Where the guardrail's thresholds stand; nothing before they are frozen, or if they are not all there."""
+    limits = limits_of(guardrail)
+    if not evidence.thresholds or not set(limits) <= set(evidence.limits):
+        return ()
+    return tuple(map(evidence.limits.index, limits))
+
+
+@once_per_evidence
 def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, ...]) -> list[float]:
     """Evidence of harm or of none beyond each of the thresholds; what was not timed speaks against either."""
     references = tuple(1.0 - evidence.limits[i].level for i in places)
-    tested = slow_together(drawn_by_coin(evidence), places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
-    return log_e_full_of_many(tested, references, ratios)
+    tested = slow_together(evidence, places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
+    return _if_split_is_trusted(evidence, log_e_full_of_many(tested, references, ratios))
 
 
+@once_per_evidence
 def _share_untimed(epochs: Epochs) -> float:
     awaited = sum(max(epoch.canary.awaited, epoch.canary.timed) for epoch in epochs.values())
     return sum(epoch.canary.untimed for epoch in epochs.values()) / awaited if awaited else 0.0

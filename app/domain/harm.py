@@ -9,7 +9,7 @@ Source: the two halves as in `evidence`; Vovk & Wang 2021, Ann. Stat. 49(3), for
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from math import exp, inf, log
+from math import ceil, exp, floor, inf, log
 
 from app.domain.evidence import (
     WORSE,
@@ -100,6 +100,13 @@ def bad_until(epochs: Sequence[Outcomes], reference: float, weight: float, log_l
         after = [term + more * gain for term, gain in zip(logs, gains, strict=True)]
         return log_sum_exp([*after, idle]) >= log_limit
 
-    # Every gain is positive, so the fewest are found by halving.
-    fewest = bisect_left(range(most + 1), x=True, key=reached)
-    return fewest if fewest <= most else None
+    # The sum lies between its greatest term and so many times that, and each term grows steadily.
+    terms = list(zip(logs, gains, strict=True))
+    least = min((log_limit - log(len(terms) + 1.0) - term) / gain for term, gain in terms)
+    enough = min((log_limit - term) / gain for term, gain in terms)
+    if least > most:
+        return None
+    # One to spare at either end, against rounding.
+    start, stop = max(0, floor(least) - 1), min(most, max(0, ceil(enough)) + 1)
+    fewest = bisect_left(range(stop + 1), x=True, lo=start, key=reached)
+    return fewest if fewest <= most and reached(fewest) else None

@@ -122,9 +122,11 @@ def test_what_never_came_from_both_arms_alike_is_held_against_neither() -> None:
 
 def test_a_coin_that_is_off_is_no_regression() -> None:
     # A tenth of the canary's draws got lost; its answers are as good as stable's.
-    seen = assess(evidence({5_000: (arm(4_500, 45), arm(5_500, 55))}), ERRORS_ONLY)
+    seen = assess(evidence({5_000: (arm(4_500, 45, slow=225), arm(5_500, 55, slow=275))}), Policy())
     assert seen.verdict is Verdict.INVALID
-    assert found(seen, "errors").verdict is not Verdict.REGRESSED
+    assert Verdict.REGRESSED not in {found(seen, metric).verdict for metric in Metric}
+    latency = found(seen, "latency")
+    assert max(latency.log_e_worse or 0.0, latency.log_e_not_worse or 0.0) <= 0.0
 
 
 def test_nothing_is_neither_good_nor_bad_news() -> None:

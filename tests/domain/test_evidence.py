@@ -12,6 +12,7 @@ from scipy.stats import binom
 from app.domain.evidence import (
     BETTER,
     EXCESSES,
+    SPLIT_RATIOS,
     WORSE,
     Outcomes,
     greatest_ratio,
@@ -179,6 +180,12 @@ def test_a_split_as_promised_is_no_evidence_and_a_wrong_one_is() -> None:
     assert log_e_split([Outcomes(0.5, 52_000, 48_000)]) > log(1_000)
     assert log_e_split([Outcomes(0.5, 48_000, 52_000)]) > log(1_000)
     assert log_e_split([]) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_split_is_watched_from_one_percent_to_a_hundredfold_both_ways() -> None:
+    assert (min(SPLIT_RATIOS), max(SPLIT_RATIOS)) == pytest.approx((1 / 101, 101))
+    assert sorted(1 / ratio for ratio in SPLIT_RATIOS) == pytest.approx(sorted(SPLIT_RATIOS))
+    assert min(ratio for ratio in SPLIT_RATIOS if ratio > 1.0) == pytest.approx(1.01)
 
 
 def test_one_loss_in_all_epochs_is_found_sooner_by_one_ratio_than_by_a_mixture_per_epoch() -> None:
