@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from types import MappingProxyType
 
+from app.actions.engine_version import ENGINE_VERSION
 from app.actions.identity import uuid7
 from app.actions.ledger import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.actions.means import ENGINE, Means
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
+from app.domain.judgement import Sight
 from app.domain.policy import Policy, check_policy
 from app.domain.rollout import (
     TERMINAL,
@@ -15,7 +18,6 @@ from app.domain.rollout import (
     MakeStable,
     Phase,
     PromotionOrdered,
-    Resolution,
     Resumed,
     Rollout,
     RolloutId,
@@ -39,6 +41,7 @@ REFERENCE = timedelta(hours=1)
 # With many busy replicas the last minutes say as much, and a start must not take seconds.
 REFERENCE_ROWS_MAX = 2_000
 ATTEMPTS_MAX = 20
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 async def start_rollout(
@@ -87,8 +90,13 @@ async def order(
     return await _order_once(means, rollout_id, event, actor, why, force)
 
 
-async def record_assessment(means: Means, tx: Transaction, seen: Seen, transition: Transition) -> Decision | None:
+async def record_assessment(
+    means: Means, tx: Transaction, seen: Seen, sight: Sight, transition: Transition
+) -> Decision | None:
     """Save what the engine made of a rollout, in the tick's own transaction; None if nothing was decided.
+
+    Args:
+        sight: What the transition was made from; stored with a decision, so that it can be made again.
 
     Raises: StaleGeneration (a person was quicker: drop the tick), TargetUnhealthy (traffic would go to a
         version that does not answer: nothing is saved, the weights stay, the next tick tries again).
@@ -99,7 +107,7 @@ async def record_assessment(means: Means, tx: Transaction, seen: Seen, transitio
     target = await _target(tx, seen.rollout, transition)
     if target is not None:
         await expect_answer(means, *target)
-    return await _decide(means, tx, seen, transition, ENGINE, None)
+    return await _decide(means, tx, seen, transition, ENGINE, None, {"sight": sight})
 
 
 async def _startable(tx: Transaction, model: ModelName, canary: VersionName) -> Route:
@@ -117,7 +125,7 @@ async def _start(
     means: Means, tx: Transaction, before: Route, canary: VersionName, policy: Policy, actor: str, reason: str
 ) -> tuple[Rollout, Decision]:
     at = (await routes.revision(tx)).at
-    reference = await _reference(tx, before, int(at.timestamp()))
+    reference = await reference_of(tx, before.model, before.stable, int(at.timestamp()))
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
     sticky = (await catalog.model(tx, before.model)).is_sticky
     pending = begin(
@@ -141,13 +149,15 @@ async def _start(
         salt=means.entropy(SALT_BYTES),
         salted_at=generation,
     )
-    decision = await record(means, tx, before, after, at, _account(pending, transition, actor, reason))
+    account = _account(pending, transition, actor, reason, {"begun": pending})
+    decision = await record(means, tx, before, after, at, account)
     return transition.rollout, decision
 
 
-async def _reference(tx: Transaction, route: Route, start: int) -> Tally:
+async def reference_of(tx: Transaction, model: ModelName, stable: VersionName, start: int) -> Tally:
+    """What is usual for stable: its tally of the time before the Unix second `start`."""
     since = start - int(REFERENCE.total_seconds())
-    return await tallies.history(tx, route.model, route.stable, since, start, rows_max=REFERENCE_ROWS_MAX)
+    return await tallies.history(tx, model, stable, since, start, rows_max=REFERENCE_ROWS_MAX)
 
 
 async def _order_once(
@@ -199,7 +209,13 @@ async def _probed(tx: Transaction, model: ModelName, version: VersionName) -> tu
 
 
 async def _decide(
-    means: Means, tx: Transaction, seen: Seen, transition: Transition, actor: str, reason: str | None
+    means: Means,
+    tx: Transaction,
+    seen: Seen,
+    transition: Transition,
+    actor: str,
+    reason: str | None,
+    made_from: Mapping[str, object] = NOTHING,
 ) -> Decision:
     before = await _route(tx, seen.rollout.model)
     if before.generation != seen.generation:
@@ -207,9 +223,9 @@ async def _decide(
     after = await _routed(tx, before, transition)
     # The rollout's row first, as a quiet save does: two transactions that lock in one order never deadlock.
     await rollouts.save(tx, transition.rollout, seen=seen.generation, generation=after.generation)
-    account = _account(seen.rollout, transition, actor, reason)
+    account = _account(seen.rollout, transition, actor, reason, made_from)
     if before.mirror is not None and after.mirror is None:
-        account = replace(account, sentence=f"{account.sentence.rstrip('.')}; it gets no more copies.")
+        account = _with_ended_mirror(account)
     return await record(means, tx, before, after, seen.at, account)
 
 
@@ -245,7 +261,9 @@ def _split(rollout: Rollout, canary_weight_bp: int) -> Mapping[VersionName, int]
     return {version: weight_bp for version, weight_bp in weights.items() if weight_bp > 0}
 
 
-def _account(before: Rollout, transition: Transition, actor: str, reason: str | None) -> Account:
+def _account(
+    before: Rollout, transition: Transition, actor: str, reason: str | None, made_from: Mapping[str, object]
+) -> Account:
     resolution = transition.resolution
     if resolution is None:
         raise ValueError("what changes a route must say why")
@@ -256,18 +274,30 @@ def _account(before: Rollout, transition: Transition, actor: str, reason: str | 
         reason=reason,
         sentence=resolution.sentence,
         rollout_id=before.id,
-        evidence=_evidence(before, transition, resolution),
+        evidence={**evidence_of(before, transition), **made_from, "engine": ENGINE_VERSION},
     )
 
 
-def _evidence(before: Rollout, transition: Transition, resolution: Resolution) -> Mapping[str, object]:
+def _with_ended_mirror(account: Account) -> Account:
+    return replace(
+        account, sentence=with_ended_mirror(account.sentence), evidence={**account.evidence, "ended_mirror": True}
+    )
+
+
+def with_ended_mirror(sentence: str) -> str:
+    """The sentence of a decision that makes a mirrored version stable."""
+    return f"{sentence.rstrip('.')}; it gets no more copies."
+
+
+def evidence_of(before: Rollout, transition: Transition) -> Mapping[str, object]:
+    """What a decision stores of its rollout, and what a replay of it must come to."""
     return {
         "stable": before.stable,
         "canary": before.canary,
         "phase_before": before.phase,
         "phase_after": transition.rollout.phase,
         "policy": before.policy,
-        "numbers": resolution.numbers,
+        "numbers": {} if transition.resolution is None else transition.resolution.numbers,
     }
 
 

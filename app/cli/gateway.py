@@ -41,10 +41,10 @@ class NotThere(Refused):
 class Gateway:
     """One gateway's admin API."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_s: float = 15.0) -> None:
+        """Args: patience_s: For an answer; a probe of the rollback's target may take its time."""
         self._url = url.rstrip("/")
-        # A probe of the rollback's target may take its time before the gateway answers.
-        self._client = httpx.Client(timeout=httpx.Timeout(15, connect=3), headers=_who())
+        self._client = httpx.Client(timeout=httpx.Timeout(patience_s, connect=3), headers=_who())
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,8 @@ SYMBOLS = {
     "regressed": "✖",
     "inconclusive_worse": "⚠",
 }
+# What a replay goes by; the figures say the same for people.
+_MADE_FROM = frozenset({"sight", "begun"})
 _MIRROR_FAILURES = {
     "mirror_only_primary_ok": "the mirror alone failed",
     "mirror_only_mirror_ok": "the mirror alone succeeded",
@@ -67,18 +69,21 @@ def mirror_line(mirror: Document) -> str:
     return f"{plain(mirror['version'])} gets copies of {percent(mirror['share_bp'])} of the requests"
 
 
-def mirror_lines(mirror: Document, counters: Document) -> Iterator[str]:
-    """Who gets copies, and how its answers compare; counters that are not there are 0."""
-    yield mirror_line(mirror)
+def mirror_lines(explained: Document) -> Iterator[str]:
+    """Who gets copies, and how its answers compare since then; counters that are not there are 0."""
+    yield f"{mirror_line(explained['mirror'])} since {moment(explained['since'])}"
+    counters = explained["counters"]
     pairs, agreed, differed, slower, dropped = (
         counters.get(f"mirror_{name}", 0) for name in ("pairs", "agreed", "differed", "slower", "dropped")
     )
-    yield f"  in the last hour {pairs} pairs: {agreed} agreed, {differed} differed; slower in {slower}"
+    yield f"  {pairs} pairs: {agreed} agreed, {differed} differed; slower in {slower}"
     for name, words in _MIRROR_FAILURES.items():
         if counters.get(name, 0):
             yield f"  {words}: {counters[name]}"
     if dropped:
         yield f"  copies not sent: {dropped}"
+    paired = explained["paired"]
+    yield f"  {plain(paired['sentence'])} (e = {e_value(paired['log_e'])})"
 
 
 def guardrail_lines(rollout: Document) -> Iterator[str]:
@@ -130,7 +135,8 @@ def decision_lines(decision: Document, *, figures: bool = False) -> Iterator[str
     yield f"  decision {plain(decision['id'])}"
     if figures:
         for name, value in decision["evidence"].items():
-            yield from _figure_lines(name, value, indent=2)
+            if name not in _MADE_FROM:
+                yield from _figure_lines(name, value, indent=2)
 
 
 def _weights(weights_bp: Document) -> str:

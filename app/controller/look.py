@@ -12,9 +12,9 @@ from app.actions.rollouts import record_assessment
 from app.domain import analysis
 from app.domain.catalog import Protocol, Version, VersionName
 from app.domain.finding import Assessment
-from app.domain.rollout import Assessed, BrakeClosed, BrakeOpened, Event, Phase, Rollout, RolloutId, Transition
+from app.domain.judgement import Sight, judge
+from app.domain.rollout import Phase, Rollout, RolloutId
 from app.domain.tally import Watermark
-from app.domain.transitions import advance
 from app.store import catalog, replicas, rollouts, routes, tallies, units
 from app.store.database import Transaction
 from app.store.decisions import Decision
@@ -79,16 +79,16 @@ class Looker:
             seen = await rollouts.claim(tx, rollout_id)
             if seen is None:
                 return None
-            rollout = await _with_new_evidence(tx, seen)
-            assessment = analysis.assess(rollout.evidence, rollout.policy)
+            rollout = await with_new_evidence(tx, seen)
             braked = (rollout.model, rollout.canary) in await replicas.open_brakes(tx)
             ready = answers[rollout.canary] is None if rollout.canary in answers else None
-            transition = _advanced(rollout, braked, Assessed(assessment, ready), seen)
-            decision = await record_assessment(replace(self._means, probe=answered), tx, seen, transition)
-            return Look(transition.rollout, assessment, decision)
+            sight = Sight(rollout, braked, ready)
+            judged = judge(sight, seen.at)
+            decision = await record_assessment(replace(self._means, probe=answered), tx, seen, sight, judged.transition)
+            return Look(judged.transition.rollout, judged.assessment, decision)
 
 
-async def _with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
+async def with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     """The rollout with every second that became mature since the last look."""
     rollout = seen.rollout
     mature = await replicas.watermark(tx)
@@ -104,14 +104,3 @@ async def _with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     ended = Watermark(mature.status, mature.status)
     firsts = await units.mature(tx, rollout.model, seen.units_since, arms, after, mature.status)
     return replace(rollout, evidence=analysis.absorb(rollout.evidence, firsts, weights, ended, exposed=rows))
-
-
-def _advanced(rollout: Rollout, braked: bool, assessed: Assessed, seen: Seen) -> Transition:
-    """The brake first: what it decides is not decided again by evidence in the same look."""
-    event: Event | None = BrakeOpened() if braked else BrakeClosed() if rollout.brake_open_since is not None else None
-    if event is None:
-        return advance(rollout, assessed, seen.at)
-    by_brake = advance(rollout, event, seen.at)
-    if by_brake.resolution is not None or by_brake.effects:
-        return by_brake
-    return advance(by_brake.rollout, assessed, seen.at)

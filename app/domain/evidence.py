@@ -207,7 +207,7 @@ def log_e_split(epochs: Iterable[Outcomes]) -> float:
 
     `log_e_tilt` at r0 = 1, two-sided: over `SPLIT_RATIOS`, from 1 % too few or too many. One
     ratio holds in all epochs: over a ramp a loss of 5 % is found up to a quarter sooner than by
-    a Dirichlet mixture per epoch, at a single weight up to a sixth later.
+    a Dirichlet mixture per epoch, at a single weight up to a fifth later.
 
     Args:
         epochs: The counts of both arms, whatever they are of, as the bad ones; see `Outcomes`.

@@ -63,10 +63,10 @@ def information(canary_rate: float, stable_rate: float, weight: float) -> float:
         Wald 1945; Garivier & Kaufmann 2021, Sequential Analysis 40.
     """
     mixed = weight * canary_rate + (1.0 - weight) * stable_rate
-    return weight * _divergence(canary_rate, mixed) + (1.0 - weight) * _divergence(stable_rate, mixed)
+    return weight * divergence(canary_rate, mixed) + (1.0 - weight) * divergence(stable_rate, mixed)
 
 
-def _divergence(p: float, q: float) -> float:
+def divergence(p: float, q: float) -> float:
     """Kullback-Leibler divergence of two coins, in nats; q in (0, 1) unless p equals it."""
     first = p * log(p / q) if p > 0.0 else 0.0
     return first + ((1.0 - p) * (log1p(-p) - log1p(-q)) if p < 1.0 else 0.0)

@@ -17,6 +17,8 @@ _HALF_LOG_2PI = 0.5 * log(2.0 * pi)
 _FAR_BELOW = -2.0
 # Relative to the root; the last Newton step is far more exact than this.
 _CONVERGED = 1e-9
+# Of a continued fraction that is short where it is used.
+_MOST_TERMS = 10_000
 _ROUNDED_UP = 1.0 + 1e-9
 
 
@@ -199,14 +201,14 @@ def _log_fraction(u: float, x: float) -> float:
         DLMF 8.9.1; Thompson & Barnett 1986.
     """
     value, numerator, denominator = u, u, 0.0
-    for j in range(1, 10_000):
+    j, change = 0, 0.0
+    while abs(change - 1.0) >= 1e-15 and j < _MOST_TERMS:
+        j += 1
         a = -(u + (j - 1) // 2) * x if j % 2 else (j // 2) * x
         denominator = 1.0 / (u + j + a * denominator)
         numerator = u + j + a / numerator
         change = numerator * denominator
         value *= change
-        if abs(change - 1.0) < 1e-15:
-            break
     return log(value)
 
 

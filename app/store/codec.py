@@ -10,6 +10,7 @@ import pydantic_core
 from pydantic import TypeAdapter
 
 from app.domain.catalog import VersionName
+from app.domain.judgement import Sight
 from app.domain.rollout import Rollout
 from app.domain.routing import Weights
 
@@ -17,6 +18,11 @@ from app.domain.routing import Weights
 @cache
 def _rollout() -> TypeAdapter[Rollout]:
     return TypeAdapter(Rollout)
+
+
+@cache
+def _sight() -> TypeAdapter[Sight]:
+    return TypeAdapter(Sight)
 
 
 def to_json(value: object) -> str:
@@ -32,6 +38,11 @@ def as_json(value: object) -> Any:  # noqa: ANN401 -- JSON's own types, whatever
 def rollout_from_json(state: str) -> Rollout:
     """The rollout that `to_json` wrote. Raises: pydantic.ValidationError."""
     return _rollout().validate_json(state)
+
+
+def sight_from_json(state: str) -> Sight:
+    """The sight that `to_json` wrote. Raises: pydantic.ValidationError."""
+    return _sight().validate_json(state)
 
 
 def weights_from_json(weights_bp: Mapping[str, int]) -> Weights:

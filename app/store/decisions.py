@@ -100,6 +100,21 @@ async def made(
     return tuple(map(_from_row, await tx.execute(query)))
 
 
+async def newest(tx: Transaction, model: ModelName, action: str) -> Decision | None:
+    """The model's last decision that did this."""
+    query = select(_TABLE).filter_by(model=model, action=action).order_by(_TABLE.c.id.desc()).limit(1)
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else _from_row(row)
+
+
+async def of_rollout(
+    tx: Transaction, rollout_id: RolloutId, model: ModelName, *, limit: int = 200
+) -> tuple[Decision, ...]:
+    """The newest decisions on a rollout of this model, the newest first."""
+    query = select(_TABLE).where(_TABLE.c.model == model, _TABLE.c.rollout_id == UUID(rollout_id))
+    return tuple(map(_from_row, await tx.execute(query.order_by(_TABLE.c.id.desc()).limit(limit))))
+
+
 async def of_generation(tx: Transaction, model: ModelName, generation: int) -> Decision | None:
     """The decision that made this generation."""
     row = (await tx.execute(select(_TABLE).filter_by(model=model, generation_after=generation))).one_or_none()

@@ -45,6 +45,11 @@ async def drop_partitions(tx: Transaction, keep_days: int) -> tuple[str, ...]:
     return old
 
 
+async def oldest_second(tx: Transaction) -> int:
+    """The first second whose tallies are kept; 0 before any day was made, for then none was dropped."""
+    return min(await _days(tx), default=0) * DAY_S
+
+
 async def _create(tx: Transaction, day: int) -> str:
     name, first, end = _name(day), day * DAY_S, (day + 1) * DAY_S
     # Attaching a finished table locks the parent less than creating it in place, and makes room for

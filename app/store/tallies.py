@@ -16,9 +16,9 @@ from app.store.codec import to_json
 from app.store.database import Transaction
 
 _OUTCOMES = tuple(outcome.value for outcome in Outcome)
-_COUNTS = ("exchanges", *_OUTCOMES, "excluded")
+COUNTS = ("exchanges", *_OUTCOMES, "excluded")
 _BINS = ("latency_bins", "latency_counts")
-_VALUES = (*_COUNTS, *_BINS, "counters", "sequence")
+_VALUES = (*COUNTS, *_BINS, "counters", "sequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ _UPSERT = text(
     f"""
     INSERT INTO tallies (boot, second, model, generation, version, {", ".join(_VALUES)})
     SELECT :boot, new.* FROM json_to_recordset(:rows) AS new(
-        second bigint, model text, generation bigint, version text, {", ".join(f"{name} integer" for name in _COUNTS)},
+        second bigint, model text, generation bigint, version text, {", ".join(f"{name} integer" for name in COUNTS)},
         latency_bins smallint[], latency_counts integer[], counters jsonb, sequence bigint
     )
     ON CONFLICT (boot, second, model, generation, version) DO UPDATE SET
@@ -77,12 +77,23 @@ _SLOTS = text(
     ), further AS (
         SELECT version, slot, jsonb_object_agg(name, count) AS counters FROM counted GROUP BY version, slot
     ), totals AS (
-        SELECT version, slot, {", ".join(f"sum({name})::bigint AS {name}" for name in _COUNTS)}
+        SELECT version, slot, {", ".join(f"sum({name})::bigint AS {name}" for name in COUNTS)}
         FROM selected GROUP BY version, slot
     )
     SELECT * FROM totals LEFT JOIN histograms USING (version, slot) LEFT JOIN further USING (version, slot)
     ORDER BY slot, version
     """  # noqa: S608 -- joined from this module's own constants
+)
+
+_COUNTERS = text(
+    """
+    SELECT name, sum(count::bigint)::bigint AS counted
+    FROM (
+        SELECT counters FROM tallies WHERE model = :model AND version = :version AND second >= :since
+        ORDER BY second DESC LIMIT :most
+    ) AS newest, jsonb_each_text(counters) AS further(name, count)
+    GROUP BY name
+    """
 )
 
 _EXCHANGES = text(
@@ -154,7 +165,7 @@ async def slots(
             VersionName(row.version),
             since + row.slot * width,
             min(since + (row.slot + 1) * width, until),
-            _tally(row, row.bins or (), row.counts or (), row.counters or {}),
+            tally_of(row, row.bins or (), row.counts or (), row.counters or {}),
         )
         for row in found
     )
@@ -164,6 +175,14 @@ async def exchanges(tx: Transaction, model: ModelName, window_s: int) -> Mapping
     """Exchanges drawn per version in the last `window_s` seconds of database time."""
     found = await tx.execute(_EXCHANGES, {"model": model, "window_s": window_s})
     return {VersionName(row.version): row.exchanges for row in found}
+
+
+async def counters(
+    tx: Transaction, model: ModelName, version: VersionName, since: int, *, rows_max: int
+) -> Mapping[Counter, int]:
+    """What else was counted of a version from the unix second `since` on, in its newest `rows_max` rows."""
+    asked = {"model": model, "version": version, "since": since, "most": rows_max}
+    return {Counter(row.name): row.counted for row in await tx.execute(_COUNTERS, asked)}
 
 
 async def history(
@@ -193,10 +212,11 @@ def _columns(row: TallyRow) -> Mapping[str, object]:
 
 def _row(row: Row[Any]) -> TallyRow:
     key = TallyKey(row.second, ModelName(row.model), row.generation, VersionName(row.version))
-    return TallyRow(key, _tally(row, row.latency_bins, row.latency_counts, row.counters), row.sequence)
+    return TallyRow(key, tally_of(row, row.latency_bins, row.latency_counts, row.counters), row.sequence)
 
 
-def _tally(row: Row[Any], bins: Iterable[int], counts: Iterable[int], counters: Mapping[str, int]) -> Tally:
+def tally_of(row: Row[Any], bins: Iterable[int], counts: Iterable[int], counters: Mapping[str, int]) -> Tally:
+    """The tally that a row's columns and these histograms and counters hold."""
     ended = {outcome: int(getattr(row, outcome.value)) for outcome in Outcome}
     outcomes = {outcome: count for outcome, count in ended.items() if count}
     further = {Counter(name): int(count) for name, count in counters.items()}

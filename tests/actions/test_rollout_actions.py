@@ -15,12 +15,12 @@ from app.actions.rollouts import order, record_assessment, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.domain import analysis
 from app.domain.catalog import ModelName, VersionName
+from app.domain.judgement import Sight, judge
 from app.domain.policy import Policy
 from app.domain.rollout import (
     Aborted,
     Action,
     Assessed,
-    BrakeOpened,
     Event,
     Paused,
     Phase,
@@ -45,7 +45,9 @@ from app.errors import (
 )
 from app.store import decisions, replicas, rollouts, routes, tallies
 from app.store.codec import as_json
+from app.store.database import Transaction
 from app.store.decisions import Decision
+from app.store.rollouts import Seen
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 QUICK = Policy(warmup_s=0.0)
@@ -72,9 +74,14 @@ async def ticked(means: Means, rollout: Rollout) -> Decision | None:
     async with means.database.transaction() as tx:
         seen = await rollouts.claim(tx, rollout.id)
         assert seen is not None
-        assessment = analysis.assess(seen.rollout.evidence, seen.rollout.policy)
-        transition = advance(seen.rollout, Assessed(assessment, canary_ready=True), seen.at)
-        return await record_assessment(means, tx, seen, transition)
+        sight = Sight(seen.rollout, canary_ready=True)
+        return await record_assessment(means, tx, seen, sight, judge(sight, seen.at).transition)
+
+
+async def record_braked(means: Means, tx: Transaction, seen: Seen, judged: Rollout) -> Decision | None:
+    """One tick while a replica refuses the canary."""
+    sight = Sight(judged, braked=True)
+    return await record_assessment(means, tx, seen, sight, judge(sight, seen.at).transition)
 
 
 async def test_a_start_changes_no_weight_but_is_a_generation_with_its_decision(fraud: Means) -> None:
@@ -283,7 +290,7 @@ async def test_a_persons_pause_happens_though_the_engine_decides_at_the_same_mom
             async with fraud.database.transaction() as tx:
                 seen = await rollouts.rollout(tx, rollout.id)
                 if seen.rollout.phase is not Phase.PAUSED:
-                    await record_assessment(fraud, tx, seen, advance(seen.rollout, BrakeOpened(), seen.at))
+                    await record_braked(fraud, tx, seen, seen.rollout)
 
     _, paused = await asyncio.gather(engine(), ordered(fraud, rollout, Paused()))
     assert paused.action == Action.PAUSE
@@ -301,7 +308,7 @@ async def test_a_tick_that_read_before_a_person_acted_is_dropped(fraud: Means) -
     for stale in (replace(quiet, resolution=None, effects=()), loud):
         with pytest.raises(StaleGeneration):
             async with fraud.database.transaction() as tx:
-                await record_assessment(fraud, tx, seen, stale)
+                await record_assessment(fraud, tx, seen, Sight(seen.rollout), stale)
     async with fraud.database.transaction() as tx:
         assert (await rollouts.rollout(tx, rollout.id)).rollout.phase is Phase.ROLLED_BACK
 
@@ -317,7 +324,7 @@ async def test_the_engine_does_not_turn_back_to_a_dead_stable_and_saves_nothing(
     back = advance(seen.rollout, RollbackOrdered(), seen.at)
     with pytest.raises(TargetUnhealthy):
         async with fraud.database.transaction() as tx:
-            await record_assessment(fraud, tx, seen, back)
+            await record_assessment(fraud, tx, seen, Sight(seen.rollout), back)
     async with fraud.database.transaction() as tx:
         assert (await rollouts.rollout(tx, rollout.id)).rollout == seen.rollout
 
@@ -351,7 +358,7 @@ async def test_evidence_that_was_read_comes_back_bit_for_bit(fraud: Means) -> No
         weights = await routes.canary_weights(tx, FRAUD, V2, seen.started_generation)
         evidence = analysis.absorb(seen.rollout.evidence, read, weights, mature)
         judged = replace(seen.rollout, evidence=evidence)
-        assert await record_assessment(fraud, tx, seen, advance(judged, BrakeOpened(), seen.at)) is not None
+        assert await record_braked(fraud, tx, seen, judged) is not None
     async with fraud.database.transaction() as tx:
         again = (await rollouts.rollout(tx, rollout.id)).rollout
     assert again.evidence == evidence

@@ -50,6 +50,8 @@ async def test_a_sticky_canary_that_fails_is_turned_back_by_its_callers(database
                 await ask(http, 0)
         decision = (await admin("GET", f"/decisions?model={MODEL}&limit=1"))["items"][0]
         assert (decision["action"], decision["trigger"]) == ("roll_back", "errors")
+        replayed = await admin("GET", f"/decisions/{decision['id']}/replay?from_rows=true")
+        assert (replayed["outcome"], replayed["from_rows"]["differences"]) == ("agrees", [])
         numbers = decision["evidence"]["numbers"]
         assert numbers["counted_per"] == "caller"
         assert 0 < numbers["canary_answers"] + numbers["stable_answers"] <= caller + 1
@@ -103,6 +105,11 @@ async def test_a_mirror_gets_copies_and_explain_can_say_how_it_compares(database
         # Each server says its own name, so no pair can agree.
         assert counters["mirror_differed"] == 20
         assert items[0]["exchanges"] == 0
+        explained = (await admin("GET", f"/models/{MODEL}/explanation"))["mirror"]
+        assert explained["mirror"] == mirror
+        assert explained["paired"]["sentence"] == (
+            "Of 20 pairs 0 failed for v2 alone and 0 for v1 alone: nothing says that it fails more often."
+        )
 
 
 async def applied(gateway: Gateway, generation: int) -> None:

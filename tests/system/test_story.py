@@ -51,9 +51,21 @@ async def test_a_bad_canary_is_turned_back_a_good_one_promoted_and_a_person_over
             "errors",
         )
         assert decisions[0]["sentence"]
+        for model in ("breaks", "works", "ordered"):
+            assert await _replayed(admin, model) == {"agrees"}
         counted = await exported([gateway])
         assert counted["breaks", "v2", "upstream_error"] == loads[0].answers.by_version["v2", 500]
         assert await gateway.stop() == 0
+
+
+async def _replayed(admin: Admin, model: str) -> set[str]:
+    """How each decision of the engine comes out again, from its row and from what the gateway really counted."""
+    decisions = (await admin("GET", f"/decisions?model={model}&limit=200"))["items"]
+    by_engine = [decision["id"] for decision in decisions if decision["actor"] == "engine"]
+    assert by_engine
+    replayed = [await admin("GET", f"/decisions/{decision}/replay?from_rows=true") for decision in by_engine]
+    assert [each["from_rows"]["differences"] for each in replayed] == [[]] * len(by_engine)
+    return {each["outcome"] for each in replayed}
 
 
 async def _turned_back(admin: Admin) -> Any:  # noqa: ANN401 -- a document
