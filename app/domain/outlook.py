@@ -4,12 +4,13 @@ Rule: figures here are rough and say so; nothing is decided by them.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import exp, isfinite, log
 
 from app.domain.decisions import span_text
 from app.domain.estimates import DRAWN, ERRORS, drawn_by_coin, outcomes
 from app.domain.finding import Assessment, Finding, Verdict
-from app.domain.forecast import exchanges_to_proof, highest_weight
+from app.domain.forecast import eta_s, exchanges_to_proof, highest_weight, smallest_visible_effect
 from app.domain.guardrails import error_margin, log_limit, shares
 from app.domain.harm import bad_until
 from app.domain.ledger import Evidence
@@ -22,9 +23,35 @@ from app.domain.sentences import about, frequency, points
 _MOST_BAD = 100
 
 
-def wants(evidence: Evidence, policy: Policy, seen: Assessment) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What people may expect of a rollout that is not decided.
+
+    Attributes:
+        eta_s: Rough seconds to a decision at this rate, None when it cannot be said.
+        smallest_effect: Smallest excess rate of errors that shows before the deadline, or None.
+        wants: What would change the decision, one clause each.
+    """
+
+    eta_s: float | None = None
+    smallest_effect: float | None = None
+    wants: tuple[str, ...] = ()
+
+
+def outlook(evidence: Evidence, policy: Policy, seen: Assessment) -> Outlook:
+    """What follows from what was counted; `seen` is the assessment of the two. Nothing where the evidence is void."""
+    if seen.verdict is Verdict.INVALID:
+        return Outlook()
+    return Outlook(
+        eta_s(evidence, policy, seen.log_e),
+        smallest_visible_effect(evidence, policy),
+        _wants(evidence, policy, seen),
+    )
+
+
+def _wants(evidence: Evidence, policy: Policy, seen: Assessment) -> tuple[str, ...]:
     """What would turn the canary back, and what promotion still waits for; nothing once it is decided."""
-    if seen.verdict in {Verdict.REGRESSED, Verdict.INVALID, Verdict.HEALTHY}:
+    if seen.verdict in {Verdict.REGRESSED, Verdict.HEALTHY}:
         return ()
     return (*_to_turn_back(evidence, policy, seen), *_to_promote(evidence, policy, seen))
 

@@ -13,6 +13,7 @@ from app.domain.analysis import assess
 from app.domain.finding import Verdict
 from app.domain.guardrails import shares
 from app.domain.ledger import ArmCounts
+from app.domain.outlook import outlook
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.tally import Tally
 
@@ -133,7 +134,8 @@ def test_nothing_is_neither_good_nor_bad_news() -> None:
     seen = assess(evidence({}), Policy())
     assert (seen.verdict, seen.excess_bound) == (Verdict.NO_EVENTS, 1.0)
     assert seen.log_e == pytest.approx(0.0)
-    assert (seen.eta_s, seen.smallest_effect) == (None, None)
+    ahead = outlook(evidence({}), Policy(), seen)
+    assert (ahead.eta_s, ahead.smallest_effect) == (None, None)
 
 
 def test_few_answers_are_called_few() -> None:
@@ -159,15 +161,18 @@ def test_pooled_rates_that_differ_only_by_the_mix_of_weights_are_no_difference()
 
 
 def test_the_forecast_tells_a_hopeless_rollout_from_a_quick_one() -> None:
-    good = assess(evidence({5_000: (arm(500, 5), arm(500, 5))}), ERRORS_ONLY)
-    bad = assess(evidence({5_000: (arm(500, 10), arm(500, 5))}), ERRORS_ONLY)
+    equal, worse = evidence({5_000: (arm(500, 5), arm(500, 5))}), evidence({5_000: (arm(500, 10), arm(500, 5))})
+    little_time = replace(ERRORS_ONLY, deadline_s=200.0)
+    good, bad, short = (
+        outlook(counts, policy, assess(counts, policy))
+        for counts, policy in ((equal, ERRORS_ONLY), (worse, ERRORS_ONLY), (equal, little_time))
+    )
     assert good.eta_s is not None
     assert bad.eta_s is not None
     assert 100 < good.eta_s < 1_500
     assert good.smallest_effect is not None
-    patient = assess(evidence({5_000: (arm(500, 5), arm(500, 5))}), replace(ERRORS_ONLY, deadline_s=200.0))
-    assert patient.smallest_effect is not None
-    assert patient.smallest_effect > good.smallest_effect
+    assert short.smallest_effect is not None
+    assert short.smallest_effect > good.smallest_effect
 
 
 counts = st.integers(0, 3_000)
