@@ -236,10 +236,11 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
 @once_per_evidence
 def _places(evidence: Evidence, guardrail: Guardrail) -> tuple[int, ...]:
     """Where the guardrail's thresholds stand; nothing before they are frozen, or if they are not all there."""
-    limits = limits_of(guardrail)
-    if not evidence.thresholds or not set(limits) <= set(evidence.limits):
+    places = {limit.key: place for place, limit in enumerate(evidence.limits)}
+    keys = [limit.key for limit in limits_of(guardrail)]
+    if not evidence.thresholds or not places.keys() >= set(keys):
         return ()
-    return tuple(map(evidence.limits.index, limits))
+    return tuple(places[key] for key in keys)
 
 
 @once_per_evidence
