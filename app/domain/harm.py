@@ -56,7 +56,7 @@ def least_harm_ratio(epochs: Sequence[Outcomes], log_e: float, log_limit: float)
 
     The largest r0 that this process refutes. Against a ratio above 1 the half with good answers says nothing,
     its E is 1; so E_tilt(r0) must reach 2 exp(log_limit) - 1. Where the average refutes 1 by its other half
-    alone, the bound is 1; so it is at least 1 exactly when the process turns back.
+    alone, the bound is 1. It is never above 1 unless the process turns back, and never below if it does.
 
     Args:
         epochs: One entry per weight, each weight in (0, 1).
