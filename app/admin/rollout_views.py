@@ -97,7 +97,7 @@ class AssessmentView(BaseModel):
     findings: list[FindingView]
 
     @classmethod
-    def of(cls, seen: analysis.Assessment) -> "AssessmentView":
+    def of(cls, seen: analysis.Assessment, ahead: outlook.Outlook) -> "AssessmentView":
         return cls(
             verdict=seen.verdict,
             log_e=seen.log_e,
@@ -108,13 +108,13 @@ class AssessmentView(BaseModel):
             stable_answers=seen.stable_answers,
             extra_bad=seen.extra_bad,
             read_through_s=seen.read_through_s,
-            eta_s=seen.eta_s,
-            smallest_effect=seen.smallest_effect,
+            eta_s=ahead.eta_s,
+            smallest_effect=ahead.smallest_effect,
             held_by=seen.held_by,
             held_because=seen.held_because,
             unverified=list(seen.unverified),
             forward=seen.forward,
-            wants=list(seen.wants),
+            wants=list(ahead.wants),
             findings=[FindingView.of(finding) for finding in seen.findings],
         )
 
@@ -186,6 +186,7 @@ class RolloutView(RolloutSummary):
 
     @classmethod
     def of(cls, rollout: Rollout) -> "RolloutView":
+        seen = analysis.assess(rollout.evidence, rollout.policy)
         return cls(
             **_summary(rollout),
             phase_deadline=rollout.phase_deadline,
@@ -195,7 +196,7 @@ class RolloutView(RolloutSummary):
             brake_open_since=rollout.brake_open_since,
             counted_per="caller" if rollout.evidence.per_caller else "exchange",
             policy=PolicyView.of(rollout.policy),
-            assessment=AssessmentView.of(analysis.assess(rollout.evidence, rollout.policy)),
+            assessment=AssessmentView.of(seen, outlook.outlook(rollout.evidence, rollout.policy, seen)),
             advice=list(outlook.advice(rollout.evidence, rollout.policy)),
             counts=WeightCounts.of_all(rollout.evidence),
         )

@@ -1,16 +1,13 @@
 """From tallies to a verdict: let each guardrail speak, average their evidence, say the worst."""
 
-from dataclasses import replace
 from math import log
 
 from app.domain.circumstances import Judged, held_by_guardrail, reason_to_hold, way_forward
 from app.domain.estimates import BAD, JUDGED, drawn_by_coin, rates
 from app.domain.evidence import log_weighted_mean
 from app.domain.finding import Assessment, Finding, Verdict
-from app.domain.forecast import eta_s, smallest_visible_effect
 from app.domain.guardrails import JUDGES, MIN_ANSWERS, error_excess_bound, judge_split, shares
 from app.domain.ledger import Evidence, absorb
-from app.domain.outlook import wants
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.soundness import flaw_of
 from app.domain.tally import Horizon
@@ -33,7 +30,7 @@ def assess(evidence: Evidence, policy: Policy) -> Assessment:
     epochs = drawn_by_coin(evidence)
     canary_answers = sum(epoch.canary.judged for epoch in epochs.values())
     seen = rates(epochs, BAD, JUDGED)
-    assessment = Assessment(
+    return Assessment(
         verdict=_overall(judged, split, log_e, canary_answers, policy),
         findings=(*findings, split),
         log_e=log_e,
@@ -44,14 +41,11 @@ def assess(evidence: Evidence, policy: Policy) -> Assessment:
         stable_answers=sum(epoch.stable.judged for epoch in epochs.values()),
         extra_bad=seen.extra if seen else 0.0,
         read_through_s=evidence.read_through[Horizon.STATUS],
-        eta_s=eta_s(evidence, policy, log_e),
-        smallest_effect=smallest_visible_effect(evidence, policy),
         held_by=hold.by if hold else None,
         held_because=hold.because if hold else None,
         unverified=tuple(str(each.metric) for each, finding in judged if _is_unverified(each, finding, policy)),
         forward=way_forward(evidence, policy),
     )
-    return replace(assessment, wants=wants(evidence, policy, assessment))
 
 
 def _void(evidence: Evidence, flaw: str) -> Assessment:

@@ -33,7 +33,6 @@ def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[s
         numbers["extra_bad"] = assessment.extra_bad
         numbers["held_by"] = assessment.held_by
         numbers["unverified"] = list(assessment.unverified)
-        numbers["wants"] = list(assessment.wants)
         numbers["findings"] = [
             {
                 "metric": str(finding.metric),

@@ -27,7 +27,6 @@ ERRORS: Count = attrgetter("errors")
 TIMEOUTS: Count = attrgetter("timeouts")
 BAD: Count = attrgetter("bad")
 TIMED: Count = attrgetter("timed")
-UNTIMED: Count = attrgetter("untimed")
 
 # The arms' places in an array.
 CANARY, STABLE = 0, 1
@@ -54,35 +53,43 @@ def outcomes(epochs: Epochs, bad: Count, of: Count) -> tuple[Outcomes, ...]:
     )
 
 
-def tested_together(epochs: Epochs, counts: Sequence[Count]) -> ManyOutcomes:
-    """Both arms' counts of each kind, as the bad answers of as many tests."""
+def counted_together(epochs: Epochs, counts: Sequence[Count], of: Count | None = None) -> ManyOutcomes:
+    """Both arms' counts of each kind, as the bad answers of as many tests; the rest of `of` are good ones."""
     rows = [
         [[count(epoch.canary) for count in counts], [count(epoch.stable) for count in counts]]
         for epoch in epochs.values()
     ]
     bad = np.array(rows, dtype=np.float64).reshape(len(epochs), 2, len(counts))
-    return _many(epochs, bad, np.zeros_like(bad))
+    if of is None:
+        return _many(epochs, bad, np.zeros_like(bad))
+    everything = np.array([[of(epoch.canary), of(epoch.stable)] for epoch in epochs.values()], dtype=np.float64)
+    return _many(epochs, bad, everything.reshape(len(epochs), 2, 1) - bad)
 
 
-def slow_together(epochs: Epochs, places: Sequence[int], *, untimed_is_slow: int) -> ManyOutcomes:
+def slow_together(evidence: Evidence, places: Sequence[int], *, untimed_is_slow: int) -> ManyOutcomes:
     """Both arms' slow and quick answers beyond each of these thresholds, as many tests.
 
     Args:
-        epochs: Where the counts stand.
+        evidence: With thresholds.
         places: Of the thresholds.
         untimed_is_slow: The arm, CANARY or STABLE, whose missing latencies count as slow; the other's
             count as quick. Whatever kept them from coming, a test against them stays fair.
     """
-    none = (0,) * (max(places) + 1)
-    arms = [(epoch.canary, epoch.stable) for epoch in epochs.values()]
-    slow = np.array([[[(arm.slow or none)[i] for i in places] for arm in both] for both in arms], dtype=np.float64)
-    slow = slow.reshape(len(epochs), 2, len(places))
-    timed, untimed = (
-        np.array([[count(arm) for arm in both] for both in arms], dtype=np.float64).reshape(len(epochs), 2, 1)
-        for count in (TIMED, UNTIMED)
-    )
-    slow[:, untimed_is_slow] += untimed[:, untimed_is_slow]
-    return _many(epochs, slow, timed + untimed - slow)
+    beyond, waited = _latencies(evidence)
+    slow = beyond[:, :, list(places)]
+    slow[:, untimed_is_slow] += waited[:, untimed_is_slow, 1:]
+    return _many(drawn_by_coin(evidence), slow, waited.sum(axis=2, keepdims=True) - slow)
+
+
+@once_per_evidence
+def _latencies(evidence: Evidence) -> tuple[Counts, Counts]:
+    """Slow answers, shape (epochs, arms, thresholds); timed and untimed ones, shape (epochs, arms, 2)."""
+    epochs, levels = drawn_by_coin(evidence), len(evidence.thresholds)
+    none = (0,) * levels
+    arms = [arm for epoch in epochs.values() for arm in (epoch.canary, epoch.stable)]
+    slow = np.array([(arm.slow or none)[:levels] for arm in arms], dtype=np.float64)
+    waited = np.array([(arm.timed, arm.untimed) for arm in arms], dtype=np.float64)
+    return slow.reshape(len(epochs), 2, levels), waited.reshape(len(epochs), 2, 2)
 
 
 def _many(epochs: Epochs, bad: Counts, good: Counts) -> ManyOutcomes:

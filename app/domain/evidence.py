@@ -9,7 +9,6 @@ Source: Lindon & Malek 2022 (arXiv:2011.03567); Lindon, Sanden & Shirikian 2022
 epoch is derived in docs/statistics.md.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import exp, fsum, inf, lgamma, log, log1p
@@ -108,53 +107,48 @@ def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[f
     Source:
         Lindon, Sanden & Shirikian 2022, with a grid prior and known weights.
     """
-    logs = _tilt_logs(epochs, r0, tuple(excesses))
+    logs = tilt_logs(epochs, r0, tuple(excesses))
     return log_sum_exp(logs) - log(len(logs))
 
 
-def _tilt_logs(epochs: Iterable[Outcomes], r0: float, tilts: tuple[float, ...]) -> list[float]:
-    """The likelihood ratio of each tilt, as a logarithm."""
+def tilt_logs(epochs: Iterable[Outcomes], r0: float, tilts: tuple[float, ...]) -> list[float]:
+    """The terms of `log_e_tilt` before they are averaged, one per tilt."""
     if not 0.0 < r0 < inf:
         raise ValueError(f"{r0} is no ratio")
-    # Other ratios than 1 are rarely asked twice: they would only crowd the table.
-    log_means = log_mean_tilts if r0 == 1.0 else log_mean_tilts.__wrapped__
-    canary_bad = 0
-    spent = [0.0] * len(tilts)
+    canary_bad, bad = _bad_answers(epochs)
+    spent = _spent(bad, tilts) if r0 == 1.0 else _spent_off_one([(tilted(w, r0), n) for w, n in bad], tilts)
+    return [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
+
+
+def _bad_answers(epochs: Iterable[Outcomes]) -> tuple[int, list[tuple[float, int]]]:
+    """The canary's in all, and both arms' by weight where there are any."""
+    canary_bad, by_weight = 0, []
     for epoch in epochs:
         check_outcomes(epoch)
         canary_bad += epoch.canary_bad
         bad = epoch.canary_bad + epoch.stable_bad
         if bad:
-            spent = [s + bad * m for s, m in zip(spent, log_means(tilted(epoch.weight, r0), tilts), strict=True)]
-    return [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
+            by_weight.append((epoch.weight, bad))
+    return canary_bad, by_weight
 
 
-def bad_until(epochs: Iterable[Outcomes], weight: float, log_limit: float, most: int) -> int | None:
-    """How many more bad answers of the canary bring `log_e_tilt` at r0 = 1 to a limit.
+def _spent(bad: list[tuple[float, int]], tilts: tuple[float, ...]) -> list[float]:
+    """What the bad answers cost each tilt, from the table."""
+    spent = [0.0] * len(tilts)
+    for weight, n in bad:
+        spent = [s + n * m for s, m in zip(spent, log_mean_tilts(weight, tilts), strict=True)]
+    return spent
 
-    Args:
-        epochs: What was seen.
-        weight: The coin's chance of the canary for those to come, in (0, 1).
-        log_limit: The limit, as a logarithm.
-        most: More than this are not counted.
 
-    Returns:
-        The fewest, stable giving none meanwhile; 0 if the limit is reached; None if `most` are too few.
-
-    Raises:
-        ValueError: As `log_e_tilt`.
-    """
-    check_outcomes(Outcomes(weight, 0, 0))
-    logs = _tilt_logs(epochs, 1.0, WORSE)
-    gains = [log(tilt) - m for tilt, m in zip(WORSE, log_mean_tilts(weight, WORSE), strict=True)]
-
-    def reached(more: int) -> bool:
-        after = [log_e + more * gain for log_e, gain in zip(logs, gains, strict=True)]
-        return log_sum_exp(after) - log(len(after)) >= log_limit
-
-    # Every gain is positive, so the fewest are found by halving.
-    fewest = bisect_left(range(most + 1), x=True, key=reached)
-    return fewest if fewest <= most else None
+def _spent_off_one(bad: list[tuple[float, int]], tilts: tuple[float, ...]) -> list[float]:
+    """The same for weights tilted by a ratio, which is rarely asked twice: it would only crowd the table."""
+    costs = []
+    for tilt in tilts:
+        spent = 0.0
+        for weight, n in bad:
+            spent += n * log1p(weight * (tilt - 1.0))
+        costs.append(spent)
+    return costs
 
 
 def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[float] = WORSE) -> float:
@@ -180,10 +174,14 @@ def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[fl
     Source:
         Turner, Ly & Grünwald 2024, with blocks of n_a : n_b = w : 1 - w.
     """
+    logs = full_logs(epochs, reference, ratios)
+    return log_sum_exp(logs) - log(len(logs)) if logs else 0.0
+
+
+def full_logs(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[float]) -> list[float]:
+    """The terms of `log_e_full` before they are averaged, one per possible ratio in the order given."""
     check_reference(reference)
-    possible = tuple(r for r in ratios if r * reference < 1.0)
-    if not possible:
-        return 0.0
+    possible = possible_ratios(reference, ratios)
     mirrored = tuple((1.0 - r * reference) / (1.0 - reference) for r in possible)
     canary_bad = canary_good = 0
     spent_bad = spent_good = [0.0] * len(possible)
@@ -195,11 +193,15 @@ def log_e_full(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[fl
         good = epoch.canary_good + epoch.stable_good
         spent_bad = [s + bad * m for s, m in zip(spent_bad, log_mean_tilts(epoch.weight, possible), strict=True)]
         spent_good = [s + good * m for s, m in zip(spent_good, log_mean_tilts(epoch.weight, mirrored), strict=True)]
-    logs = [
+    return [
         canary_bad * log(r) - of_bad + canary_good * log(s) - of_good
         for r, s, of_bad, of_good in zip(possible, mirrored, spent_bad, spent_good, strict=True)
     ]
-    return log_sum_exp(logs) - log(len(logs))
+
+
+def possible_ratios(reference: float, ratios: Sequence[float]) -> tuple[float, ...]:
+    """The ratios that a rate of `reference` can be multiplied with."""
+    return tuple(ratio for ratio in ratios if ratio * reference < 1.0)
 
 
 def log_e_split(epochs: Iterable[Outcomes]) -> float:

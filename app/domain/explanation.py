@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp, log
 
-from app.domain.estimates import BAD, ERRORS, JUDGED, TIMEOUTS, Count, drawn_by_coin, outcomes, rates
-from app.domain.evidence import least_ratio
+from app.domain.estimates import BAD, DRAWN, ERRORS, JUDGED, TIMEOUTS, Count, drawn_by_coin, outcomes, rates
 from app.domain.finding import Assessment, Verdict
 from app.domain.guardrails import shares
+from app.domain.harm import least_harm_ratio
 from app.domain.ledger import ArmCounts, Evidence
 from app.domain.paired import log_e_discordant
 from app.domain.policy import Guardrail, Metric, Policy
@@ -122,12 +122,12 @@ def _certain(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[C
         return
     for guardrail in policy.guardrails:
         if guardrail.metric in _COUNTS and not guardrail.dry_run:
-            certainty = _certainty(evidence, policy, guardrail)
+            certainty = _certainty(evidence, policy, guardrail, seen)
             if certainty is not None:
                 yield certainty
 
 
-def _certainty(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Certainty | None:
+def _certainty(evidence: Evidence, policy: Policy, guardrail: Guardrail, found: Assessment) -> Certainty | None:
     """None before both arms have answered at one weight."""
     metric, epochs = guardrail.metric, drawn_by_coin(evidence)
     seen = rates(epochs, _COUNTS[metric], JUDGED)
@@ -135,7 +135,8 @@ def _certainty(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Cert
         return None
     alpha = policy.alpha_rollback
     log_limit = log(1.0 / (alpha * shares(policy).get(metric, 1.0)))
-    ratio = least_ratio(outcomes(epochs, _COUNTS[metric], JUDGED), log_limit)
+    log_e = next(each.log_e_worse or 0.0 for each in found.findings if each.metric == metric and not each.dry_run)
+    ratio = least_harm_ratio(outcomes(epochs, _COUNTS[metric], DRAWN), log_e, log_limit)
     least = None if ratio < _NO_LEAST_RATIO else ratio
     said = "nothing is excluded yet" if least is None else f"at least {least:.2f} times {evidence.stable}'s"
     sentence = (

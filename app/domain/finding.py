@@ -50,14 +50,11 @@ class Assessment:
         canary_answers, stable_answers: Mature answers judged so far.
         extra_bad: Estimated bad answers beyond what stable would have given; can be negative.
         read_through_s: Last mature second whose outcomes were read, Unix time.
-        eta_s: Rough seconds to a decision at this rate, None when it cannot be said.
-        smallest_effect: Smallest excess rate of errors that shows before the deadline, or None.
         held_by: What keeps the canary at its lowest weight: "ceiling", "external", or a metric whose
             guardrail holds; None if nothing does.
         held_because: The same as a clause for people.
         unverified: Metrics whose proof promotion does not wait for and that is not there.
         forward: Why promotion need not wait for coverage, None if it must.
-        wants: What would change the decision, one clause each.
     """
 
     verdict: Verdict
@@ -70,10 +67,7 @@ class Assessment:
     stable_answers: int = 0
     extra_bad: float = 0.0
     read_through_s: int | None = None
-    eta_s: float | None = None
-    smallest_effect: float | None = None
     held_by: str | None = None
     held_because: str | None = None
     unverified: tuple[str, ...] = ()
     forward: str | None = None
-    wants: tuple[str, ...] = ()

@@ -22,33 +22,36 @@ from app.domain.estimates import (
     Count,
     Epochs,
     Rates,
+    counted_together,
     drawn_by_coin,
     outcomes,
     rates,
     slow_together,
-    tested_together,
 )
 from app.domain.evidence import (
     BETTER,
     SPLIT_RATIOS,
     WORSE,
-    least_ratio,
     log_weighted_mean,
 )
 from app.domain.finding import Finding, Verdict
+from app.domain.harm import least_harm_ratio, of_halves
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.score import (
+    Increment,
     Score,
     ScoreEpoch,
+    Sums,
     best_rho,
     binary,
     excess_bound,
+    increments,
     log_e_not_worse,
     scale_not_worse,
-    score,
+    scaled,
 )
 from app.domain.slowness import limits_of
 from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
@@ -57,11 +60,13 @@ SPLIT = "split"
 # How alpha_rollback is shared, renormalised over the metrics a policy names.
 SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
 SPLIT_LIMIT = 1_000.0
+SPLIT_DOUBT = 10.0
 # Fewer canary answers than this are called too few to say anything.
 MIN_ANSWERS = 50
 LEAST_WEIGHT = 1 / FULL_BP
 
 
+@once_per_evidence
 def shares(policy: Policy) -> Mapping[Metric, float]:
     """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
     named = {each.metric: SHARES[each.metric] for each in policy.guardrails if each.turns_back}
@@ -106,26 +111,32 @@ def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Ma
 @once_per_evidence
 def error_score(evidence: Evidence, greatest_step: float) -> Score:
     """The score process of bad answers, errors and timeouts together."""
+    return scaled(_increments(evidence), greatest_step)
+
+
+@once_per_evidence
+def _increments(evidence: Evidence) -> tuple[Increment, ...]:
     epochs = (
         ScoreEpoch(
             weight_bp / FULL_BP,
-            binary(epoch.canary.judged, epoch.canary.bad),
+            _with_missing(epoch),
             binary(epoch.stable.judged, epoch.stable.bad),
-            _answered(epoch),
+            _share_answered(epoch.stable) * (epoch.canary.drawn + epoch.stable.drawn),
         )
         for weight_bp, epoch in drawn_by_coin(evidence).items()
+        if epoch.stable.judged
     )
-    return score(epochs, evidence.error_reference, greatest_step)
+    return increments(epochs, evidence.error_reference)
 
 
-def _answered(epoch: EpochCounts) -> float:
-    """Draws of both arms, scaled down to the arm that answered the smaller share of its own.
+def _with_missing(epoch: EpochCounts) -> Sums:
+    """The canary's answers, and as bad ones those that it lacks beyond stable's share of answers that never came.
 
-    A canary whose answers never arrive is so never proven good by stable's alone.
+    A canary whose callers leave before it answers is so never proven good by the few who stayed, nor by stable's.
     """
-    canary, stable = epoch.canary, epoch.stable
-    share = min(_share_answered(canary), _share_answered(stable))
-    return share * (canary.drawn + stable.drawn)
+    canary = epoch.canary
+    missing = max(0.0, _share_answered(epoch.stable) * canary.drawn - canary.judged)
+    return binary(canary.judged + missing, canary.bad + missing)
 
 
 def _share_answered(arm: ArmCounts) -> float:
@@ -161,12 +172,12 @@ def _judge_rate(
     metric = guardrail.metric
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
-    worse = _harm(evidence, bad)
+    worse = _harm(evidence)[metric]
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
     if verdict in _WORSE_VERDICTS:
-        least = least_ratio(outcomes(epochs, bad, JUDGED), log_limit(policy, guardrail))
+        least = least_harm_ratio(outcomes(epochs, bad, DRAWN), worse, log_limit(policy, guardrail))
     numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
@@ -174,21 +185,43 @@ def _judge_rate(
 
 
 @once_per_evidence
-def _harm(evidence: Evidence, bad: Count) -> float:
-    (log_e,) = log_e_tilt_of_many(tested_together(drawn_by_coin(evidence), (bad,)))
-    return log_e
+def _harm(evidence: Evidence) -> Mapping[Metric, float]:
+    """As `harm.log_e_harm`, of errors and of timeouts; an answer that never came is no bad one, in either arm."""
+    tested = counted_together(drawn_by_coin(evidence), (ERRORS, TIMEOUTS), DRAWN)
+    bad_alone = log_e_tilt_of_many(tested)
+    references = (evidence.error_reference,) * len(bad_alone)
+    with_good = _if_split_is_trusted(evidence, log_e_full_of_many(tested, references))
+    errors, timeouts = map(of_halves, bad_alone, with_good)
+    return {Metric.ERRORS: errors, Metric.TIMEOUTS: timeouts}
+
+
+def _if_split_is_trusted(evidence: Evidence, with_good: list[float]) -> list[float]:
+    """Evidence of good and bad answers together, at most 1 while the coin does not seem fair.
+
+    Draws that are missing must not pass for good answers that are missing; and what only gets smaller stays fair.
+    """
+    if _split_log_e(evidence) < log(SPLIT_DOUBT):
+        return with_good
+    return [min(log_e, 0.0) for log_e in with_good]
+
+
+@once_per_evidence
+def _split_log_e(evidence: Evidence) -> float:
+    drawn_e, ended_e = log_e_tilt_of_many(counted_together(drawn_by_coin(evidence), (DRAWN, ENDED)), SPLIT_RATIOS)
+    return log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
 
 
 def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
     """Slow answers, by thresholds frozen beforehand; half of the weight on the proven quantile."""
-    if not evidence.thresholds or not set(limits_of(guardrail)) <= set(evidence.limits):
+    places = _places(evidence, guardrail)
+    if not places:
         sentence = sentences.NO_THRESHOLDS.format(stable=evidence.stable)
         return Finding(Metric.LATENCY, Verdict.INSUFFICIENT_DATA, None, None, sentence, dry_run=guardrail.dry_run)
     epochs = drawn_by_coin(evidence)
-    places = tuple(map(evidence.limits.index, limits_of(guardrail)))
     slo = next(i for i in places if evidence.limits[i].level == guardrail.quantile)
     rest = 0.5 / (len(places) - 1)
-    logs = dict(zip(places, _slowness(evidence, places, WORSE), strict=True))
+    slower = _slowness(evidence, tuple(range(len(evidence.limits))), WORSE)
+    logs = {i: slower[i] for i in places}
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
     (not_worse,) = _slowness(evidence, (slo,), BETTER)
     verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
@@ -201,13 +234,24 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
 
 
 @once_per_evidence
+def _places(evidence: Evidence, guardrail: Guardrail) -> tuple[int, ...]:
+    """Where the guardrail's thresholds stand; nothing before they are frozen, or if they are not all there."""
+    places = {limit.key: place for place, limit in enumerate(evidence.limits)}
+    keys = [limit.key for limit in limits_of(guardrail)]
+    if not evidence.thresholds or not places.keys() >= set(keys):
+        return ()
+    return tuple(places[key] for key in keys)
+
+
+@once_per_evidence
 def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, ...]) -> list[float]:
     """Evidence of harm or of none beyond each of the thresholds; what was not timed speaks against either."""
     references = tuple(1.0 - evidence.limits[i].level for i in places)
-    tested = slow_together(drawn_by_coin(evidence), places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
-    return log_e_full_of_many(tested, references, ratios)
+    tested = slow_together(evidence, places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
+    return _if_split_is_trusted(evidence, log_e_full_of_many(tested, references, ratios))
 
 
+@once_per_evidence
 def _share_untimed(epochs: Epochs) -> float:
     awaited = sum(max(epoch.canary.awaited, epoch.canary.timed) for epoch in epochs.values())
     return sum(epoch.canary.untimed for epoch in epochs.values()) / awaited if awaited else 0.0
@@ -221,8 +265,7 @@ def _slow_beyond(index: int) -> Count:
 def judge_split(evidence: Evidence) -> Finding:
     """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
     epochs = drawn_by_coin(evidence)
-    drawn_e, ended_e = log_e_tilt_of_many(tested_together(epochs, (DRAWN, ENDED)), SPLIT_RATIOS)
-    log_e = log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
+    log_e = _split_log_e(evidence)
     drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
     verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
     if log_e >= log(SPLIT_LIMIT):

@@ -14,7 +14,8 @@ from app.domain import decisions, moves
 from app.domain.circumstances import EXTERNAL
 from app.domain.finding import Assessment, Verdict
 from app.domain.guardrails import log_limit
-from app.domain.planner import admissible_bp, failures_to_refute, rung_above, rung_below, rungs
+from app.domain.harm import bad_until
+from app.domain.planner import admissible_bp, rung_above, rung_below, rungs
 from app.domain.rollout import Assessed, Phase, Rollout, Transition
 from app.domain.routing import FULL_BP
 
@@ -23,6 +24,8 @@ TICK_S = 1.0
 LEAST_MATURITY_S = 1.0
 # A weight goes down only when the budget admits less than this share of it: rates are noisy.
 STEP_DOWN_BELOW = 0.5
+# No weight needs so many failures of a canary that always fails.
+_MOST_FAILURES = 1_000
 
 Rule: TypeAlias = Callable[[Rollout, Assessed, datetime], Transition | None]
 
@@ -159,8 +162,9 @@ def _bears(rollout: Rollout, seen: Assessment, weight_bp: int) -> bool:
     One that always fails is known sooner at a low weight; at little traffic nothing else bounds its harm.
     """
     policy = rollout.policy
-    failures = failures_to_refute(weight_bp / FULL_BP, log_limit(policy, policy.errors))
-    return failures * seen.excess_bound <= policy.max_extra_bad
+    limit = log_limit(policy, policy.errors)
+    failures = bad_until((), rollout.evidence.error_reference, weight_bp / FULL_BP, limit, _MOST_FAILURES)
+    return failures is not None and failures * seen.excess_bound <= policy.max_extra_bad
 
 
 def _unseen_s(seen: Assessment, now: datetime) -> float:

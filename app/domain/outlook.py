@@ -3,15 +3,16 @@
 Rule: figures here are rough and say so; nothing is decided by them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import exp, isfinite, log
 
 from app.domain.decisions import span_text
-from app.domain.estimates import ERRORS, JUDGED, drawn_by_coin, outcomes
-from app.domain.evidence import WORSE, Outcomes, log_mean_tilts, log_sum_exp
+from app.domain.estimates import DRAWN, ERRORS, drawn_by_coin, outcomes
 from app.domain.finding import Assessment, Finding, Verdict
-from app.domain.forecast import exchanges_to_proof, highest_weight
+from app.domain.forecast import eta_s, exchanges_to_proof, highest_weight, smallest_visible_effect
 from app.domain.guardrails import error_margin, log_limit, shares
+from app.domain.harm import bad_until
 from app.domain.ledger import Evidence
 from app.domain.planner import overlap_to_prove, smallest_effect
 from app.domain.policy import Metric, Policy
@@ -22,9 +23,35 @@ from app.domain.sentences import about, frequency, points
 _MOST_BAD = 100
 
 
-def wants(evidence: Evidence, policy: Policy, seen: Assessment) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What people may expect of a rollout that is not decided.
+
+    Attributes:
+        eta_s: Rough seconds to a decision at this rate, None when it cannot be said.
+        smallest_effect: Smallest excess rate of errors that shows before the deadline, or None.
+        wants: What would change the decision, one clause each.
+    """
+
+    eta_s: float | None = None
+    smallest_effect: float | None = None
+    wants: tuple[str, ...] = ()
+
+
+def outlook(evidence: Evidence, policy: Policy, seen: Assessment) -> Outlook:
+    """What follows from what was counted; `seen` is the assessment of the two. Nothing where the evidence is void."""
+    if seen.verdict is Verdict.INVALID:
+        return Outlook()
+    return Outlook(
+        eta_s(evidence, policy, seen.log_e),
+        smallest_visible_effect(evidence, policy),
+        _wants(evidence, policy, seen),
+    )
+
+
+def _wants(evidence: Evidence, policy: Policy, seen: Assessment) -> tuple[str, ...]:
     """What would turn the canary back, and what promotion still waits for; nothing once it is decided."""
-    if seen.verdict in {Verdict.REGRESSED, Verdict.INVALID, Verdict.HEALTHY}:
+    if seen.verdict in {Verdict.REGRESSED, Verdict.HEALTHY}:
         return ()
     return (*_to_turn_back(evidence, policy, seen), *_to_promote(evidence, policy, seen))
 
@@ -48,27 +75,8 @@ def bad_answers_to_turn_back(evidence: Evidence, policy: Policy, seen: Assessmen
     missing = (1.0 / policy.alpha_rollback - others) / share
     if missing <= 0.0:
         return None
-    # One more bad answer adds the same to each tilt's logarithm, so the mixture is made once.
-    logs = _log_tilts(outcomes(drawn_by_coin(evidence), ERRORS, JUDGED))
-    gains = [log(ratio) - mean for ratio, mean in zip(WORSE, log_mean_tilts(weight, WORSE), strict=True)]
-    for more in range(1, _MOST_BAD + 1):
-        logs = [tilt + gain for tilt, gain in zip(logs, gains, strict=True)]
-        if max(logs) >= log(missing) and log_sum_exp(logs) - log(len(logs)) >= log(missing):
-            return more
-    return None
-
-
-def _log_tilts(epochs: Iterable[Outcomes]) -> list[float]:
-    """The terms of `evidence.log_e_tilt` before they are averaged, one per ratio."""
-    logs = [0.0] * len(WORSE)
-    for epoch in epochs:
-        bad = epoch.canary_bad + epoch.stable_bad
-        means = log_mean_tilts(epoch.weight, WORSE)
-        logs = [
-            tilt + epoch.canary_bad * log(ratio) - bad * mean
-            for tilt, ratio, mean in zip(logs, WORSE, means, strict=True)
-        ]
-    return logs
+    tested = outcomes(drawn_by_coin(evidence), ERRORS, DRAWN)
+    return bad_until(tested, evidence.error_reference, weight, log(missing), _MOST_BAD)
 
 
 def _to_promote(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[str]:

@@ -1,9 +1,6 @@
 """How much to expose next, and how long it will take: ladder, exposure budget, ETA, smallest effect."""
 
-from functools import lru_cache
 from math import inf, log, log1p, sqrt
-
-from app.domain.evidence import WORSE, log_sum_exp
 
 LADDER_BP = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 # A mixture needs about this many times the exchanges of the best test for one known rate.
@@ -38,19 +35,6 @@ def admissible_bp(budget: float, exchanges_per_s: float, unseen_s: float, excess
     """
     exposed = exchanges_per_s * unseen_s * excess_bound
     return 10_000.0 * budget / exposed if exposed > 0.0 else inf
-
-
-@lru_cache(maxsize=1024)
-def failures_to_refute(weight: float, log_limit: float) -> int:
-    """How many answers of a canary that always fails, beside a stable that never does, P1 needs at this weight.
-
-    The least k with logsumexp_j(k log(r_j / (1 + w (r_j - 1)))) - log 13 >= log_limit.
-    """
-    gains = [log(ratio / (1.0 + weight * (ratio - 1.0))) for ratio in WORSE]
-    failures = 1
-    while log_sum_exp([failures * gain for gain in gains]) - log(len(gains)) < log_limit:
-        failures += 1
-    return failures
 
 
 def information(canary_rate: float, stable_rate: float, weight: float) -> float:

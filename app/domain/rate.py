@@ -89,9 +89,7 @@ def rate_bounds(bad: float, n: float, alpha: float, concentration: float = CONCE
     def refuted(rate: float) -> bool:
         return log_e_dirichlet((bad, n - bad), (rate, 1.0 - rate), concentration) >= log_limit
 
-    lower = _last_refuted(refuted, 0.0, seen) if bad else 0.0
-    upper = _last_refuted(refuted, 1.0, seen) if bad < n else 1.0
-    return lower, upper
+    return _last_refuted(refuted, 0.0, seen), _last_refuted(refuted, 1.0, seen)
 
 
 def _last_refuted(refuted: Callable[[float], bool], outside: float, inside: float) -> float:

@@ -18,6 +18,8 @@ from app.domain.tally import Tally, TallyRow
 MIN_REFERENCE = 1_000
 # A reference below this is not believed: nothing is that reliable for long.
 LEAST_REFERENCE = 0.001
+# Nor one above this: of a version that always fails nothing can be worse, and nothing be compared with it.
+MOST_REFERENCE = 0.99
 
 # A stretch is over when it has lasted so long and stable has answered so often in it: two minutes
 # at high traffic, days at ten exchanges an hour.
@@ -119,7 +121,7 @@ class Lately:
 
 def _usual_rate(judged: int, bad: int) -> float | None:
     """The share of bad answers, at least the least one believed; None when there are too few to tell."""
-    return max(LEAST_REFERENCE, bad / judged) if judged >= MIN_REFERENCE else None
+    return min(max(LEAST_REFERENCE, bad / judged), MOST_REFERENCE) if judged >= MIN_REFERENCE else None
 
 
 def _second(row: TallyRow) -> int:

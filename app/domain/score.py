@@ -59,7 +59,7 @@ class Score(NamedTuple):
     overlap: float
 
 
-def binary(n: int, bad: int) -> Sums:
+def binary(n: float, bad: float) -> Sums:
     """Sums of `n` outcomes of which `bad` are 1 and the rest 0."""
     return Sums(n, bad, bad)
 
@@ -75,6 +75,20 @@ def checked_sums(arm: Sums, least: float = 0.0) -> Sums:
     return arm
 
 
+class Increment(NamedTuple):
+    """What one epoch adds to the score process, before it is scaled.
+
+    Attributes:
+        step: The greatest upward step of S in this epoch.
+        score, variance, overlap: As in `Score`.
+    """
+
+    step: float
+    score: float
+    variance: float
+    overlap: float
+
+
 def score(epochs: Iterable[ScoreEpoch], centre: float, greatest_step: float = inf) -> Score:
     """Add the epochs up.
 
@@ -82,25 +96,47 @@ def score(epochs: Iterable[ScoreEpoch], centre: float, greatest_step: float = in
         epochs: One entry per weight, each weight in (0, 1).
         centre: m, a guess of the mean outcome fixed before the first exchange; a wrong one
             costs power, never validity.
-        greatest_step: Epochs whose upward steps may be greater (small weights) are scaled down
-            to it, so that they do not dictate c to the rest. The factor is known before the
-            draw, so S, V and W stay what they are in the sources.
+        greatest_step: See `scaled`.
 
     Raises:
         ValueError: A weight outside (0, 1), or sums that no outcomes in [0, 1] have.
     """
+    return scaled(increments(epochs, centre), greatest_step)
+
+
+def increments(epochs: Iterable[ScoreEpoch], centre: float) -> tuple[Increment, ...]:
+    """Each epoch's share of the score process; arguments and errors as of `score`."""
+    return tuple(_increment(epoch, centre) for epoch in epochs)
+
+
+def _increment(epoch: ScoreEpoch, centre: float) -> Increment:
+    w, canary, stable, units = epoch
+    if not (0.0 < w < 1.0 and 0.0 <= units < inf):
+        raise ValueError(f"no coin made {epoch}")
+    v = 1.0 - w
+    canary_sum, canary_squares = _about(checked_sums(canary), centre)
+    stable_sum, stable_squares = _about(checked_sums(stable), centre)
+    return Increment(
+        scale_not_worse(centre, w, w),
+        v * canary_sum - w * stable_sum,
+        v * v * canary_squares + w * w * stable_squares,
+        units * w * v,
+    )
+
+
+def scaled(epochs: Iterable[Increment], greatest_step: float) -> Score:
+    """Add the epochs up so that none steps further upwards than `greatest_step`.
+
+    Epochs whose steps may be greater (small weights) are scaled down to it, so that they do not
+    dictate c to the rest. The factor is known before the draw, so S, V and W stay what they are
+    in the sources.
+    """
     score_sum = variance = overlap = 0.0
-    for epoch in epochs:
-        w, canary, stable, units = epoch
-        if not (0.0 < w < 1.0 and 0.0 <= units < inf):
-            raise ValueError(f"no coin made {epoch}")
-        v = 1.0 - w
-        b = min(1.0, greatest_step / scale_not_worse(centre, w, w))
-        canary_sum, canary_squares = _about(checked_sums(canary), centre)
-        stable_sum, stable_squares = _about(checked_sums(stable), centre)
-        score_sum += b * (v * canary_sum - w * stable_sum)
-        variance += b * b * (v * v * canary_squares + w * w * stable_squares)
-        overlap += b * units * w * v
+    for step, of_score, of_variance, of_overlap in epochs:
+        b = min(1.0, greatest_step / step)
+        score_sum += b * of_score
+        variance += b * b * of_variance
+        overlap += b * of_overlap
     return Score(score_sum, variance, overlap)
 
 

@@ -1,6 +1,7 @@
 """Which latency a policy calls slow, said before stable's own latency is known."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.domain.policy import Guardrail, Metric, Policy
 
@@ -20,6 +21,11 @@ class SlowLimit:
     margin: float
     floor_ms: float
 
+    @property
+    def key(self) -> tuple[float, float, float]:
+        """All of it, quicker to compare and to look up."""
+        return self.level, self.margin, self.floor_ms
+
 
 def slow_limits(policy: Policy) -> tuple[SlowLimit, ...]:
     """What the policy's latency guardrails call slow, the live one's first; the default's if it has none."""
@@ -30,6 +36,7 @@ def slow_limits(policy: Policy) -> tuple[SlowLimit, ...]:
     return tuple(each_once)
 
 
+@lru_cache(maxsize=256)
 def limits_of(guardrail: Guardrail) -> tuple[SlowLimit, ...]:
     """What one latency guardrail calls slow, by ascending level."""
     proven = [guardrail.quantile] if guardrail.quantile else []

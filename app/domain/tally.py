@@ -4,7 +4,7 @@ Rule: every field is additive, so rows of different replicas merge in any order,
 values are absolute, so writing it twice changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
@@ -192,10 +192,10 @@ def flaw_of(tally: Tally) -> str | None:
     return None
 
 
-def are_counts(counts: Iterable[float]) -> bool:
+def are_counts(counts: Collection[float]) -> bool:
     """Whether all of these can be sums of things that happened."""
-    # Written this way round so that NaN is refused too.
-    return all(0 <= count <= MOST_COUNTED for count in counts)
+    # NaN hides from the least and the greatest, but not from the sum.
+    return min(counts, default=0) >= 0 and max(counts, default=0) <= MOST_COUNTED and sum(counts) >= 0
 
 
 def add_counts(left: Mapping[_K, int], right: Mapping[_K, int]) -> Mapping[_K, int]:

@@ -16,6 +16,8 @@ from app.domain.routing import FULL_BP
 from bench.judging.traffic import Ends, Figures, Traffic, rollback_only
 
 ALPHA = 0.01
+# Stable's bad rate as it is known before the start; in some situations it is another one by then.
+REFERENCE = 0.01
 
 _Factor: TypeAlias = Callable[[Outcomes, float], float]
 # The order of the counts in `Outcomes`.
@@ -79,7 +81,9 @@ def full(reference: float) -> Mixture:
 
 def log_e_errors(traffic: Traffic) -> Figures:
     """The evidence of harm as `guardrails.judge_errors` takes it, shape (runs, looks)."""
-    return ERRORS_ONLY.log_e(traffic)
+    bad_alone, with_good = ERRORS_ONLY.log_e(traffic), full(REFERENCE).log_e(traffic)
+    log_e: Figures = np.logaddexp(bad_alone, with_good) - log(2.0)
+    return log_e
 
 
 def turnback(traffic: Traffic, alpha: float = ALPHA) -> Ends:

@@ -9,13 +9,14 @@ import pytest
 
 from app.domain.evidence import WORSE, Outcomes, log_e_full, log_e_tilt
 from app.domain.guardrails import judge_errors, judge_latency
+from app.domain.harm import log_e_harm
 from app.domain.histogram import edge_us
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.score import ScoreEpoch, binary, log_e_not_worse, score
 from app.domain.tally import Tally
 from bench.judging import proofs
-from bench.judging.coin import ERRORS_ONLY, full, log_e_errors, turnback
+from bench.judging.coin import ERRORS_ONLY, REFERENCE, full, log_e_errors, turnback
 from bench.judging.draws import RampWhileRatesRise, Steady
 from bench.judging.slowness import Latencies, Shift, log_e_slow
 from bench.judging.traffic import Traffic
@@ -57,12 +58,13 @@ def test_turning_back_is_what_the_product_would_do_at_each_look() -> None:
     found = turnback(traffic, 0.05).rolled_back
     assert 0 < np.isfinite(found).sum() < 40
     for run in range(40):
-        crossed = [look for look in range(30) if log_e_tilt(epochs_until(traffic, run, look)) >= log(20.0)]
+        crossed = [look for look in range(30) if log_e_harm(epochs_until(traffic, run, look), REFERENCE) >= log(20.0)]
         assert found[run] == (crossed[0] if crossed else np.inf)
 
 
 def evidence_of(epoch: EpochCounts, policy: Policy) -> Evidence:
-    return replace(Evidence.begin(STABLE, CANARY, policy, Tally(), START_S), by_weight={5_000: epoch})
+    begun = Evidence.begin(STABLE, CANARY, policy, Tally(), START_S)
+    return replace(begun, error_reference=REFERENCE, by_weight={5_000: epoch})
 
 
 def test_the_evidence_of_errors_is_the_guardrail_s() -> None:

@@ -1,7 +1,7 @@
 """The e-detector: its mean grows by one a bucket at most, so false alarms are as rare as promised."""
 
 from collections.abc import Sequence
-from math import comb, exp, log, nan
+from math import comb, exp, inf, log, nan
 
 import pytest
 
@@ -102,10 +102,10 @@ def test_only_ratios_that_leave_a_rate_below_one_half_are_watched_for() -> None:
     assert detectable(0.2)
 
 
-@pytest.mark.parametrize(("bad", "n"), [(-1, 5), (6, 5), (nan, 5)])
-def test_counts_that_cannot_be_are_refused(bad: int, n: int) -> None:
+@pytest.mark.parametrize(("bad", "n"), [(-1, 5), (6, 5), (nan, 5), (1, inf)])
+def test_counts_that_cannot_be_are_refused(bad: float, n: float) -> None:
     with pytest.raises(ValueError, match="bad answers of"):
-        against_rate(bad, n, 0.1, RATIOS)
+        against_rate(bad, n, 0.1, RATIOS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("most", [0.0, 1.0, nan])

@@ -12,9 +12,9 @@ from scipy.stats import binom
 from app.domain.evidence import (
     BETTER,
     EXCESSES,
+    SPLIT_RATIOS,
     WORSE,
     Outcomes,
-    bad_until,
     greatest_ratio,
     least_ratio,
     log_e_dirichlet,
@@ -149,20 +149,6 @@ def test_two_failures_of_a_hardly_exposed_canary_are_enough() -> None:
     assert log_e_tilt([Outcomes(0.01, 1, 0)]) < log(100) < log_e_tilt([Outcomes(0.01, 2, 0)])
 
 
-@given(epochs, st.floats(0.01, 0.9))
-def test_so_many_more_bad_answers_reach_the_limit_and_one_fewer_does_not(drawn: list[Outcomes], weight: float) -> None:
-    more = bad_until(drawn, weight, log(100), 500)
-
-    def after(count: int) -> float:
-        return log_e_tilt([*drawn, Outcomes(weight, count, 0)])
-
-    if more is None:
-        assert after(500) < log(100)
-    else:
-        assert after(more) >= log(100) - 1e-9
-        assert more == 0 or after(more - 1) < log(100) + 1e-9
-
-
 def test_huge_counts_neither_overflow_nor_lose_the_sign() -> None:
     assert log_e_tilt([Outcomes(0.5, 600_000_000, 500_000_000)]) > 1e6
     # Without a canary failure the smallest tilt loses least: 10^9 log(1 + 0.5 * 0.1) nats.
@@ -194,6 +180,12 @@ def test_a_split_as_promised_is_no_evidence_and_a_wrong_one_is() -> None:
     assert log_e_split([Outcomes(0.5, 52_000, 48_000)]) > log(1_000)
     assert log_e_split([Outcomes(0.5, 48_000, 52_000)]) > log(1_000)
     assert log_e_split([]) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_split_is_watched_from_one_percent_to_a_hundredfold_both_ways() -> None:
+    assert (min(SPLIT_RATIOS), max(SPLIT_RATIOS)) == pytest.approx((1 / 101, 101))
+    assert sorted(1 / ratio for ratio in SPLIT_RATIOS) == pytest.approx(sorted(SPLIT_RATIOS))
+    assert min(ratio for ratio in SPLIT_RATIOS if ratio > 1.0) == pytest.approx(1.01)
 
 
 def test_one_loss_in_all_epochs_is_found_sooner_by_one_ratio_than_by_a_mixture_per_epoch() -> None:

@@ -54,7 +54,16 @@ def test_the_interval_holds_the_estimate_and_without_overlap_nothing_is_known() 
 
 
 @pytest.mark.parametrize(
-    ("s", "v", "rho"), [(nan, 1.0, 1.0), (inf, 1.0, 1.0), (0.0, -1.0, 1.0), (0.0, 1.0, 0.0), (0.0, nan, 1.0)]
+    ("s", "v", "rho"),
+    [
+        (nan, 1.0, 1.0),
+        (inf, 1.0, 1.0),
+        (0.0, -1.0, 1.0),
+        (0.0, 1.0, 0.0),
+        (0.0, 1.0, inf),
+        (0.0, inf, 1.0),
+        (0.0, nan, 1.0),
+    ],
 )
 def test_what_is_no_score_process_is_refused(s: float, v: float, rho: float) -> None:
     with pytest.raises(ValueError, match="no score process"):

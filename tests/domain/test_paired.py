@@ -80,6 +80,22 @@ def test_versions_that_fail_alike_are_hardly_ever_called_worse_at_any_look() -> 
     assert binom.sf(called - 1, runs, alpha) > 0.001
 
 
+def test_the_step_is_the_smallest_that_is_fair() -> None:
+    # 2 % of the pairs differ by -1 and the rest by so little upwards that the mean difference is zero.
+    n, rare, slight = 60, 0.02, 0.02 / 0.98
+
+    def mean(step: float) -> float:
+        return sum(
+            comb(n, k)
+            * rare**k
+            * (1 - rare) ** (n - k)
+            * exp(log_e_worse(paired_score(Sums(n, (n - k) * slight - k, (n - k) * slight**2 + k)), 0.0, 1.0, step))
+            for k in range(n + 1)
+        )
+
+    assert mean(0.9 * PAIRED_STEP) > 1.0 >= mean(PAIRED_STEP)
+
+
 def test_the_interval_of_the_mean_difference_holds_it() -> None:
     lower, upper = difference_interval(paired_score(Sums(10_000, 300.0, 90.0)), 0.05, 10.0, PAIRED_STEP, PAIRED_STEP)
     assert 0.0 < lower < 0.03 < upper < 0.06

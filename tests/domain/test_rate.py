@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.rate import log_e_above, rate_bounds
+from app.domain.rate import concentration_for, log_e_above, rate_bounds
 
 rates = st.floats(0.001, 0.999)
 concentrations = st.floats(0.1, 1_000.0)
@@ -33,6 +33,16 @@ def test_far_below_the_ceiling_there_is_no_evidence_however_many_answers_came() 
     assert log_e_above(0, 10**6, 0.5) == -inf
     assert log_e_above(10**6, 10**9, 0.01) == -inf
     assert log_e_above(10**7 + 10**5, 10**9, 0.01) > log(100)
+
+
+def test_an_interval_ends_where_rates_end() -> None:
+    assert rate_bounds(0, 50, 0.05)[0] == 0.0
+    assert rate_bounds(50, 50, 0.05)[1] == 1.0
+
+
+def test_a_prior_for_hardly_any_answers_is_weak_but_a_prior() -> None:
+    assert concentration_for(1.0, 0.05) == 0.001
+    assert log_e_above(1, 1, 0.5, concentration_for(1.0, 0.05)) > 0.0
 
 
 def test_before_any_answer_every_rate_is_possible() -> None:

@@ -192,6 +192,8 @@ def test_the_excess_bound_shrinks_as_answers_come() -> None:
 def test_without_overlap_nothing_is_known() -> None:
     assert difference_interval(Score(0.0, 0.0, 0.0), 0.05, 1.0, 0.5, 0.5) == (-inf, inf)
     assert excess_bound(Score(0.0, 0.0, 0.0), 0.05, 1.0, 0.5) == 1.0
+    lower, upper = difference_interval(Score(0.0, 0.0, 0.5), 0.05, 1.0, 0.5, 0.5)
+    assert -inf < lower < 0.0 < upper < inf
 
 
 def test_sums_are_exact_for_binary_outcomes() -> None:
@@ -222,7 +224,17 @@ def test_an_epoch_that_cannot_be_is_refused(broken: ScoreEpoch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("s", "v", "rho", "c"), [(nan, 1, 1, 1), (inf, 1, 1, 1), (0, -1, 1, 1), (0, nan, 1, 1), (0, 1, 0, 1), (0, 1, 1, 0)]
+    ("s", "v", "rho", "c"),
+    [
+        (nan, 1, 1, 1),
+        (inf, 1, 1, 1),
+        (0, -1, 1, 1),
+        (0, nan, 1, 1),
+        (0, 1, 0, 1),
+        (0, 1, inf, 1),
+        (0, inf, 1, 1),
+        (0, 1, 1, 0),
+    ],
 )
 def test_what_is_no_score_process_is_refused(s: float, v: float, rho: float, c: float) -> None:
     with pytest.raises(ValueError, match="no score process"):

@@ -43,6 +43,12 @@ def test_each_of_many_full_mixtures_is_the_one_to_the_bit(
     assert log_e_full_of_many(stacked(tests), chosen, ratios) == alone
 
 
+def test_before_any_epoch_no_test_has_evidence() -> None:
+    nothing = ManyOutcomes((), np.zeros((4, 0, 3)))
+    assert log_e_tilt_of_many(nothing) == [0.0, 0.0, 0.0]
+    assert log_e_full_of_many(nothing, (0.5, 0.1, 0.01)) == [0.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize("count", [-1.0, nan, inf])
 def test_counts_that_cannot_be_are_refused(count: float) -> None:
     broken = stacked([[Outcomes(0.5, 1, 1, 1, 1)]])

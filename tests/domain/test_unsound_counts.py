@@ -14,6 +14,7 @@ from app.domain.analysis import assess
 from app.domain.catalog import ModelName, VersionName
 from app.domain.finding import Assessment, Verdict
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence, absorb
+from app.domain.outlook import outlook
 from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
 from app.domain.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
@@ -106,7 +107,8 @@ def test_any_counts_that_can_be_are_judged_in_finite_numbers(
     seen = assess(counted, policy)
     assert isfinite(seen.log_e)
     assert 0.0 <= seen.excess_bound <= 1.0
-    assert seen.eta_s is None or seen.eta_s >= 0.0
+    ahead = outlook(counted, policy, seen)
+    assert ahead.eta_s is None or ahead.eta_s >= 0.0
     if not any(0 < weight_bp < 10_000 and epoch.canary.judged for weight_bp, epoch in by_weight.items()):
         assert seen.verdict in {Verdict.NO_EVENTS, Verdict.INVALID}
     for finding in seen.findings:

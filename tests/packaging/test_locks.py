@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[2]
-RUN, DEV = "requirements.lock", "requirements-dev.lock"
+RUN, DEV, COMPILE = "requirements.lock", "requirements-dev.lock", "requirements-compile.lock"
+LOCKS = (RUN, DEV, COMPILE)
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -37,21 +38,24 @@ def declared() -> dict[str, list[str]]:
     with (PROJECT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     wanted = project["project"]["dependencies"]
-    return {RUN: wanted, DEV: wanted + project["dependency-groups"]["dev"]}
+    groups = project["dependency-groups"]
+    own = [each for each in groups["dev"] if isinstance(each, str)]
+    assert [each for each in groups["dev"] if not isinstance(each, str)] == [{"include-group": "compile"}]
+    return {RUN: wanted, DEV: wanted + own + groups["compile"], COMPILE: groups["compile"]}
 
 
-@pytest.mark.parametrize("name", [RUN, DEV])
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_pin_has_hashes(name: str) -> None:
     assert [entry for entry in entries(name) if re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) is None] == []
 
 
-@pytest.mark.parametrize("name", [RUN, DEV])
+@pytest.mark.parametrize("name", LOCKS)
 def test_no_address_stands_in_a_lock_file(name: str) -> None:
     assert re.findall(r"\w+://|index|find-links|@ ", (PROJECT / name).read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("name", [RUN, DEV])
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_dependency_is_pinned_within_its_range(name: str, python: str) -> None:
     pinned = pins(name, python)
     wanted = [Requirement(text) for text in declared()[name]]
@@ -60,5 +64,6 @@ def test_every_dependency_is_pinned_within_its_range(name: str, python: str) -> 
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_development_lock_holds_the_other_one(python: str) -> None:
-    assert pins(RUN, python).items() <= pins(DEV, python).items()
+@pytest.mark.parametrize("name", [RUN, COMPILE])
+def test_the_development_lock_holds_the_others(name: str, python: str) -> None:
+    assert pins(name, python).items() <= pins(DEV, python).items()
