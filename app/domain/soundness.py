@@ -12,29 +12,20 @@ def flaw_of(evidence: Evidence) -> str | None:
     """What is wrong with all that was counted, None if nothing is."""
     if evidence.flaw is not None:
         return evidence.flaw
-    if not 0.0 < evidence.error_reference < 1.0:
+    if not 0.0 < evidence.error_reference <= 1.0:
         return "stable's rate before the start is none"
     if not all(0 <= weight_bp <= FULL_BP for weight_bp in evidence.by_weight):
         return "a weight is not between nothing and everything"
-    arms = [arm for epoch in evidence.by_weight.values() for arm in (epoch.canary, epoch.stable)]
-    if not are_counts([count for arm in arms for count in _counts_of(arm)]):
-        return "a count is negative, or no number at all"
     levels = len(evidence.thresholds)
+    arms = (arm for epoch in evidence.by_weight.values() for arm in (epoch.canary, epoch.stable))
     return next((flaw for arm in arms if (flaw := _flaw_of_arm(arm, levels)) is not None), None)
 
 
-def _counts_of(arm: ArmCounts) -> tuple[int, ...]:
-    return arm.drawn, arm.ended, arm.judged, arm.errors, arm.timeouts, arm.timed, arm.awaited, *arm.slow
-
-
 def _flaw_of_arm(arm: ArmCounts, levels: int) -> str | None:
-<<<<<<< HEAD
     if _is_sound(arm, levels):
         return None
     if not are_counts((arm.drawn, arm.ended, arm.judged, arm.errors, arm.timeouts, arm.timed, arm.awaited, *arm.slow)):
         return "a count is negative, or no number at all"
-=======
->>>>>>> main
     if not arm.bad <= arm.judged <= arm.ended <= arm.drawn:
         return "more answers were counted than were drawn"
     return "more answers were slow than were timed"
