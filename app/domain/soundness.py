@@ -12,7 +12,7 @@ def flaw_of(evidence: Evidence) -> str | None:
     """What is wrong with all that was counted, None if nothing is."""
     if evidence.flaw is not None:
         return evidence.flaw
-    if not 0.0 < evidence.error_reference <= 1.0:
+    if not 0.0 < evidence.error_reference < 1.0:
         return "stable's rate before the start is none"
     if not all(0 <= weight_bp <= FULL_BP for weight_bp in evidence.by_weight):
         return "a weight is not between nothing and everything"
