@@ -13,7 +13,7 @@ from app.domain.catalog import ModelName, VersionName
 from app.domain.histogram import edge_us, latency_bin
 from app.domain.ledger import Evidence, absorb
 from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.recent import LEAST_REFERENCE, MIN_REFERENCE
+from app.domain.recent import LEAST_REFERENCE, MIN_REFERENCE, MOST_REFERENCE
 from app.domain.tally import Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 
 STABLE, CANARY, OTHER = VersionName("v1"), VersionName("v2"), VersionName("v0")
@@ -174,6 +174,7 @@ def test_the_proven_quantile_is_always_among_the_limits() -> None:
         (Tally(900, {Outcome.OK: 450, Outcome.UPSTREAM_ERROR: 450}), LEAST_REFERENCE),
         (Tally(10_000, {Outcome.OK: 9_800, Outcome.UPSTREAM_ERROR: 150, Outcome.TIMEOUT: 50}), 0.02),
         (Tally(10_000, {Outcome.OK: 10_000}), LEAST_REFERENCE),
+        (Tally(10_000, {Outcome.UPSTREAM_ERROR: 10_000}), MOST_REFERENCE),
     ],
 )
 def test_the_reference_rate_is_believed_only_when_enough_stands_behind_it(reference: Tally, expected: float) -> None:
