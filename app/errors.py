@@ -86,10 +86,8 @@ class RolloutActive(TurnbackError):
     kind = ErrorKind.CONFLICT
     title = "A rollout is running already"
 
-    def __init__(self, model: str, canary: str) -> None:
-        super().__init__(
-            f"model {model!r} already has a rollout of {canary!r}", model=model, canary=canary, field="/model"
-        )
+    def __init__(self, model: str) -> None:
+        super().__init__(f"a rollout of model {model!r} is under way; end it first", model=model, field="/model")
 
 
 class IllegalTransition(TurnbackError):

@@ -85,7 +85,7 @@ async def _read(tx: Transaction, name: ModelName, change: RouteChange) -> _Read:
         raise UnknownVersion(name, next(iter(named), "at all"))
     latest = await rollouts.latest(tx, name)
     if latest is not None and latest.phase not in TERMINAL:
-        raise RolloutActive(name, latest.canary)
+        raise RolloutActive(name)
     return _Read(model, route, versions)
 
 

@@ -51,7 +51,7 @@ async def add(tx: Transaction, new: Rollout, generation: int) -> None:
     except IntegrityError as refused:
         if violated(refused) != "uq_rollouts_active":
             raise
-        raise RolloutActive(new.model, new.canary) from refused
+        raise RolloutActive(new.model) from refused
 
 
 async def save(tx: Transaction, rollout: Rollout, *, seen: int, generation: int) -> None:
