@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parent
 FOLDER = PACKAGE / "_compiled"
 MODULES = (
     "app.domain.histogram",
+    "app.proxy.alike",
     "app.proxy.brake",
     "app.proxy.cells",
     "app.proxy.chunks",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.admission import Admission
+from app.proxy.alike import AlikeHeads
 from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.collected_body import CollectedBytes
 from app.proxy.connection import Connection
@@ -47,6 +48,7 @@ class Gateway:
         compiled: The routing table in force, ready for look-ups.
         clients: Open client connections.
         heads: Request heads seen before.
+        alike: The same but for their ids.
         reach: How upstreams are reached.
         admission: Counts client connections.
         collected: Counts request bodies that are held whole.
@@ -68,6 +70,7 @@ class Gateway:
         "_sweeper",
         "_untimed",
         "admission",
+        "alike",
         "clients",
         "coin",
         "collected",
@@ -113,6 +116,7 @@ class Gateway:
         self.recorder = Recorder(clock, monotonic, self._open_exchanges)
         self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads: Remembered[RequestHead] = Remembered()
+        self.alike = AlikeHeads(limits)
         self.clients: set[Connection] = set()
         self.admission = Admission(limits)
         self.collected = CollectedBytes(limits.collected_bytes)

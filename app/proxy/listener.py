@@ -7,6 +7,7 @@ strict head, whoever answers it. An inference exchange touches no ASGI scope, ta
 from typing import TYPE_CHECKING, Final
 
 from app.proxy import problems
+from app.proxy.alike import Alike
 from app.proxy.collected_body import CollectedBody, NamedInBody, ServerOptions, WholeRequest, is_named_in_body
 from app.proxy.connection import COLLECTING, EXCHANGING, LINGERING, READING_HEAD, Connection
 from app.proxy.exchange import Exchange
@@ -91,6 +92,8 @@ class ClientConnection(Connection):
                 raise head_too_large(buffer, self._gateway.limits)
             head = buffer[:end]
             known = self._gateway.heads.known.get(head)
+            if known is None and not self._held and self._serve_alike(head, buffer[end + 2 :], started):
+                return
             request = known or RequestHead(head, self._gateway.limits)
             left = request.length - (len(buffer) - end - 4)
             if request.length < 0 or left < 0:
@@ -101,10 +104,25 @@ class ClientConnection(Connection):
                 self._judge.hear_head(data, request)
                 self._held = b""
                 self._gateway.heads.offer(head, request)
+                self._gateway.alike.offer(head, request)
             self._body.left = left
             self._serve(request, buffer[end + 2 :], started)
         except Refused as refused:
             self._refuse(refused.problem, refused.detail)
+
+    def _serve_alike(self, head: bytes, tail: bytes, started: float) -> bool:
+        """Serve a request whose head was read before but for its ids; whether this is one, with its whole body."""
+        gateway = self._gateway
+        alike = gateway.alike.find(head)
+        if alike is None or alike.request.length != len(tail) - len(CRLF):
+            return False
+        request = alike.request
+        table = gateway.compiled
+        target = table.known.get(request.host + request.url if table.hosts_matter else request.url)
+        if target is None:
+            return False
+        self._serve(request, tail, started, target, ids=alike)
+        return True
 
     def _hold(self, started: float, buffer: bytes, data: bytes) -> None:
         """Wait for the rest of a head. Raises: Refused."""
@@ -125,6 +143,7 @@ class ClientConnection(Connection):
         started: float,
         target: Target | None = None,
         span: tuple[int, int] | None = None,
+        ids: Alike | None = None,
     ) -> None:
         """Begin the exchange that a complete head asks for.
 
@@ -134,6 +153,7 @@ class ClientConnection(Connection):
             started: When its last bytes were read, on the monotonic clock.
             target: Where it leads, when its body said so.
             span: Where the body names the model; None when it need not.
+            ids: Its own, where they are not in the head.
 
         Raises: Refused.
         """
@@ -144,13 +164,13 @@ class ClientConnection(Connection):
             target = known or self._look_up(request, tail, started)
             if target is None:
                 return
-        request_id = request.request_id or gateway.new_request_id()
+        request_id = (request.request_id if ids is None else ids.request_id) or gateway.new_request_id()
         if request.relayed is None:
             forwarded = request.authority.join(self._origin.parts)
         else:
             forwarded = self._origin.told(request.authority, request.relayed)
         if not request.has_trace:
-            forwarded = gateway.traces.begin() + forwarded
+            forwarded = ((ids.trace if ids is not None else b"") or gateway.traces.begin()) + forwarded
         if self._body.left:
             self._await_body(request, started)
         if request.length < 0:

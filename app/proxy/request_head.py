@@ -132,6 +132,11 @@ class RequestHead:
         if not self._seen & _BODY_SEEN and self.method in METHODS_WITH_BODY:
             self.lines.append(b"content-length: 0")
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no id and no trace of its own, and no field that speaks of other fields."""
+        return not self.request_id and not self._seen & (_ODD_SEEN | _TRACE_SEEN)
+
     # ------------------------------------------------------------------ fields
 
     def on_host(self, value: bytes) -> None:
