@@ -7,7 +7,7 @@ before as a head of its own, by llhttp and by this side.
 from typing import Final
 
 from app.proxy import trace_context
-from app.proxy.framing import CRLF, MAX_REMEMBERED, MAX_REMEMBERED_HEAD, MAX_REQUEST_ID, TOKEN
+from app.proxy.framing import CRLF, MAX_REMEMBERED, MAX_REMEMBERED_HEAD, MAX_REQUEST_ID, TOKEN, Remembered
 from app.proxy.limits import Limits
 from app.proxy.request_head import Refused, RequestHead
 
@@ -34,34 +34,38 @@ class Alike:
         self.trace = trace
 
 
-class AlikeHeads:
-    """Heads seen at least twice but for their ids."""
+class RequestHeads(Remembered[RequestHead]):
+    """Heads seen at least twice, as they were or but for their ids."""
 
-    __slots__ = ("_ids", "_known", "_limits", "_once", "_traces")
+    __slots__ = ("_ids", "_limits", "_rests", "_rests_once", "_traces")
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__()
         self._limits = limits
-        self._known: dict[bytes, RequestHead] = {}
-        self._once: set[int] = set()
+        self._rests: dict[bytes, RequestHead] = {}
+        self._rests_once: set[int] = set()
         # Where the lines begin, in each spelling seen.
         self._ids: list[bytes] = []
         self._traces: list[bytes] = []
 
-    def find(self, head: bytes) -> Alike | None:
+    def find_alike(self, head: bytes) -> Alike | None:
         """This head without its ids, if that was read before; None also where an id is not plainly one."""
         rest, request_id = _cut(head, self._ids)
         rest, trace = _cut(rest, self._traces)
-        request = self._known.get(rest)
+        request = self._rests.get(rest)
         if request is None or len(request_id) > MAX_REQUEST_ID or request_id.translate(None, TOKEN):
             return None
         if not trace:
             return Alike(request, request_id, b"")
         return Alike(request, request_id, _TRACE + trace + CRLF) if trace_context.is_valid(trace) else None
 
-    def offer(self, head: bytes, request: RequestHead) -> None:
-        """Keep an accepted head without its ids, when the rest came before."""
-        if len(head) > MAX_REMEMBERED_HEAD or not (request.request_id or request.has_trace):
-            return
+    def offer(self, head: bytes, says: RequestHead) -> None:
+        """Keep an accepted head when it came before, and one without its ids when the rest did."""
+        super().offer(head, says)
+        if len(head) <= MAX_REMEMBERED_HEAD and (says.request_id or says.has_trace):
+            self._offer_rest(head, says)
+
+    def _offer_rest(self, head: bytes, request: RequestHead) -> None:
         if request.request_id:
             _learn(head, _REQUEST_ID, self._ids)
         if request.has_trace:
@@ -69,13 +73,13 @@ class AlikeHeads:
         rest, _ = _cut(head, self._ids)
         rest, _ = _cut(rest, self._traces)
         name = hash(rest)
-        if name not in self._once:
-            if len(self._once) >= MAX_REMEMBERED:
-                self._once.clear()
-            self._once.add(name)
+        if name not in self._rests_once:
+            if len(self._rests_once) >= MAX_REMEMBERED:
+                self._rests_once.clear()
+            self._rests_once.add(name)
             return
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
+        if len(self._rests) >= MAX_REMEMBERED:
+            self._rests.clear()
         self._keep(rest)
 
     def _keep(self, rest: bytes) -> None:
@@ -85,7 +89,7 @@ class AlikeHeads:
             return
         # With a second id, or a field that speaks of other fields, the parts would not mean what the whole does.
         if alone.is_plain:
-            self._known[rest] = alone
+            self._rests[rest] = alone
 
 
 def _cut(head: bytes, starts: list[bytes]) -> tuple[bytes, bytes]:

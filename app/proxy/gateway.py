@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from app.domain.catalog import ModelName, VersionName
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.proxy.admission import Admission
-from app.proxy.alike import AlikeHeads
+from app.proxy.alike import RequestHeads
 from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.collected_body import CollectedBytes
 from app.proxy.connection import Connection
 from app.proxy.exchange import Exchange
 from app.proxy.following import Follower
 from app.proxy.forwarding import Network
-from app.proxy.framing import Remembered
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
 from app.proxy.local_evidence import Suspect, suspects
@@ -28,7 +27,6 @@ from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.reach import Reach
 from app.proxy.recorder import Recorder
-from app.proxy.request_head import RequestHead
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
 from app.proxy.trace_context import Traces
 
@@ -48,7 +46,6 @@ class Gateway:
         compiled: The routing table in force, ready for look-ups.
         clients: Open client connections.
         heads: Request heads seen before.
-        alike: The same but for their ids.
         reach: How upstreams are reached.
         admission: Counts client connections.
         collected: Counts request bodies that are held whole.
@@ -70,7 +67,6 @@ class Gateway:
         "_sweeper",
         "_untimed",
         "admission",
-        "alike",
         "clients",
         "coin",
         "collected",
@@ -115,8 +111,7 @@ class Gateway:
         self.limits = limits
         self.recorder = Recorder(clock, monotonic, self._open_exchanges)
         self.compiled = CompiledTable(EMPTY_TABLE, {})
-        self.heads: Remembered[RequestHead] = Remembered()
-        self.alike = AlikeHeads(limits)
+        self.heads = RequestHeads(limits)
         self.clients: set[Connection] = set()
         self.admission = Admission(limits)
         self.collected = CollectedBytes(limits.collected_bytes)

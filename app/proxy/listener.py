@@ -104,7 +104,6 @@ class ClientConnection(Connection):
                 self._judge.hear_head(data, request)
                 self._held = b""
                 self._gateway.heads.offer(head, request)
-                self._gateway.alike.offer(head, request)
             self._body.left = left
             self._serve(request, buffer[end + 2 :], started)
         except Refused as refused:
@@ -113,7 +112,7 @@ class ClientConnection(Connection):
     def _serve_alike(self, head: bytes, tail: bytes, started: float) -> bool:
         """Serve a request whose head was read before but for its ids; whether this is one, with its whole body."""
         gateway = self._gateway
-        alike = gateway.alike.find(head)
+        alike = gateway.heads.find_alike(head)
         if alike is None or alike.request.length != len(tail) - len(CRLF):
             return False
         request = alike.request

@@ -5,7 +5,7 @@ from fakes.upstream_server import upstream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.proxy.alike import AlikeHeads
+from app.proxy.alike import RequestHeads
 from app.proxy.framing import MAX_REMEMBERED
 from app.proxy.limits import DEFAULT_LIMITS
 from app.proxy.request_head import Refused, RequestHead
@@ -16,9 +16,9 @@ PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 START = [b"POST /v2/models/fraud/infer HTTP/1.1", b"Host: gateway", b"Content-Length: 2"]
 
 
-def seen(*heads: bytes) -> AlikeHeads:
+def seen(*heads: bytes) -> RequestHeads:
     """What is known after these requests, each of them accepted."""
-    alike = AlikeHeads(DEFAULT_LIMITS)
+    alike = RequestHeads(DEFAULT_LIMITS)
     for head in heads:
         alike.offer(head, RequestHead(head, DEFAULT_LIMITS))
     return alike
@@ -30,30 +30,30 @@ def head(*lines: bytes) -> bytes:
 
 def test_a_head_that_came_twice_with_other_ids_is_known_with_a_third() -> None:
     alike = seen(head(b"X-Request-Id: a", b"Accept: */*"), head(b"X-Request-Id: b", b"Accept: */*"))
-    found = alike.find(head(b"X-Request-Id: c-3", b"Accept: */*"))
+    found = alike.find_alike(head(b"X-Request-Id: c-3", b"Accept: */*"))
     assert found is not None
     assert (found.request_id, found.trace, found.request.length) == (b"c-3", b"", 2)
     assert found.request.lines == [b"content-length: 2", b"Accept: */*"]
-    assert alike.find(head(b"X-Request-Id: c", b"Accept: text/html")) is None
-    assert alike.find(head(b"X-Request-Id: ", b"Accept: */*")) is not None
+    assert alike.find_alike(head(b"X-Request-Id: c", b"Accept: text/html")) is None
+    assert alike.find_alike(head(b"X-Request-Id: ", b"Accept: */*")) is not None
 
 
 def test_one_time_is_no_habit() -> None:
-    assert seen(head(b"x-request-id: a")).find(head(b"x-request-id: b")) is None
-    assert seen(head(), head()).find(head()) is None
+    assert seen(head(b"x-request-id: a")).find_alike(head(b"x-request-id: b")) is None
+    assert seen(head(), head()).find_alike(head()) is None
 
 
 @pytest.mark.parametrize("spoilt", [b"a b", b"a\x00", b"\xff", b"a" * 129, b" a", b"a\t"])
 def test_an_id_that_is_not_plainly_one_is_read_with_its_whole_head(spoilt: bytes) -> None:
     alike = seen(*(head(b"X-Request-Id: %d" % number) for number in range(3)))
-    assert alike.find(head(b"X-Request-Id: " + spoilt)) is None
+    assert alike.find_alike(head(b"X-Request-Id: " + spoilt)) is None
 
 
 @pytest.mark.parametrize("spoilt", [PARENT[:-1], PARENT.replace(b"0af7651916cd43dd8448eb211c80319c", b"0" * 32), b"x"])
 def test_a_trace_that_is_none_is_read_with_its_whole_head(spoilt: bytes) -> None:
     alike = seen(head(b"traceparent: " + PARENT), head(b"traceparent: " + PARENT[:-1] + b"0"))
-    assert alike.find(head(b"traceparent: " + PARENT)) is not None
-    assert alike.find(head(b"traceparent: " + spoilt)) is None
+    assert alike.find_alike(head(b"traceparent: " + PARENT)) is not None
+    assert alike.find_alike(head(b"traceparent: " + spoilt)) is None
 
 
 ids = st.sampled_from([b"a", b"b-2", b"a b", b"\xe9", b"", b"x" * 129, PARENT, PARENT[:-2] + b"00", b"ff-1"])
@@ -72,10 +72,10 @@ def test_what_is_found_says_what_the_whole_head_says(data: st.DataObject, shape:
     def drawn() -> bytes:
         return head(*(each if b":" in each else each + colon + data.draw(ids) for each in shape))
 
-    alike = AlikeHeads(DEFAULT_LIMITS)
+    alike = RequestHeads(DEFAULT_LIMITS)
     for _ in range(6):
         whole = drawn()
-        found = alike.find(whole)
+        found = alike.find_alike(whole)
         try:
             says = RequestHead(whole, DEFAULT_LIMITS)
         except Refused:
@@ -96,13 +96,13 @@ def test_what_is_found_says_what_the_whole_head_says(data: st.DataObject, shape:
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    alike = AlikeHeads(DEFAULT_LIMITS)
+    alike = RequestHeads(DEFAULT_LIMITS)
     for path in range(3 * MAX_REMEMBERED):
         for number in range(2):
             whole = b"GET /%d HTTP/1.1\r\nhost: a\r\nx-request-id: %d" % (path, number)
             alike.offer(whole, RequestHead(whole, DEFAULT_LIMITS))
-    assert len(alike._known) <= MAX_REMEMBERED
-    assert len(alike._once) <= MAX_REMEMBERED
+    assert len(alike._rests) <= MAX_REMEMBERED
+    assert len(alike._rests_once) <= MAX_REMEMBERED
 
 
 async def test_the_upstream_and_the_client_see_each_request_s_own_ids() -> None:
