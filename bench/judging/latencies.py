@@ -50,7 +50,8 @@ def _default(times: float, looks: int = 500) -> Latencies:
 SLOWER = (
     Slower("same, no margin", _without_margin(1.0, looks=1_000), 100, 4_000),
     Slower("all x1.1, no margin", _without_margin(1.1), 100, 1_000, 2_300),
-    Slower("tail x1.1, no margin", _without_margin(1.1, tail_only=True, looks=1_000), 50, 1_000, 19_700),
+    # Its median varies most: of 1,000 runs by a twelfth.
+    Slower("tail x1.1, no margin", _without_margin(1.1, tail_only=True, looks=1_000), 50, 4_000, 19_700),
     Slower("all x1.25, no margin", _without_margin(1.25), 50, 1_000, 500),
     Slower("tail x1.25, no margin", _without_margin(1.25, tail_only=True), 50, 1_000, 4_650),
     Slower("all x2, no margin", _without_margin(2.0), 50, 1_000, 100),
