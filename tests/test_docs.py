@@ -1,16 +1,22 @@
 """What the documents say must be so: commands exist, links lead somewhere, forms are kept."""
 
+import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from app.admin.schemas import PolicyBody
+from app.cli.policy_file import read_policy
 from app.cli.verbs import VERBS, overview
+from app.domain.policy import Guardrail, Metric, Policy
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 CLI_PAGE = PROJECT / "docs" / "cli.md"
+POLICY_PAGE = (PROJECT / "docs" / "policy.md").read_text(encoding="utf-8")
 RECORDS = sorted((PROJECT / "docs" / "adr").glob("*.md"))
 RECORD_HEADINGS = ["Context", "Decision", "Consequences", "Alternatives", "References"]
 CHANGES = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
@@ -47,6 +53,25 @@ def test_every_verb_has_its_heading_and_stands_in_the_overview() -> None:
     headings = set(re.findall(r"^### `turnback ([a-z]+)", CLI_PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     assert headings == set(VERBS)
     assert [verb for verb in VERBS.values() if f"  {verb.name:<10} {verb.summary}" not in overview()] == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "defaults"), [("# The policy", Policy()), ("## Guardrails", Guardrail(Metric.TIMEOUTS))]
+)
+def test_the_policys_page_names_every_field_and_its_default(heading: str, defaults: Policy | Guardrail) -> None:
+    section = POLICY_PAGE.partition(heading)[2].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", section, re.MULTILINE)
+    assert [name for name, _ in rows] == [field.name for field in fields(defaults)]
+    # What differs by metric is said in words.
+    said = {name: json.loads(text.strip("`")) for name, text in rows if re.fullmatch(r"`\S+`|[\d.]+", text)}
+    assert len(said) >= 3
+    assert said == {name: getattr(defaults, name) for name in said}
+
+
+def test_the_example_of_a_policy_is_accepted(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY_PAGE.partition("```yaml\n")[2].partition("```")[0])
+    assert PolicyBody.model_validate(read_policy(file)).to_domain().max_extra_bad == 2
 
 
 def test_links_between_pages_lead_to_files() -> None:

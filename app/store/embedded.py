@@ -12,15 +12,18 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil  # type: ignore[import-untyped]  # comes with the server, without types
 import structlog
 
 from app.errors import CannotServe
@@ -34,6 +37,9 @@ with warnings.catch_warnings():
 
 # What a Unix socket's address may take, less the name Postgres gives it.
 SOCKET_FOLDER_MAX = 107 - len("/.s.PGSQL.5432.lock")
+# As long as pg_ctl waits.
+STOP_MAX_S = 60.0
+STOP_LOOK_S = 0.05
 
 _log = structlog.get_logger()
 
@@ -65,12 +71,13 @@ class EmbeddedPostgres:
         return info is not None and _is_postgres(info, self.folder)
 
     def stop(self) -> None:
-        """Stop it in order."""
-        self._stop("fast")
+        """Stop it in order. Raises: CannotServe: it does not end."""
+        # PostgreSQL manual, 18.5: SIGINT is its fast shutdown, SIGQUIT its immediate one.
+        self._stop(signal.SIGINT)
 
     def stop_immediately(self) -> None:
-        """Stop it as a crash would: no checkpoint, clients cut off, recovery at the next start."""
-        self._stop("immediate")
+        """Stop it as a crash would: no checkpoint, clients cut off, recovery at the next start. Raises: CannotServe."""
+        self._stop(signal.SIGQUIT)
 
     async def keep_running(self, every_s: float = 1.0) -> None:
         """Start it again whenever it died without `stop`, until cancelled."""
@@ -118,13 +125,24 @@ class EmbeddedPostgres:
             self._start()
             return True
 
-    def _stop(self, mode: str) -> None:
+    def _stop(self, how: signal.Signals) -> None:
         with self._one_at_a_time:
             self._wanted = False
-            if self.is_running():
-                self._control(PostgresServer(self.folder, cleanup_mode=None), "-m", mode, "stop")
+            info = self._postmaster()
+            # Not by pg_ctl: as root that runs as another user, whom any closed parent of the folder shuts out.
+            if info is not None and _is_postgres(info, self.folder):
+                with suppress(ProcessLookupError):
+                    os.kill(info.pid, how)
+                self._wait_for_end(info)
             if self._socket_folder != self.folder:
                 shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def _wait_for_end(self, info: PostmasterInfo) -> None:
+        give_up_at = time.monotonic() + STOP_MAX_S
+        while _is_postgres(info, self.folder):
+            if time.monotonic() > give_up_at:
+                raise CannotServe(f"The embedded Postgres under {self.folder} does not stop; its `log` there says why.")
+            time.sleep(STOP_LOOK_S)
 
     def _control(self, server: PostgresServer, *arguments: str) -> None:
         line = ("-w", "-D", str(self.folder), *arguments)
@@ -152,6 +170,9 @@ def _no_other_process(folder: Path) -> Iterator[None]:
 
 def _is_postgres(info: PostmasterInfo, folder: Path) -> bool:
     process = info.process
-    if process is None or not process.is_running() or process.status() == "zombie":
-        return False
-    return process.name().startswith("postgres") and str(folder) in process.cmdline()
+    try:
+        if process is None or not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.name().startswith("postgres") and str(folder) in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False  # it ended between two questions

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,6 +58,20 @@ def test_it_lives_through_stops_and_crashes(server: EmbeddedPostgres, capfd: pyt
         server.start()
         assert kept(server) == 1
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("stop", [EmbeddedPostgres.stop, EmbeddedPostgres.stop_immediately])
+def test_it_serves_and_stops_although_somebody_closed_a_parent_folder(
+    server: EmbeddedPostgres, stop: Callable[[EmbeddedPostgres], None]
+) -> None:
+    # Run as root, the server is another user, who cannot reach its own folder any more.
+    server.folder.parent.chmod(0o700)
+    assert kept(server) == 1
+    stop(server)
+    assert not server.is_running()
+    assert not (server.folder / "postmaster.pid").exists()
+    server.start()
+    assert kept(server) == 1
 
 
 async def test_it_is_started_again_when_it_was_killed_and_not_when_it_was_stopped(server: EmbeddedPostgres) -> None:

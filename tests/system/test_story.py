@@ -1,7 +1,6 @@
 """One process with its own Postgres: bad versions leave by themselves, good ones arrive, people overrule."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 from processes import Admin, Stage
@@ -20,9 +19,9 @@ QUICK = {
 RATE = 150.0
 
 
-async def test_a_bad_canary_is_turned_back_a_good_one_promoted_and_a_person_overrules(tmp_path: Path) -> None:
+async def test_a_bad_canary_is_turned_back_a_good_one_promoted_and_a_person_overrules() -> None:
     async with Stage() as stage:
-        gateway = await stage.gateway("all", state_dir=str(tmp_path / "state"), tick_interval_s="0.5")
+        gateway = await stage.gateway("all", tick_interval_s="0.5")
         admin = stage.admin(gateway)
         good = [await stage.model_server(f"good{number}") for number in range(2)]
         bad = await stage.model_server("bad", error_rate=1.0)
