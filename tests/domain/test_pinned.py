@@ -2,7 +2,6 @@
 
 import json
 from math import inf, isclose, isnan
-from typing import Any
 
 import pytest
 from pinned import HERE, PINNED, rounded
@@ -10,7 +9,7 @@ from pinned import HERE, PINNED, rounded
 KEPT = {name: json.loads((HERE / name).read_text()) for name in PINNED}
 
 
-def differing(kept: Any, given: Any, place: str = "") -> list[str]:
+def differing(kept: object, given: object, place: str = "") -> list[str]:
     """Where two answers differ; figures may in the tenth digit."""
     if isinstance(kept, dict) and isinstance(given, dict):
         names = dict.fromkeys([*kept, *given])
