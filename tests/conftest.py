@@ -13,6 +13,7 @@ from typing import LiteralString, Self
 
 import psycopg
 import pytest
+from hypothesis import Phase, settings
 from psycopg.sql import SQL, Composed, Identifier
 from servers.pytest_hooks import pytest_terminal_summary, pytest_xdist_make_scheduler
 from sqlalchemy import make_url
@@ -25,6 +26,16 @@ from app.store.embedded import EmbeddedPostgres
 __all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
 
 EXTERNAL = "TURNBACK_TEST_DATABASE_URL"
+
+# For docs/bench/mutation.md: a mutant need not be shrunk, and fewer examples can only leave more of them alive.
+settings.register_profile(
+    "mutants",
+    max_examples=8,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+)
 
 
 @pytest.fixture(scope="session")

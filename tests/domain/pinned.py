@@ -1,0 +1,53 @@
+"""What the engine has answered to fixed questions, kept beside the tests: a change of any answer is seen.
+
+Rule: pinned answers say that nothing changed, not that it was right; what is right is in the other tests and in
+`vectors.json`. After a change that is meant, `python tests/domain/pinned.py` writes them anew, for the review to read.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import counted
+import figures
+import readings
+import values
+import walks
+from pydantic import TypeAdapter
+
+HERE = Path(__file__).parent
+QUESTIONS = {**figures.QUESTIONS, **readings.QUESTIONS, **values.QUESTIONS}
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def figured(question: str) -> object:
+    """What the functions of one question answer, JSON values only."""
+    return _ANYTHING.dump_python(QUESTIONS[question](), mode="json")
+
+
+# File, the questions in it, and what answers each of them.
+PINNED: Mapping[str, tuple[Iterable[str], Callable[[str], Any]]] = {
+    "walks.json": (walks.STATES, walks.answers),
+    "counted.json": (counted.BY_WEIGHT, counted.answers),
+    "figures.json": (QUESTIONS, figured),
+}
+
+
+def rounded(value: object) -> object:
+    """The same with ten significant digits: libraries differ in the last ones."""
+    if isinstance(value, float):
+        return float(f"{value:.10g}")
+    if isinstance(value, dict):
+        return {str(key): rounded(inner) for key, inner in value.items()}
+    return [rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def write() -> None:
+    for name, (questions, answer) in PINNED.items():
+        answers = {question: rounded(answer(question)) for question in questions}
+        (HERE / name).write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    write()
