@@ -260,6 +260,7 @@ def _decay() -> list[Any]:
         start,
         factors,
         once,
+        *asked(decay.after_bucket, (once, factors[:2]), (once[:2], factors)),
         decay.log_alarm(decay.after_bucket(once, factors)),
         *asked(decay.detectable, (0.05,), (0.25, (1.5, 2.0, 2.1)), (0.0,), (1.0,), (nan,)),
         *asked(
@@ -271,7 +272,8 @@ def _decay() -> list[Any]:
         ),
         *asked(decay.beside_standby, (Outcomes(0.98, 30, 1), WORSE[:3]), (Outcomes(0.98, 30, 1), WORSE[:3], 1.5)),
         *asked(decay.beside_standby, (Outcomes(1.0, 1, 1), WORSE[:1])),
-        *asked(rate.log_e_above, (5, 100, 0.01), (0, 100, 0.5), (50, 100, 0.5, 3.0), (0, 10_000, 0.9), (0, 0, 0.5)),
+        *asked(rate.log_e_above, (5, 100, 0.01), (0, 100, 0.5), (50, 100, 0.5, 3.0), (0, 10_000, 0.9)),
+        *asked(rate.log_e_above, (0, 10**7, 0.9), (0, 0, 0.5)),
         *asked(rate.log_e_above, (-1, 5, 0.5), (6, 5, 0.5), (1, inf, 0.5), (1, 2, 0.0), (1, 2, 1.0), (1, 2, nan)),
         *asked(
             rate.rate_bounds, (5, 100, 0.05), (0, 10, 0.05), (10, 10, 0.05), (0, 0, 0.05), (3, 9, 0.2, 2.0), (1, 2, 1.0)

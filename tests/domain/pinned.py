@@ -14,11 +14,11 @@ import figures
 import readings
 import values
 import walks
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 HERE = Path(__file__).parent
 QUESTIONS = {**figures.QUESTIONS, **readings.QUESTIONS, **values.QUESTIONS}
-_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 def figured(question: str) -> object:

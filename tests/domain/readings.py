@@ -37,6 +37,7 @@ def _words() -> list[Any]:
         *asked(sentences.points, *((share,) for share in (0.01, 0.024, 0.0004, 0.5, 0.0104, 0.0196))),
         *asked(sentences.about, *((count,) for count in (4_237.0, 0.4, 99.5, 1_234_567.0))),
         *asked(sentences.frequency, *((per_s,) for per_s in (0.0028, 1 / 60, 0.5, 0.999, 1.0, 12_345.0, 0.0001))),
+        sentences.frequency(9.949 / 3_600.0),
         *asked(sentences.milliseconds, (1.0,), (61_234.0,), (2e9,)),
         *asked(
             decisions.span_text, *((s,) for s in (0.25, 59.9, 60.0, 61.0, 3_599.0, 3_600.0, 7_200.0, 86_400.0, 1e6))
@@ -51,11 +52,17 @@ def _words() -> list[Any]:
 
 
 def _explained_pairs() -> list[Any]:
-    strict = Policy(alpha_rollback=0.001, freeze_at=50.0)
-    pairs = [(0, 0), (12, 3), (14, 3), (40, 2), (3, 1_234)]
+    # The last two have their lines exactly where no pair at all stands.
+    lines = (
+        Policy(),
+        Policy(alpha_rollback=0.001, freeze_at=50.0),
+        Policy(freeze_at=1.0),
+        Policy(alpha_rollback=1.0, freeze_at=1.0),
+    )
+    pairs = [(0, 0), (12, 3), (14, 3), (18, 3), (19, 3), (20, 3), (40, 2), (3, 1_234)]
     return asked(
         explanation.explain_pairs,
-        *(("v3", "v1", 9_999, *pair, rules) for pair in pairs for rules in (Policy(), strict)),
+        *(("v3", "v1", 9_999, *pair, rules) for pair in pairs for rules in lines),
     )
 
 
@@ -64,6 +71,8 @@ def _advised() -> list[Any]:
         "errors": counted.POLICIES["errors alone"],
         "default": Policy(),
         "hasty": Policy(deadline_s=60.0, max_weight_bp=500),
+        "nearly even": Policy(deadline_s=60.0, max_weight_bp=4_999),
+        "a third": Policy(deadline_s=60.0, max_weight_bp=3_333),
         "bold": Policy(deadline_s=3_600.0, alpha_rollback=0.2, alpha_promotion=0.4),
     }
     answers: list[Any] = []
@@ -105,12 +114,11 @@ def _ok(
 
 def _read() -> list[Any]:
     rows = [
-        _row(
-            second, generation, version, _ok(40 + second, second % 3, second % 2, 1, 2, {480 + 7 * second: 30, 600: 5})
-        )
+        _row(second, generation, version, _ok(40 + 5 * place + second, second % 3, second % 2 + place, 1, 2, bins))
         for second in range(14)
         for generation in (1, 2)
-        for version in (V0, V1, V2)
+        for place, version in enumerate((V0, V1, V2))
+        for bins in [{480 + 7 * second + place: 30, 600: 5}]
     ]
     weights = {1: 100, 2: 5_000}
     wrong = [
@@ -118,6 +126,8 @@ def _read() -> list[Any]:
         _row(4, 1, V1, Tally(1, {Outcome.OK: 2})),
         _row(5, 1, V1, Tally(-1)),
         _row(6, 1, V1, Tally(1, latency_bins={10**6: 1})),
+        _row(-1, 1, V1, Tally(-1)),
+        _row(0, 1, V1, Tally(-1)),
     ]
     answers: list[Any] = []
     for history in (HISTORY, Tally()):
@@ -133,6 +143,9 @@ def _read() -> list[Any]:
     answers += asked(
         tally.flaw_of, *((bad.tally,) for bad in wrong), (Tally(2, {Outcome.OK: 2}),), (Tally(1, {Outcome.OK: -1}),)
     )
+    answers += asked(
+        tally.flaw_of, *((Tally(1, latency_bins={place: 1}),) for place in (-1, 0, tally.MOST_BIN, tally.MOST_BIN + 1))
+    )
     return answers
 
 
@@ -142,6 +155,7 @@ def _late() -> list[Any]:
         "bad": [(100, 30, 100, 30)],
         "worse of late": [(100, 1, 100, 1)] * 5 + [(10, 9, 10, 9)],
         "a little": [(100, 6, 100, 6)] * 12,
+        **{f"few of the canary, {bad} bad": [(bad + 1, bad, 300, 150)] for bad in range(5)},
     }
     answers: list[Any] = []
     for arms in runs.values():

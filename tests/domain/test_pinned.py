@@ -13,7 +13,8 @@ def differing(kept: object, given: object, place: str = "") -> list[str]:
     """Where two answers differ; figures may in the tenth digit."""
     if isinstance(kept, dict) and isinstance(given, dict):
         names = dict.fromkeys([*kept, *given])
-        return [each for name in names for each in differing(kept.get(name), given.get(name), f"{place}/{name}")]
+        both = [(name, kept.get(name, ...), given.get(name, ...)) for name in names]
+        return [each for name, one, two in both for each in differing(one, two, f"{place}/{name}")]
     if isinstance(kept, list) and isinstance(given, list) and len(kept) == len(given):
         pairs = zip(kept, given, strict=True)
         return [each for i, (one, two) in enumerate(pairs) for each in differing(one, two, f"{place}/{i}")]
@@ -44,4 +45,4 @@ def test_a_figure_that_is_another_is_a_difference() -> None:
         "/a/0: was 1.0, is 1.0000001",
         "/a/1: was 2, is 2.0",
     ]
-    assert differing({"a": 1}, {"b": 1}) == ["/a: was 1, is None", "/b: was None, is 1"]
+    assert differing({"a": 1}, {"b": 1}) == ["/a: was 1, is Ellipsis", "/b: was Ellipsis, is 1"]

@@ -42,6 +42,7 @@ def _routes() -> list[Any]:
     mirrored = replace(two, mirror=routing.Mirror(V1, 50))
     model = catalog.Model(FRAUD)
     versions = [Version(FRAUD, V1, ("http://a:1",), health_path=path) for path in (None, "/up")]
+    one = Tally(1, counters={tally.Counter.NONFINITE: 2})
     return [
         *asked(routing.draw, *((route, point) for route in (two, three, nobody) for point in points)),
         *asked(routing.check_weights, ({V1: 10_000},), ({V1: 10_000, V2: 0},), ({V1: 9_999},), ({V1: 10_001, V2: -1},)),
@@ -72,6 +73,7 @@ def _routes() -> list[Any]:
         ),
         *asked(histogram.quantile_bin, ({3: 5, 9: 5}, 0.5), ({3: 5, 9: 5}, 0.51), ({}, 0.5), ({1: 1}, 1.0)),
         *asked(histogram.count_from, ({3: 5, 9: 5}, 3), ({3: 5, 9: 5}, 4), ({}, 0)),
+        one + Tally(2, {tally.Outcome.OK: 1}, 3, {4: 5}, {tally.Counter.NONFINITE: 6}),
         *asked(tally.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
         *asked(
             tally.are_counts,
@@ -200,7 +202,7 @@ def _accounts() -> list[Any]:
         decisions.account(led),
         decisions.account(led, seen),
         [(ending.fate, simulation.compared("v2", ending, endings[0])) for ending in endings],
-        simulation.Ending.of(rollout.Phase.BAKING, NOON, replace(seen, extra_bad=7.0)).extra_bad,
+        simulation.Ending.of(rollout.Phase.BAKING, NOON, replace(seen, extra_bad=7.0)),
         *asked(
             lambda effects: replay.weights_after(led, effects, weights),
             ((),),
@@ -208,6 +210,7 @@ def _accounts() -> list[Any]:
             ((rollout.ShiftWeight(0),),),
             ((rollout.ShiftWeight(10_000),),),
             ((rollout.MakeStable(V2), rollout.ShiftWeight(1)),),
+            ((rollout.MakeStable(V2),),),
         ),
         *asked(
             replay.differences,
@@ -216,6 +219,8 @@ def _accounts() -> list[Any]:
             (1.0, 1),
             (True, 1),
             ({"x~/y": 1}, {}),
+            ({}, {"x~/y": 1}),
+            ({"a": None}, {}),
             ([1], (1,)),
         ),
         [
