@@ -29,6 +29,7 @@ from app.domain import (
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.tally import Horizon, Tally
+from app.domain.transitions import advance
 
 V0, V1, V2 = VersionName("v0"), VersionName("v1"), VersionName("v2")
 FRAUD = ModelName("fraud")
@@ -198,6 +199,7 @@ def _accounts() -> list[Any]:
         for phase, extra in zip(rollout.Phase, (-3.0, 0.4, 2.6, 1e4, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), strict=False)
     ]
     weights = {V1: 9_900, V2: 100}
+    paused = Walk().to_ramp().take(rollout.Paused()).rollout
     return [
         decisions.account(led),
         decisions.account(led, seen),
@@ -222,11 +224,16 @@ def _accounts() -> list[Any]:
             ({}, {"x~/y": 1}),
             ({"a": None}, {}),
             ([1], (1,)),
+            ({"a": 1}, [1]),
+            (1, {}),
+            (1, True),
+            (True, 1.0),
         ),
         [
             Walk(Policy(warmup_s=0.0)).take(rollout.Started()).rollout.phase_deadline,
             rollout.later(NOON, 1e30),
             rollout.later(NOON, 1.5),
+            advance(paused, rollout.Resumed(), paused.decide_by).rollout.decide_by,
         ],
         *asked(
             rollout.begin,
