@@ -21,7 +21,7 @@ ERRORS, TIMEOUTS, LATENCY = map(Guardrail, Metric)
 POLICIES: Mapping[str, Policy] = {
     "default": Policy(),
     "errors alone": Policy(guardrails=(ERRORS,), alpha_rollback=0.02, alpha_promotion=0.1, deadline_s=86_400.0),
-    "ceiling": Policy(guardrails=(ERRORS, replace(LATENCY, quantile=0.9)), error_ceiling=0.03, max_weight_bp=500),
+    "ceiling": Policy(guardrails=(replace(LATENCY, quantile=0.9), ERRORS), error_ceiling=0.03, max_weight_bp=500),
     "held and warned": Policy(
         guardrails=(
             replace(ERRORS, on_regression=OnRegression.HOLD, margin=0.2, floor=0.002),
@@ -64,6 +64,9 @@ BY_WEIGHT: Mapping[str, tuple[dict[int, tuple[ArmCounts, ArmCounts]], dict[str, 
     "49 answers": ({1_000: (timed(49, 1), timed(450, 4))}, {}),
     "50 answers": ({1_000: (timed(50, 1), timed(450, 4))}, {}),
     "two bad answers at once": ({1: (timed(2, 2), timed(20_000, 150, 10))}, {}),
+    "one short of proof": ({1: (timed(1, 1), timed(20_000, 150, 10))}, {}),
+    "suspicious": ({100: (timed(20, 2), timed(1_980, 15))}, {}),
+    "suspicious of lateness": ({5_000: (timed(500, 5, 8), timed(500, 5))}, {}),
     "rather bad": ({200: (timed(60, 6), timed(2_940, 30)), 500: (timed(40, 3), timed(760, 8))}, {}),
     "bad, and seen to be": ({5_000: (timed(3_000, 120, 5), timed(3_000, 30, 6))}, {"recent": (900, 1_100)}),
     "late answers": ({5_000: (timed(3_000, 30, 60), timed(3_000, 28, 6))}, {}),

@@ -1,7 +1,8 @@
 """What the engine has answered to fixed questions, kept beside the tests: a change of any answer is seen.
 
 Rule: pinned answers say that nothing changed, not that it was right; what is right is in the other tests and in
-`vectors.json`. After a change that is meant, `python tests/domain/pinned.py` writes them anew, for the review to read.
+`vectors.json`. After a change that is meant, `PYTHONPATH=. python tests/domain/pinned.py` writes them anew, for the
+review to read.
 """
 
 import json
@@ -35,9 +36,9 @@ PINNED: Mapping[str, tuple[Iterable[str], Callable[[str], Any]]] = {
 
 
 def rounded(value: object) -> object:
-    """The same with ten significant digits: libraries differ in the last ones."""
+    """The same with twelve significant digits: libraries differ in the last ones."""
     if isinstance(value, float):
-        return float(f"{value:.10g}")
+        return float(f"{value:.12g}")
     if isinstance(value, dict):
         return {str(key): rounded(inner) for key, inner in value.items()}
     return [rounded(inner) for inner in value] if isinstance(value, list | tuple) else value

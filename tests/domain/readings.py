@@ -155,7 +155,11 @@ def _late() -> list[Any]:
         "bad": [(100, 30, 100, 30)],
         "worse of late": [(100, 1, 100, 1)] * 5 + [(10, 9, 10, 9)],
         "a little": [(100, 6, 100, 6)] * 12,
-        **{f"few of the canary, {bad} bad": [(bad + 1, bad, 300, 150)] for bad in range(5)},
+        **{
+            f"{bad} bad answers of the canary, {good} good": [(bad + good, bad, 300, 150)]
+            for good in (1, 4, 9)
+            for bad in range(7)
+        },
     }
     answers: list[Any] = []
     for arms in runs.values():

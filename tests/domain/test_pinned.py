@@ -10,7 +10,7 @@ KEPT = {name: json.loads((HERE / name).read_text()) for name in PINNED}
 
 
 def differing(kept: object, given: object, place: str = "") -> list[str]:
-    """Where two answers differ; figures may in the tenth digit."""
+    """Where two answers differ; figures may from the tenth digit on."""
     if isinstance(kept, dict) and isinstance(given, dict):
         names = dict.fromkeys([*kept, *given])
         both = [(name, kept.get(name, ...), given.get(name, ...)) for name in names]

@@ -29,6 +29,7 @@ from app.domain import (
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.tally import Horizon, Tally
+from app.domain.transitions import advance
 
 V0, V1, V2 = VersionName("v0"), VersionName("v1"), VersionName("v2")
 FRAUD = ModelName("fraud")
@@ -55,7 +56,7 @@ def _routes() -> list[Any]:
         *asked(catalog.probe_path, *((protocol, version) for protocol in Protocol for version in versions)),
         *asked(catalog.model_name, ("a",), ("-",), ("x" * 63,), ("x" * 64,), ("a b", "/model")),
         *asked(catalog.version_name, ("1",), ("",), ("a/b", "/version")),
-        [replace(model, **sticky).is_sticky for sticky in ({}, {"sticky_header": "a"}, {"sticky_cookie": "b"})],
+        [each.is_sticky for each in (model, replace(model, sticky_header="a"), replace(model, sticky_cookie="b"))],
         *asked(
             json_pointer.json_pointer, ("",), ("/a/0/~1~0",), ("a",), ("/~2",), ("/" * 512,), ("/" * 513,), ("x", "/at")
         ),
@@ -116,30 +117,10 @@ def _policies() -> list[Any]:
         Policy(guardrails=(replace(errors, on_regression=OnRegression.HOLD),)),
         Policy(guardrails=(errors, replace(timeouts, margin=0.1))),
         Policy(guardrails=(replace(errors, quantile=0.9),)),
-        *(
-            Policy(
-                guardrails=(errors, replace(latency, **{name: value}))
-                if name != "share"
-                else (replace(errors, floor=value),)
-            )
-            for name, value in (
-                ("margin", 0.0),
-                ("margin", 100.0),
-                ("margin", -0.1),
-                ("margin", 100.1),
-                ("floor", 600_000.0),
-                ("floor", 600_001.0),
-                ("floor", -1.0),
-                ("quantile", 0.5),
-                ("quantile", 0.49),
-                ("quantile", 0.9999),
-                ("quantile", 0.99991),
-                ("share", 1e-5),
-                ("share", 0.9e-5),
-                ("share", 0.5),
-                ("share", 0.51),
-            )
-        ),
+        *(Policy(guardrails=(errors, replace(latency, margin=value))) for value in (0.0, 100.0, -0.1, 100.1)),
+        *(Policy(guardrails=(errors, replace(latency, floor=value))) for value in (600_000.0, 600_001.0, -1.0)),
+        *(Policy(guardrails=(errors, replace(latency, quantile=value))) for value in (0.5, 0.49, 0.9999, 0.99991)),
+        *(Policy(guardrails=(replace(errors, floor=value),)) for value in (1e-5, 0.9e-5, 0.5, 0.51)),
     ]
     legal: list[Any] = [
         "legal" if isinstance(answer, Policy) else answer
@@ -198,6 +179,7 @@ def _accounts() -> list[Any]:
         for phase, extra in zip(rollout.Phase, (-3.0, 0.4, 2.6, 1e4, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), strict=False)
     ]
     weights = {V1: 9_900, V2: 100}
+    paused = Walk().to_ramp().take(rollout.Paused()).rollout
     return [
         decisions.account(led),
         decisions.account(led, seen),
@@ -222,11 +204,16 @@ def _accounts() -> list[Any]:
             ({}, {"x~/y": 1}),
             ({"a": None}, {}),
             ([1], (1,)),
+            ({"a": 1}, [1]),
+            (1, {}),
+            (1, True),
+            (True, 1.0),
         ),
         [
             Walk(Policy(warmup_s=0.0)).take(rollout.Started()).rollout.phase_deadline,
             rollout.later(NOON, 1e30),
             rollout.later(NOON, 1.5),
+            advance(paused, rollout.Resumed(), paused.decide_by).rollout.decide_by,
         ],
         *asked(
             rollout.begin,

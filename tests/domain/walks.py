@@ -97,6 +97,7 @@ STATES: Mapping[str, Callable[[], Walk]] = {
     "frozen": lambda: _ramped().take(look(saw(SUSPICIOUS))),
     "frozen at the top": lambda: _baked().take(look(saw(SUSPICIOUS))),
     "frozen at the bottom": lambda: Walk().to_ramp().take(look(saw(SUSPICIOUS))),
+    "frozen a rung above the bottom": lambda: _ramped(steps=2).take(look(saw(SUSPICIOUS))),
     "frozen by a brake": lambda: _ramped().take(BrakeOpened()),
     "frozen by a brake, suspicious": lambda: _ramped().take(look(saw(SUSPICIOUS)), BrakeOpened()),
     "frozen by a brake when paused": lambda: _ramped().take(Paused(), BrakeOpened()),
