@@ -14,8 +14,8 @@ from app.domain.analysis import assess
 from app.domain.catalog import ModelName, VersionName
 from app.domain.finding import Assessment, Verdict
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence, absorb
-from app.domain.outlook import outlook
-from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.outlook import advice, outlook
+from app.domain.policy import _RANGES, Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
 from app.domain.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
 from app.domain.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.transitions import advance
@@ -179,6 +179,19 @@ def test_an_arm_that_was_never_drawn_is_no_proof() -> None:
     assert assess(few, Policy()).verdict is Verdict.NO_EVENTS
     no_stable = assess(replace(FAIR, by_weight={5_000: replace(epoch, stable=ArmCounts())}), Policy())
     assert no_stable.verdict is Verdict.REGRESSED, "all bad answers are the canary's, and R1 comes first"
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, edge) for name, *edges in _RANGES for edge in edges])
+def test_a_policy_at_an_edge_of_what_may_be_is_judged(name: str, value: float) -> None:
+    wide: dict[str, Any] = {"thaw_below": 1.0, "freeze_at": 1e6, name: value}
+    if name == "deadline_margin":
+        wide["on_deadline"] = OnDeadline.PROMOTE_IF_BELOW
+    policy = check_policy(replace(Policy(), **wide))
+    seen = assess(FAIR, policy)
+    outlook(FAIR, policy, seen)
+    advice(replace(FAIR, usual_per_s=1.0), policy)
+    assert isfinite(seen.log_e)
+    assert 0.0 <= seen.excess_bound <= 1.0
 
 
 def test_a_stable_that_never_fails_and_has_no_history_is_a_baseline_all_the_same() -> None:
