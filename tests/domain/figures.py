@@ -104,12 +104,29 @@ def _drift() -> list[Any]:
     ]
 
 
+MIXTURES = [
+    (0.0, 0.0, 1.0, 1.0),
+    (5.0, 10.0, 3.0, 0.5),
+    (-5.0, 10.0, 3.0, 0.5),
+    (300.0, 9_000.0, 40.0, 0.99),
+    (-40.0, 30.0, 500.0, 0.01),
+    (0.1, 1e-3, 19.9, 1.0),
+    (2.0, 1.0, 19.0, 1.0),
+    (1e5, 1e4, 5.0, 1.0),
+]
+NO_MIXTURES = [
+    (nan, 1.0, 1.0, 1.0),
+    (inf, 1.0, 1.0, 1.0),
+    (1.0, -1.0, 1.0, 1.0),
+    (1.0, 1.0, 0.0, 1.0),
+    (1.0, 1.0, 1.0, 0.0),
+]
+
+
 def _score() -> list[Any]:
     half, few = score.binary(100, 7), score.binary(900, 20)
     epochs = (score.ScoreEpoch(0.1, half, few, 990.0), score.ScoreEpoch(0.5, few, half, 1_000.0))
     graded = (score.ScoreEpoch(0.25, score.Sums(50, 30.5, 22.25), score.Sums(150, 80.0, 50.5), 200.0),)
-    totals = score.score(epochs, 0.02)
-    nobody = score.Score(0.0, 0.0, 0.0)
     bad_epochs = (
         score.ScoreEpoch(0.0, half, few, 1.0),
         score.ScoreEpoch(1.0, half, few, 1.0),
@@ -117,23 +134,6 @@ def _score() -> list[Any]:
         score.ScoreEpoch(0.5, half, few, inf),
         score.ScoreEpoch(0.5, score.Sums(2, 3, 2), few, 1.0),
     )
-    mixtures = [
-        (0.0, 0.0, 1.0, 1.0),
-        (5.0, 10.0, 3.0, 0.5),
-        (-5.0, 10.0, 3.0, 0.5),
-        (300.0, 9_000.0, 40.0, 0.99),
-        (-40.0, 30.0, 500.0, 0.01),
-        (0.1, 1e-3, 19.9, 1.0),
-        (2.0, 1.0, 19.0, 1.0),
-        (1e5, 1e4, 5.0, 1.0),
-    ]
-    broken = [
-        (nan, 1.0, 1.0, 1.0),
-        (inf, 1.0, 1.0, 1.0),
-        (1.0, -1.0, 1.0, 1.0),
-        (1.0, 1.0, 0.0, 1.0),
-        (1.0, 1.0, 1.0, 0.0),
-    ]
     return [
         *asked(score.score, (epochs, 0.02), (epochs, 0.02, 0.6), (epochs, 0.5, 0.1), (graded, 0.4), ((), 0.1)),
         *asked(score.score, *(((epoch,), 0.1) for epoch in bad_epochs)),
@@ -152,7 +152,13 @@ def _score() -> list[Any]:
         *asked(score.scale_worse, (0.1, 0.01, 0.5), (0.9, 0.2, 0.5), (0.5, 0.5, 0.5)),
         *asked(score.scale_not_worse, (0.1, 0.01, 0.5), (0.9, 0.2, 0.5), (0.5, 0.5, 0.5)),
         *asked(score.best_rho, (10.0, 0.05), (1_000.0, 0.1)),
-        *asked(score.gamma_exponential_log_mixture, *mixtures, *broken),
+    ]
+
+
+def _mixtures() -> list[Any]:
+    totals, nobody = score.Score(3.5, 12.25, 240.0), score.Score(0.0, 0.0, 0.0)
+    return [
+        *asked(score.gamma_exponential_log_mixture, *MIXTURES, *NO_MIXTURES),
         *asked(score.gamma_exponential_bound, (0.0, 0.05, 1.0, 1.0), (90.0, 0.01, 4.0, 0.5), (1e6, 1e-6, 1e3, 0.01)),
         *asked(score.gamma_exponential_bound, (-1.0, 0.05, 1.0, 1.0), (1.0, 0.05, inf, 1.0)),
         *asked(score._minus_log1p, (0.01,), (-0.01,), (0.0101,), (1e-8,), (0.5,)),
@@ -185,14 +191,6 @@ def _coin() -> list[Any]:
         Outcomes(0.5, 1, 1, 1, 10**400),
     ]
     limit = log(100.0)
-    # What an earlier test has asked would be answered from the tables, not by what fills them.
-    for table in (tilts._logs, tilts._of_bad, tilts._mirror):
-        table.cache_clear()
-    many = tilts.ManyOutcomes(
-        tuple(epoch.weight for epoch in RAMP),
-        np.array([[[epoch[place], epoch[place] // 2] for epoch in RAMP] for place in (1, 2, 3, 4)], dtype=np.float64),
-    )
-    nothing = tilts.ManyOutcomes((), np.zeros((4, 0, 3)))
     return [
         *asked(
             tests_of_the_coin.log_e_tilt, (RAMP,), (RAMP, 1.5), (RAMP, 0.5, BETTER), ((),), (RAMP, 0.0), (RAMP, inf)
@@ -219,14 +217,19 @@ def _coin() -> list[Any]:
         *asked(tests_of_the_coin.log_weighted_mean, (((0.5, 1.0), (0.0, 900.0), (0.5, -inf)),), ((),)),
         *asked(tests_of_the_coin.tilted, (0.25, 2.0), (0.5, 1.0)),
         *asked(tests_of_the_coin.possible_ratios, (0.5, (1.5, 2.0, 2.5)), (0.0, (9.0,))),
+        *asked(tests_of_the_coin.log_e_dirichlet, ((3, 5), (0.5,), 10.0)),
+    ]
+
+
+def _harm() -> list[Any]:
+    limit = log(100.0)
+    return [
         *asked(harm.log_e_harm, (RAMP, 0.01), ((), 0.01)),
         *asked(
             harm.least_harm_ratio, (RAMP, 4.7, limit), (RAMP, 4.5, limit), (RAMP[:1], 0.0, 701.0), (RAMP, 701.0, 700.0)
         ),
         *asked(harm.least_harm_ratio, (RAMP, 0.5, 1.0), (RAMP, 1.0, 1.0)),
         *asked(harm._limit_of_half, (1.0,), (699.9,), (700.0,), (701.0,), (800.0,)),
-        *asked(tests_of_the_coin.log_e_dirichlet, ((3, 5), (0.5,), 10.0)),
-        *asked(tilts.log_e_tilt_of_many, (many._replace(weights=(0.5, 0.9, 1.0)),)),
         *asked(
             harm.bad_until,
             (RAMP, 0.01, 0.5, 9.0, 100),
@@ -241,6 +244,20 @@ def _coin() -> list[Any]:
             ((Outcomes(0.5, 0, 900, 9_000, 9_000),), 0.05, 0.1, limit, 10_000),
             ((), 0.01, 1.0, limit, 7),
         ),
+    ]
+
+
+def _many() -> list[Any]:
+    # What an earlier test has asked would be answered from the tables, not by what fills them.
+    for table in (tilts._logs, tilts._of_bad, tilts._mirror):
+        table.cache_clear()
+    many = tilts.ManyOutcomes(
+        tuple(epoch.weight for epoch in RAMP),
+        np.array([[[epoch[place], epoch[place] // 2] for epoch in RAMP] for place in (1, 2, 3, 4)], dtype=np.float64),
+    )
+    nothing = tilts.ManyOutcomes((), np.zeros((4, 0, 3)))
+    return [
+        *asked(tilts.log_e_tilt_of_many, (many._replace(weights=(0.5, 0.9, 1.0)),)),
         *asked(tilts.log_e_tilt_of_many, (many,), (many, BETTER), (nothing,)),
         *asked(tilts.log_e_full_of_many, (many, (0.01, 0.3)), (many, (0.0, 0.95), BETTER), (nothing, (0.1, 0.1, 0.1))),
         *asked(tilts.log_e_full_of_many, (many, (0.01, 1.0)), (many._replace(counts=-many.counts), (0.1, 0.1))),
@@ -294,6 +311,9 @@ QUESTIONS: Mapping[str, Callable[[], list[Any]]] = {
     "power": _power,
     "drift": _drift,
     "score": _score,
+    "mixtures": _mixtures,
     "coin": _coin,
+    "harm": _harm,
+    "many": _many,
     "decay": _decay,
 }

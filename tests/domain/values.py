@@ -43,7 +43,6 @@ def _routes() -> list[Any]:
     mirrored = replace(two, mirror=routing.Mirror(V1, 50))
     model = catalog.Model(FRAUD)
     versions = [Version(FRAUD, V1, ("http://a:1",), health_path=path) for path in (None, "/up")]
-    one = Tally(1, counters={tally.Counter.NONFINITE: 2})
     return [
         *asked(routing.draw, *((route, point) for route in (two, three, nobody) for point in points)),
         *asked(routing.check_weights, ({V1: 10_000},), ({V1: 10_000, V2: 0},), ({V1: 9_999},), ({V1: 10_001, V2: -1},)),
@@ -68,6 +67,12 @@ def _routes() -> list[Any]:
             json_pointer.json_pointer(text).value_in({"a": [1, {"b": None}], "c": "d"}) is json_pointer.MISSING
             for text in ("/a/2", "/a/-", "/a/01", "/x", "/c/0", "/a/1/b/c", "/a/0", "/a/1/b")
         ],
+    ]
+
+
+def _counts() -> list[Any]:
+    one = Tally(1, counters={tally.Counter.NONFINITE: 2})
+    return [
         *asked(histogram.latency_bin, (0.0,), (1.0,), (1.02,), (1_000.0,), (1e9,)),
         *asked(
             histogram.bin_reaching, (0.5,), (1.0,), (1.0001,), (1.02,), (1_000.0,), *((1.02**k,) for k in (3, 97, 551))
@@ -88,8 +93,7 @@ def _routes() -> list[Any]:
     ]
 
 
-def _policies() -> list[Any]:
-    errors, timeouts, latency = map(Guardrail, Metric)
+def _at_their_edges() -> list[Policy]:
     edges: list[Policy] = []
     for name, least, greatest in policy._RANGES:
         for value in (least, greatest, least - 1e-7 * max(1.0, least), greatest + 1e-7 * greatest):
@@ -103,7 +107,13 @@ def _policies() -> list[Any]:
             if name == "max_weight_bp":
                 given[name] = int(value) if value in {least, greatest} else int(least) - 1 if value < 2 else 5_001
             edges.append(Policy(**given))
-    edges += [
+    return edges
+
+
+def _policies() -> list[Any]:
+    errors, timeouts, latency = map(Guardrail, Metric)
+    edges = [
+        *_at_their_edges(),
         Policy(freeze_at=3.0, thaw_below=3.0),
         Policy(freeze_at=3.0, thaw_below=3.1),
         Policy(deadline_margin=0.1),
@@ -178,13 +188,26 @@ def _accounts() -> list[Any]:
         simulation.Ending(phase, NOON, 1_234, extra)
         for phase, extra in zip(rollout.Phase, (-3.0, 0.4, 2.6, 1e4, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), strict=False)
     ]
-    weights = {V1: 9_900, V2: 100}
-    paused = Walk().to_ramp().take(rollout.Paused()).rollout
     return [
         decisions.account(led),
         decisions.account(led, seen),
         [(ending.fate, simulation.compared("v2", ending, endings[0])) for ending in endings],
         simulation.Ending.of(rollout.Phase.BAKING, NOON, replace(seen, extra_bad=7.0)),
+        *asked(
+            estimates.rates,
+            *(
+                (estimates.drawn_by_coin(counted.counted(name, rules)), estimates.BAD, estimates.JUDGED)
+                for name in counted.BY_WEIGHT
+            ),
+        ),
+        [dict(given.read_through), [str(horizon) for horizon in Horizon]],
+    ]
+
+
+def _replays() -> list[Any]:
+    led = replace(pending(counted.POLICIES["held and warned"]), weight_bp=200)
+    weights = {V1: 9_900, V2: 100}
+    return [
         *asked(
             lambda effects: replay.weights_after(led, effects, weights),
             ((),),
@@ -209,6 +232,12 @@ def _accounts() -> list[Any]:
             (1, True),
             (True, 1.0),
         ),
+    ]
+
+
+def _beginnings() -> list[Any]:
+    paused = Walk().to_ramp().take(rollout.Paused()).rollout
+    return [
         [
             Walk(Policy(warmup_s=0.0)).take(rollout.Started()).rollout.phase_deadline,
             rollout.later(NOON, 1e30),
@@ -222,20 +251,15 @@ def _accounts() -> list[Any]:
             (rollout.RolloutId("r1"), FRAUD, V1, V2, Policy(), HISTORY, NOON),
         ),
         rollout.begin(rollout.RolloutId("r"), FRAUD, V1, V2, Policy(), HISTORY, NOON, per_caller=True, reference_s=9.0),
-        *asked(
-            estimates.rates,
-            *(
-                (estimates.drawn_by_coin(counted.counted(name, rules)), estimates.BAD, estimates.JUDGED)
-                for name in counted.BY_WEIGHT
-            ),
-        ),
-        [dict(given.read_through), [str(horizon) for horizon in Horizon]],
     ]
 
 
 QUESTIONS: Mapping[str, Callable[[], list[Any]]] = {
     "routes": _routes,
+    "counts": _counts,
     "policies": _policies,
     "flaws": _flaws,
     "accounts": _accounts,
+    "replays": _replays,
+    "beginnings": _beginnings,
 }
