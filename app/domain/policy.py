@@ -132,7 +132,7 @@ class Policy:
 # Field, least and greatest value, both allowed.
 _RANGES = (
     ("alpha_rollback", 1e-6, 0.2),
-    ("alpha_promotion", 1e-6, 0.2),
+    ("alpha_promotion", 1e-6, 0.4),
     ("freeze_at", 1.0, 1e6),
     ("thaw_below", 1.0, 1e6),
     ("max_extra_bad", 1e-3, 1e6),
