@@ -4,9 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from bench import plot
+from bench import plot, written
 from bench.figures import ALIKE, COMPILED, DEARER, SUBJECT, Document
 
 NAME = "proxy"
@@ -26,12 +24,7 @@ _LOADS = (
 
 def write(document: Document, folder: Path) -> Path:
     """Write `proxy.md`, `proxy.svg` and `proxy.json` into a folder that exists; the first one's path."""
-    json = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    (folder / f"{NAME}.json").write_bytes(json)
-    plot.draw(document, folder / f"{NAME}.svg")
-    page = folder / f"{NAME}.md"
-    page.write_text(markdown(document))
-    return page
+    return written.write(NAME, folder, document, plot.draw, markdown)
 
 
 def markdown(document: Document) -> str:

@@ -3,20 +3,18 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.actions.explaining import ExplainedMirror, ExplainedRollout, explained_mirror, explained_rollout
-from app.admin.needs import InModel, InTransaction, uuid_text
+from app.admin.needs import InModel, InRollout, InTransaction
 from app.admin.rollout_views import ArmView, RolloutView, WeightBp
 from app.admin.strict_json import StrictRoute
 from app.admin.views import DecisionView, MirrorView
 from app.domain.catalog import VersionName
 from app.domain.explanation import AtWeight, Certainty
 from app.domain.policy import Metric, Policy
-from app.domain.rollout import RolloutId
 from app.domain.tally import Counter, Outcome, Tally
-from app.errors import UnknownRollout
 from app.store import catalog, decisions, rollouts, routes
 from app.store.decisions import Decision
 
@@ -218,13 +216,8 @@ class ModelExplanationView(BaseModel):
 
 
 @router.get("/rollouts/{rollout_id}/explanation", summary="Why a rollout is where it is")
-async def read_rollout_explanation(
-    rollout_id: Annotated[str, Path(max_length=64, description="The rollout's id.")], tx: InTransaction
-) -> ExplanationView:
-    known = uuid_text(rollout_id)
-    if known is None:
-        raise UnknownRollout("of that id")
-    seen = await rollouts.rollout(tx, RolloutId(known))
+async def read_rollout_explanation(rollout_id: InRollout, tx: InTransaction) -> ExplanationView:
+    seen = await rollouts.rollout(tx, rollout_id)
     return ExplanationView.of(await explained_rollout(tx, seen.rollout, seen.at))
 
 

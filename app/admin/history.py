@@ -4,11 +4,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BeforeValidator
 
 from app.admin.needs import (
     Cursor,
+    InDecision,
     InModel,
     InTransaction,
     Limit,
@@ -16,12 +17,11 @@ from app.admin.needs import (
     known_model,
     known_version,
     next_cursor,
-    uuid_text,
 )
 from app.admin.strict_json import StrictRoute
 from app.admin.views import AuditView, DecisionView, LiveView, MetricsView, Page, SlotView
 from app.domain import histogram
-from app.errors import InvalidInput, UnknownDecision
+from app.errors import InvalidInput
 from app.store import audit, catalog, decisions, routes, tallies
 from app.store.decisions import DecisionId
 
@@ -69,13 +69,8 @@ async def list_decisions(
 
 
 @router.get("/decisions/{decision_id}", summary="One decision with its evidence")
-async def read_decision(
-    decision_id: Annotated[str, Path(max_length=64, description="The decision's id.")], tx: InTransaction
-) -> DecisionView:
-    known = uuid_text(decision_id)
-    if known is None:
-        raise UnknownDecision("of that id")
-    return DecisionView.of(await decisions.decision(tx, DecisionId(known)))
+async def read_decision(decision_id: InDecision, tx: InTransaction) -> DecisionView:
+    return DecisionView.of(await decisions.decision(tx, decision_id))
 
 
 @router.get("/audit", summary="List changes, the newest first")

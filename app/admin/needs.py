@@ -10,14 +10,15 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 
 from app.actions.means import ENGINE, REPLICA, Means
 from app.admin.views import DecisionView
 from app.domain.catalog import ModelName, Timeouts, VersionName, model_name, version_name
-from app.errors import InvalidInput, UnknownModel, UnknownVersion
+from app.domain.rollout import RolloutId
+from app.errors import InvalidInput, UnknownDecision, UnknownModel, UnknownRollout, UnknownVersion
 from app.store.database import Transaction
-from app.store.decisions import Decision
+from app.store.decisions import Decision, DecisionId
 from app.telemetry import DecisionCount
 
 log = structlog.get_logger()
@@ -107,7 +108,25 @@ def known_version(model: str, version: str) -> VersionName:
         raise UnknownVersion(model, "of that name") from None
 
 
+def known_rollout(rollout_id: Annotated[str, Path(max_length=64, description="The rollout's id.")]) -> RolloutId:
+    """The rollout a path names. Raises: UnknownRollout: what cannot be an id is nobody's."""
+    known = _uuid_text(rollout_id)
+    if known is None:
+        raise UnknownRollout("of that id")
+    return RolloutId(known)
+
+
+def known_decision(decision_id: Annotated[str, Path(max_length=64, description="The decision's id.")]) -> DecisionId:
+    """The decision a path names. Raises: UnknownDecision."""
+    known = _uuid_text(decision_id)
+    if known is None:
+        raise UnknownDecision("of that id")
+    return DecisionId(known)
+
+
 InModel = Annotated[ModelName, Depends(known_model)]
+InRollout = Annotated[RolloutId, Depends(known_rollout)]
+InDecision = Annotated[DecisionId, Depends(known_decision)]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items on one page.")]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
@@ -128,7 +147,7 @@ def next_cursor(ids: list[str], limit: int) -> str | None:
     return base64.urlsafe_b64encode(UUID(ids[-1]).bytes).rstrip(b"=").decode()
 
 
-def uuid_text(text: str) -> str | None:
+def _uuid_text(text: str) -> str | None:
     """The id in its one spelling, None when it is none."""
     try:
         return str(UUID(text))

@@ -2,15 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from app.actions.replaying import Replayed, ReplayOutcome, Resummed, replay
-from app.admin.needs import InServices, uuid_text
+from app.admin.needs import InDecision, InServices
 from app.admin.strict_json import StrictRoute
 from app.domain.replay import Difference
-from app.errors import UnknownDecision
-from app.store.decisions import DecisionId
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["history"])
 
@@ -71,12 +69,9 @@ class ReplayView(BaseModel):
 
 @router.get("/decisions/{decision_id}/replay", summary="Make a decision again and compare, to the last bit")
 async def read_replay(
-    decision_id: Annotated[str, Path(max_length=64, description="The decision's id.")],
+    decision_id: InDecision,
     given: InServices,
     *,
     from_rows: Annotated[bool, Query(description="Sum its counts from the tallies too, while they are kept.")] = False,
 ) -> ReplayView:
-    known = uuid_text(decision_id)
-    if known is None:
-        raise UnknownDecision("of that id")
-    return ReplayView.of(await replay(given.means, DecisionId(known), from_rows=from_rows))
+    return ReplayView.of(await replay(given.means, decision_id, from_rows=from_rows))

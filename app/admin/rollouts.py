@@ -1,20 +1,20 @@
 """Rollouts: started, ordered and read."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
 from app.actions.rollouts import order, start_rollout
 from app.admin.needs import (
     Actor,
     Cursor,
     InModel,
+    InRollout,
     InServices,
     InTransaction,
     Limit,
     after_cursor,
     next_cursor,
-    uuid_text,
 )
 from app.admin.rollout_views import RolloutSummary, RolloutView
 from app.admin.schemas import ActionBody, RolloutBody
@@ -22,7 +22,6 @@ from app.admin.strict_json import StrictRoute
 from app.admin.views import DecisionView, Page
 from app.domain.policy import Policy
 from app.domain.rollout import Aborted, Event, Paused, PromotionOrdered, Resumed, RollbackOrdered, RolloutId
-from app.errors import UnknownRollout
 from app.store import rollouts
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])
@@ -35,7 +34,6 @@ EVENTS: dict[Order, Event] = {
     "rollback": RollbackOrdered(),
     "abort": Aborted(),
 }
-Id = Annotated[str, Path(max_length=64, description="The rollout's id.")]
 
 
 @router.post("/models/{model}/rollouts", status_code=201, summary="Start the rollout of a canary")
@@ -64,19 +62,14 @@ async def list_rollouts(
 
 
 @router.get("/rollouts/{rollout_id}", summary="One rollout with its policy, counts and findings")
-async def read_rollout(rollout_id: Id, tx: InTransaction) -> RolloutView:
-    return RolloutView.of((await rollouts.rollout(tx, _known(rollout_id))).rollout)
+async def read_rollout(rollout_id: InRollout, tx: InTransaction) -> RolloutView:
+    return RolloutView.of((await rollouts.rollout(tx, rollout_id)).rollout)
 
 
 @router.post("/rollouts/{rollout_id}:{action}", summary="Pause, resume, promote, roll back or abort")
-async def post_order(rollout_id: Id, action: Order, body: ActionBody, given: InServices, who: Actor) -> DecisionView:
+async def post_order(
+    rollout_id: InRollout, action: Order, body: ActionBody, given: InServices, who: Actor
+) -> DecisionView:
     event = EVENTS[action]
-    decision = await order(given.means, _known(rollout_id), event, actor=who, reason=body.reason, force=body.force)
+    decision = await order(given.means, rollout_id, event, actor=who, reason=body.reason, force=body.force)
     return given.told(decision)
-
-
-def _known(text: str) -> RolloutId:
-    known = uuid_text(text)
-    if known is None:
-        raise UnknownRollout("of that id")
-    return RolloutId(known)

@@ -10,12 +10,12 @@ from math import exp, log
 
 from app.domain.estimates import BAD, DRAWN, ERRORS, JUDGED, TIMEOUTS, Count, drawn_by_coin, outcomes, rates
 from app.domain.finding import Assessment, Verdict
-from app.domain.guardrails import shares
+from app.domain.guardrails import log_limit
 from app.domain.harm import least_harm_ratio
 from app.domain.ledger import ArmCounts, Evidence
 from app.domain.paired import log_e_discordant
 from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.sentences import percent
+from app.domain.sentences import percent, sure
 
 # The inversion of P1 goes no further down.
 _NO_LEAST_RATIO = 1.01e-3
@@ -134,14 +134,13 @@ def _certainty(evidence: Evidence, policy: Policy, guardrail: Guardrail, found: 
     if seen is None:
         return None
     alpha = policy.alpha_rollback
-    log_limit = log(1.0 / (alpha * shares(policy).get(metric, 1.0)))
     log_e = next(each.log_e_worse or 0.0 for each in found.findings if each.metric == metric and not each.dry_run)
-    ratio = least_harm_ratio(outcomes(epochs, _COUNTS[metric], DRAWN), log_e, log_limit)
+    ratio = least_harm_ratio(outcomes(epochs, _COUNTS[metric], DRAWN), log_e, log_limit(policy, guardrail))
     least = None if ratio < _NO_LEAST_RATIO else ratio
     said = "nothing is excluded yet" if least is None else f"at least {least:.2f} times {evidence.stable}'s"
     sentence = (
         f"{_NOUNS[metric]}: {percent(seen.canary)} for {evidence.canary}, {percent(seen.stable)} for "
-        f"{evidence.stable} at the same weights; {said}, {_sure(alpha)}"
+        f"{evidence.stable} at the same weights; {said}, {sure(alpha)}"
     )
     return Certainty(metric, seen.canary, seen.stable, least, 1.0 - alpha, sentence)
 
@@ -152,12 +151,8 @@ def _excess(evidence: Evidence, policy: Policy, seen: Assessment) -> str:
         return f"how many more answers of {evidence.canary} may be bad is not known yet"
     return (
         f"at most {percent(seen.excess_bound)} more of {evidence.canary}'s answers are bad, "
-        f"{_sure(policy.alpha_promotion)}"
+        f"{sure(policy.alpha_promotion)}"
     )
-
-
-def _sure(alpha: float) -> str:
-    return f"with {(1.0 - alpha) * 100:.4g} % confidence at any time"
 
 
 @dataclass(frozen=True, slots=True)

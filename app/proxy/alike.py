@@ -50,6 +50,8 @@ class RequestHeads(Remembered[RequestHead]):
 
     def find_alike(self, head: bytes) -> Alike | None:
         """This head without its ids, if that was read before; None also where an id is not plainly one."""
+        if not self._rests:
+            return None
         rest, request_id = _cut(head, self._ids)
         rest, trace = _cut(rest, self._traces)
         request = self._rests.get(rest)
@@ -66,12 +68,9 @@ class RequestHeads(Remembered[RequestHead]):
             self._offer_rest(head, says)
 
     def _offer_rest(self, head: bytes, request: RequestHead) -> None:
-        if request.request_id:
-            _learn(head, _REQUEST_ID, self._ids)
+        rest = _without(head, _REQUEST_ID, self._ids) if request.request_id else head
         if request.has_trace:
-            _learn(head, _TRACE, self._traces)
-        rest, _ = _cut(head, self._ids)
-        rest, _ = _cut(rest, self._traces)
+            rest = _without(rest, _TRACE, self._traces)
         name = hash(rest)
         if name not in self._rests_once:
             if len(self._rests_once) >= MAX_REMEMBERED:
@@ -103,10 +102,14 @@ def _cut(head: bytes, starts: list[bytes]) -> tuple[bytes, bytes]:
     return head, b""
 
 
-def _learn(head: bytes, name: bytes, starts: list[bytes]) -> None:
-    """Note how this head spells a field's name."""
+def _without(head: bytes, name: bytes, starts: list[bytes]) -> bytes:
+    """The head without the first line of this name; a new spelling is noted, at the cost of the oldest."""
+    rest, _ = _cut(head, starts)
+    if rest is not head:
+        return rest
     at = head.lower().find(CRLF + name)
-    if at >= 0 and len(starts) < _MAX_SPELLINGS:
-        start = head[at : at + len(CRLF) + len(name)]
-        if start not in starts:
-            starts.append(start)
+    if at >= 0:
+        if len(starts) >= _MAX_SPELLINGS:
+            del starts[0]
+        starts.append(head[at : at + len(CRLF) + len(name)])
+    return _cut(head, starts)[0]

@@ -18,7 +18,7 @@ from app.proxy.usage import Usages
 
 _ERROR: Final = b"error"
 # Bytes of a stream that are looked at together.
-AT_ONCE: Final = 16 * 1024
+_AT_ONCE: Final = 16 * 1024
 _FAILED: Final = frozenset((b"error", b"response.failed"))
 # The beginning of an event too long to be parsed still tells its type.
 _TYPE: Final = re.compile(rb'\{\s*"type"\s*:\s*"([a-z._]+)"')
@@ -53,7 +53,7 @@ class StreamJudge(Follower):
     def feed(self, payload: bytes) -> None:
         self._aside.append(payload)
         self._aside_bytes += len(payload)
-        if self._aside_bytes > AT_ONCE:
+        if self._aside_bytes > _AT_ONCE:
             self._catch_up()
 
     def _catch_up(self) -> None:

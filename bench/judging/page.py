@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import orjson
-
+from bench import written
 from bench.judging import plot
 from bench.judging.intervals import Document
 from bench.judging.situations import MISUSED, TURNBACK
@@ -25,12 +24,7 @@ JUDGES: Mapping[str, str] = {
 
 def write(document: Document, folder: Path) -> Path:
     """Write `decide.md`, `decide.svg` and `decide.json` into a folder that exists; the first one's path."""
-    json = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    (folder / f"{NAME}.json").write_bytes(json)
-    plot.draw(document, folder / f"{NAME}.svg")
-    page = folder / f"{NAME}.md"
-    page.write_text(markdown(document))
-    return page
+    return written.write(NAME, folder, document, plot.draw, markdown)
 
 
 def markdown(document: Document) -> str:

@@ -1,0 +1,23 @@
+"""A benchmark's report on the disk: one page, one picture, one JSON document."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+def write(
+    name: str,
+    folder: Path,
+    document: dict[str, Any],
+    draw: Callable[[dict[str, Any], Path], None],
+    markdown: Callable[[dict[str, Any]], str],
+) -> Path:
+    """Write `name`.md, .svg and .json into a folder that exists; the page's path."""
+    json = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    (folder / f"{name}.json").write_bytes(json)
+    draw(document, folder / f"{name}.svg")
+    page = folder / f"{name}.md"
+    page.write_text(markdown(document))
+    return page
