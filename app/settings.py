@@ -77,6 +77,22 @@ class Settings(BaseSettings):
         Path, Field(description="Folder for the embedded server's data and everything else kept across restarts.")
     ] = Path(".turnback")
 
+    secret_key: Annotated[
+        SecretStr | None,
+        Field(
+            min_length=32,
+            description="What signs receipts, the same in all processes; several, separated by commas: the first"
+            " signs, all are believed. Made and kept in the state folder in embedded mode, required otherwise.",
+        ),
+    ] = None
+    feedback_keys: Annotated[
+        SecretStr | None,
+        Field(
+            description="Comma-separated name:secret pairs, each a source of labels with its bearer token of 16"
+            " characters or more; without any, labels come from anybody and from one source, `anonymous`."
+        ),
+    ] = None
+
     upstream_allow: Annotated[
         tuple[str, ...] | None,
         NoDecode,

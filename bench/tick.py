@@ -21,7 +21,7 @@ import numpy as np
 
 from app.domain.analysis import absorb, assess
 from app.domain.histogram import latency_bin
-from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
 from app.domain.rollout import Assessed, Phase, Rollout, RolloutId, begin
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.transitions import advance
@@ -35,7 +35,7 @@ WEIGHTS_BP = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 400, 500, 700, 1_000, 1_5
 # The dry-run guardrails have numbers of their own, so that little is computed for both.
 POLICY = Policy(
     guardrails=(
-        *map(Guardrail, Metric),
+        *map(Guardrail, EVERY_MODEL),
         Guardrail(Metric.ERRORS, dry_run=True, floor=0.02),
         Guardrail(Metric.TIMEOUTS, dry_run=True),
         Guardrail(Metric.LATENCY, dry_run=True, margin=0.1, quantile=0.99),

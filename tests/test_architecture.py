@@ -21,7 +21,8 @@ BANNED_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base"
 # What a pure module may use: values, mathematics, text. Anything else needs a reason to be added here.
 PURE = frozenset(
     {"__future__", "app", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions", "functools"}
-    | {"hashlib", "heapq", "itertools", "math", "numpy", "operator", "re", "scipy", "types", "typing"}
+    | {"base64", "hashlib", "heapq", "hmac", "itertools", "math", "numpy", "operator", "re", "scipy"}
+    | {"struct", "types", "typing", "urllib"}
 )
 IMPURE_CALLS = re.compile(
     r"(?:datetime\.now|datetime\.utcnow|date\.today|numpy\.random|np\.random|\bopen|\bprint)\b\(?"

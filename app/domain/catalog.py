@@ -1,10 +1,11 @@
 """What a platform team registers: models, their versions, how requests find them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from app.domain.declared import Credentials, Feature, Feedback, SliceKey
 from app.errors import InvalidInput
 
 ModelName = NewType("ModelName", str)
@@ -89,6 +90,9 @@ class Model:
             on one arm; at most one of the two, or None.
         observation: What is read from its answers; None reads nothing.
         takes_invocations: Whether `/invocations` without a model's name is meant for it; one model at most.
+        feedback: How labels come back; None takes none.
+        slices: By what its traffic is cut; names differ.
+        features: Inputs whose distribution is watched; names differ.
     """
 
     name: ModelName
@@ -98,6 +102,9 @@ class Model:
     protocol: Protocol = Protocol.AUTO
     observation: Observation | None = None
     takes_invocations: bool = False
+    feedback: Feedback | None = None
+    slices: tuple[SliceKey, ...] = ()
+    features: tuple[Feature, ...] = ()
 
     @property
     def is_sticky(self) -> bool:
@@ -117,6 +124,7 @@ class Version:
             `/v2/models/fraud/versions/7`; None forwards the path as it came.
         served_model: The `model` this version's servers know in an OpenAI-style body; None leaves the body alone.
         server_name: The name an https upstream's certificate must have; None takes the url's host.
+        credentials: Its offline evaluation, prices, signature and training distribution.
     """
 
     model: ModelName
@@ -128,6 +136,7 @@ class Version:
     path: str | None = None
     served_model: str | None = None
     server_name: str | None = None
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 _PROBED = {

@@ -11,11 +11,13 @@ from math import ceil
 from operator import add
 
 from app.domain.catalog import VersionName
+from app.domain.counting import add_counts
 from app.domain.histogram import bin_reaching, count_from, edge_us, quantile_bin
+from app.domain.model_evidence import ModelEvidence
 from app.domain.policy import Policy
 from app.domain.recent import LEAST_REFERENCE, MIN_REFERENCE, Lately
 from app.domain.slowness import SlowLimit, slow_limits
-from app.domain.tally import Horizon, Tally, TallyRow, Watermark, add_counts, flaw_of
+from app.domain.tally import Horizon, Tally, TallyRow, Watermark, flaw_of
 
 RECENT_S = 10
 
@@ -102,6 +104,7 @@ class Evidence:
         lately: What both arms did of late, at any weight.
         usual_per_s: Exchanges per second before the start; None when nobody looked.
         flaw: Why the counts cannot be trusted, in words; None while they can.
+        of_model: What is about the model: labels, answers that were read, distributions.
     """
 
     stable: VersionName
@@ -118,6 +121,7 @@ class Evidence:
     lately: Lately = field(default_factory=Lately)
     usual_per_s: float | None = None
     flaw: str | None = None
+    of_model: ModelEvidence = field(default_factory=ModelEvidence)
 
     @classmethod
     def begin(

@@ -13,6 +13,11 @@ class Metric(StrEnum):
     ERRORS = "errors"
     TIMEOUTS = "timeouts"
     LATENCY = "latency"
+    VALIDITY = "validity"  # answers that say 200 and are wrong in themselves
+    LABELS = "labels"  # one of the model's declared measures of quality, on matured cohorts
+    SLICES = "slices"  # the worst of the declared slices, by errors, validity and labels
+    COST = "cost"
+    DRIFT = "drift"  # predictions that differ; by default seen and never acted on
 
 
 class OnRegression(StrEnum):
@@ -31,11 +36,19 @@ class OnDeadline(StrEnum):
     PROMOTE_IF_BELOW = "promote_if_below"  # if its excess of bad answers is bounded by deadline_margin
 
 
+# What every model can be judged by; the others need something declared.
+EVERY_MODEL = (Metric.ERRORS, Metric.TIMEOUTS, Metric.LATENCY)
+
 # What a guardrail that does not say otherwise uses; a number that is not here has no meaning for the metric.
 _DEFAULTS: Mapping[Metric, Mapping[str, float]] = {
     Metric.ERRORS: {"margin": 0.5, "floor": 0.01},
     Metric.TIMEOUTS: {},
     Metric.LATENCY: {"margin": 0.25, "floor": 5.0, "quantile": 0.95},
+    Metric.VALIDITY: {"margin": 0.5, "floor": 0.01},
+    Metric.LABELS: {"margin": 0.1, "floor": 0.02},
+    Metric.SLICES: {},
+    Metric.COST: {"margin": 0.25, "floor": 0.0},
+    Metric.DRIFT: {"floor": 0.2},
 }
 
 
@@ -54,6 +67,7 @@ class Guardrail:
         floor: The same, absolute: a share for rates, milliseconds for latency. Of a rate the greater of
             the two counts, of latency their sum.
         quantile: The latency quantile that must be proven not worse.
+        of: Of labels: which of the model's declared metrics; None is the first one.
     """
 
     metric: Metric
@@ -63,6 +77,7 @@ class Guardrail:
     margin: float | None = None
     floor: float | None = None
     quantile: float | None = None
+    of: str | None = None
 
     def __post_init__(self) -> None:
         for name, default in _DEFAULTS[self.metric].items():
@@ -117,7 +132,7 @@ class Policy:
     on_deadline: OnDeadline = OnDeadline.HOLD
     deadline_margin: float | None = None
     error_ceiling: float | None = None
-    guardrails: tuple[Guardrail, ...] = tuple(map(Guardrail, Metric))
+    guardrails: tuple[Guardrail, ...] = tuple(map(Guardrail, EVERY_MODEL))
 
     def live(self, metric: Metric) -> Guardrail | None:
         """The guardrail of this metric that may act; None if there is none."""
@@ -149,6 +164,11 @@ _GUARDRAIL_RANGES: Mapping[Metric, Mapping[str, tuple[float, float]]] = {
     Metric.ERRORS: {"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
     Metric.TIMEOUTS: {},
     Metric.LATENCY: {"margin": (0.0, 100.0), "floor": (0.0, 600_000.0), "quantile": (0.5, 0.9999)},
+    Metric.VALIDITY: {"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
+    Metric.LABELS: {"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
+    Metric.SLICES: {},
+    Metric.COST: {"margin": (0.0, 100.0), "floor": (0.0, 1e6)},
+    Metric.DRIFT: {"floor": (0.0, 10.0)},
 }
 
 

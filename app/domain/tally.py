@@ -7,11 +7,9 @@ values are absolute, so writing it twice changes nothing.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
 
 from app.domain.catalog import ModelName, VersionName
-
-_K = TypeVar("_K")
+from app.domain.counting import add_counts
 
 # Ten thousand exchanges a second for three years; far below where floats stop counting by one.
 MOST_COUNTED = 10**12
@@ -196,13 +194,3 @@ def are_counts(counts: Collection[float]) -> bool:
     """Whether all of these can be sums of things that happened."""
     # NaN hides from the least and the greatest, but not from the sum.
     return min(counts, default=0) >= 0 and max(counts, default=0) <= MOST_COUNTED and sum(counts) >= 0
-
-
-def add_counts(left: Mapping[_K, int], right: Mapping[_K, int]) -> Mapping[_K, int]:
-    """Sum two sparse count maps."""
-    if not right:
-        return left
-    total = dict(left)
-    for key, count in right.items():
-        total[key] = total.get(key, 0) + count
-    return total

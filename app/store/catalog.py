@@ -19,7 +19,13 @@ from app.domain.catalog import (
 )
 from app.errors import NameTaken, UnknownModel, UnknownVersion
 from app.store import tables
-from app.store.codec import as_json
+from app.store.codec import (
+    as_json,
+    credentials_from_json,
+    features_from_json,
+    feedback_from_json,
+    slices_from_json,
+)
 from app.store.database import Transaction, violated
 
 # Unique indexes of `models`, what their violation means, and where in the request it was said.
@@ -74,6 +80,9 @@ async def add_model(tx: Transaction, new: Model) -> bool:
             protocol=new.protocol,
             observation=None if new.observation is None else as_json(new.observation),
             takes_invocations=new.takes_invocations,
+            feedback=None if new.feedback is None else as_json(new.feedback),
+            slices=as_json(new.slices),
+            features=as_json(new.features),
         )
         .on_conflict_do_nothing(index_elements=["name"])
         .returning(tables.models.c.name)
@@ -110,6 +119,7 @@ async def add_version(tx: Transaction, new: Version) -> bool:
             path=new.path,
             served_model=new.served_model,
             server_name=new.server_name,
+            credentials=as_json(new.credentials),
         )
         .on_conflict_do_nothing(index_elements=["model", "name"])
         .returning(tables.versions.c.name)
@@ -136,6 +146,9 @@ def model_from_row(row: Row[Any]) -> Model:
         Protocol(row.protocol),
         None if row.observation is None else Observation(**row.observation),
         row.takes_invocations,
+        None if row.feedback is None else feedback_from_json(row.feedback),
+        slices_from_json(row.slices),
+        features_from_json(row.features),
     )
 
 
@@ -152,4 +165,5 @@ def version_from_row(row: Row[Any]) -> Version:
         row.path,
         row.served_model,
         row.server_name,
+        credentials_from_json(row.credentials),
     )

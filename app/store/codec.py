@@ -10,6 +10,7 @@ import pydantic_core
 from pydantic import TypeAdapter
 
 from app.domain.catalog import VersionName
+from app.domain.declared import Credentials, Feature, Feedback, SliceKey
 from app.domain.judgement import Sight
 from app.domain.rollout import Rollout
 from app.domain.routing import Weights
@@ -43,6 +44,35 @@ def rollout_from_json(state: str) -> Rollout:
 def sight_from_json(state: str) -> Sight:
     """The sight that `to_json` wrote. Raises: pydantic.ValidationError."""
     return _sight().validate_json(state)
+
+
+@cache
+def _adapter(of: Any) -> TypeAdapter[Any]:  # noqa: ANN401 -- any type pydantic knows
+    return TypeAdapter(of)
+
+
+def feedback_from_json(stored: object) -> Feedback:
+    """How labels come back, as stored."""
+    feedback: Feedback = _adapter(Feedback).validate_python(stored)
+    return feedback
+
+
+def slices_from_json(stored: object) -> tuple[SliceKey, ...]:
+    """By what traffic is cut, as stored."""
+    slices: tuple[SliceKey, ...] = _adapter(tuple[SliceKey, ...]).validate_python(stored)
+    return slices
+
+
+def features_from_json(stored: object) -> tuple[Feature, ...]:
+    """The inputs that are watched, as stored."""
+    features: tuple[Feature, ...] = _adapter(tuple[Feature, ...]).validate_python(stored)
+    return features
+
+
+def credentials_from_json(stored: object) -> Credentials:
+    """What a version was registered with, as stored."""
+    credentials: Credentials = _adapter(Credentials).validate_python(stored)
+    return credentials
 
 
 def weights_from_json(weights_bp: Mapping[str, int]) -> Weights:

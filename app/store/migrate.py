@@ -9,6 +9,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 import app
 from app.errors import DatabaseUnavailable
 
+# What the names of all partitions begin with.
+_PARTITIONS = tuple(f"{table}_" for table in ("tallies", "observed", "spreads", "answers", "labels"))
 SCRIPTS = Path(app.__file__).parent.parent / "migrations"
 
 
@@ -32,4 +34,4 @@ def config(url: str) -> Config:
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
     """Whether Alembic shall compare this object; partitions come and go without migrations."""
-    return kind != "table" or name is None or not name.startswith("tallies_")
+    return kind != "table" or name is None or not name.startswith(_PARTITIONS)

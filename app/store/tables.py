@@ -47,6 +47,9 @@ models = Table(
     Column("protocol", Text, nullable=False, server_default="auto"),
     Column("observation", JSONB(none_as_null=True)),
     Column("takes_invocations", Boolean, nullable=False, server_default=text("false")),
+    Column("feedback", JSONB(none_as_null=True)),
+    Column("slices", JSONB, nullable=False, server_default="[]"),
+    Column("features", JSONB, nullable=False, server_default="[]"),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     # Two models never claim the same requests.
     Index(
@@ -76,6 +79,7 @@ versions = Table(
     Column("path", Text),
     Column("served_model", Text),
     Column("server_name", Text),
+    Column("credentials", JSONB, nullable=False, server_default="{}"),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     ForeignKeyConstraint(["model"], ["models.name"]),
 )
@@ -228,4 +232,127 @@ tallies = Table(
     # The engine and the metrics read one model over a span of seconds.
     Index(None, "model", "second"),
     postgresql_partition_by="RANGE (second)",
+)
+
+# What was read of answers, one absolute row like a tally's; what it holds adds up, whatever it is.
+observed = Table(
+    "observed",
+    metadata,
+    Column("boot", Uuid, primary_key=True),
+    Column("second", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Text, primary_key=True),
+    Column("content", JSONB, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index(None, "model", "second"),
+    postgresql_partition_by="RANGE (second)",
+)
+
+# Distributions, a row every ten seconds.
+spreads = Table(
+    "spreads",
+    metadata,
+    Column("boot", Uuid, primary_key=True),
+    Column("second", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Text, primary_key=True),
+    Column("content", JSONB, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index(None, "model", "second"),
+    postgresql_partition_by="RANGE (second)",
+)
+
+# One row per exchange that may be labelled or recalled; never its input.
+answers = Table(
+    "answers",
+    metadata,
+    Column("exchange", Uuid, primary_key=True),
+    Column("second", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("sampled", Boolean, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("client_key", Text),
+    Column("status", SmallInteger, nullable=False),
+    Column("predictions", JSONB, nullable=False),
+    Column("scores", JSONB, nullable=False),
+    Column("slices", JSONB, nullable=False),
+    Index(None, "model", "request_id"),
+    Index("ix_answers_model_client_key", "model", "client_key", postgresql_where=text("client_key IS NOT NULL")),
+    Index(None, "model", "version", "second"),
+    postgresql_partition_by="RANGE (second)",
+)
+
+# By the second of the draw, whenever the label came, so that a cohort is read from one place.
+labels = Table(
+    "labels",
+    metadata,
+    Column("exchange", Uuid, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("second", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("label", JSONB, nullable=False),
+    Column("slices", JSONB, nullable=False),
+    Column("observed_at", _INSTANT),
+    Column("received_at", _INSTANT, nullable=False),
+    Index(None, "model", "metric", "second"),
+    postgresql_partition_by="RANGE (second)",
+)
+
+# Labels whose exchange is named by a request id or the client's own key, and has not been written yet.
+parked_labels = Table(
+    "parked_labels",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("named_by", Text, primary_key=True),
+    Column("handle", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("label", JSONB, nullable=False),
+    Column("observed_at", _INSTANT),
+    Column("received_at", _INSTANT, nullable=False),
+    ForeignKeyConstraint(["model"], ["models.name"]),
+    Index(None, "received_at"),
+)
+
+# After a promotion: the version before keeps a little traffic, to tell whether it would be better today.
+watches = Table(
+    "watches",
+    metadata,
+    Column("rollout_id", Uuid, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("stable", Text, nullable=False),
+    Column("standby", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("started_at", _INSTANT, nullable=False),
+    Column("until", _INSTANT, nullable=False),
+    Column("ended_at", _INSTANT),
+    Column("ended_by", Text),
+    Column("state", JSONB, nullable=False),
+    ForeignKeyConstraint(["rollout_id"], ["rollouts.id"]),
+    Index("uq_watches_active", "model", unique=True, postgresql_where=text("ended_at IS NULL")),
+)
+
+# What a version that was turned back had answered while it was exposed.
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("decision_id", Uuid),
+    Column("at", _INSTANT, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since_second", BigInteger, nullable=False),
+    Column("until_second", BigInteger, nullable=False),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.name"]),
+    ForeignKeyConstraint(["decision_id"], ["decisions.id"]),
+    Index(None, "model", "id"),
 )

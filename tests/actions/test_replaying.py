@@ -14,7 +14,7 @@ from app.actions.means import ENGINE, Means
 from app.actions.replaying import ORDERED, Replayed, ReplayOutcome, replay
 from app.actions.rollouts import order
 from app.domain.catalog import Model, Version
-from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.rollout import Paused, Phase
 from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
 from app.store import partitions, replicas, tallies
@@ -25,7 +25,7 @@ THRIFTY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),))
 WHOLE = Policy(
     warmup_s=0.0,
     max_extra_bad=1_000.0,
-    guardrails=(*map(Guardrail, Metric), Guardrail(Metric.LATENCY, dry_run=True, margin=0.1)),
+    guardrails=(*map(Guardrail, EVERY_MODEL), Guardrail(Metric.LATENCY, dry_run=True, margin=0.1)),
 )
 
 

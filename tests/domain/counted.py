@@ -12,11 +12,11 @@ from app.domain.explanation import explain
 from app.domain.finding import Assessment
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence
 from app.domain.outlook import Outlook, outlook
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, OnRegression, Policy
 from app.domain.recent import Lately, Stretch
 from app.domain.tally import Tally
 
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, Metric)
+ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
 
 POLICIES: Mapping[str, Policy] = {
     "default": Policy(),

@@ -14,7 +14,7 @@ from app.domain.finding import Verdict
 from app.domain.guardrails import shares
 from app.domain.ledger import ArmCounts
 from app.domain.outlook import outlook
-from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
 from app.domain.tally import Tally
 
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
@@ -125,7 +125,7 @@ def test_a_coin_that_is_off_is_no_regression() -> None:
     # A tenth of the canary's draws got lost; its answers are as good as stable's.
     seen = assess(evidence({5_000: (arm(4_500, 45, slow=225), arm(5_500, 55, slow=275))}), Policy())
     assert seen.verdict is Verdict.INVALID
-    assert Verdict.REGRESSED not in {found(seen, metric).verdict for metric in Metric}
+    assert Verdict.REGRESSED not in {found(seen, metric).verdict for metric in EVERY_MODEL}
     latency = found(seen, "latency")
     assert max(latency.log_e_worse or 0.0, latency.log_e_not_worse or 0.0) <= 0.0
 

@@ -10,9 +10,9 @@ from app.domain.analysis import assess
 from app.domain.finding import Verdict
 from app.domain.guardrails import log_limit, shares
 from app.domain.ledger import Evidence
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
 
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, Metric)
+ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
 SLOW = evidence({5_000: (arm(5_000, 50, slow=900), arm(5_000, 50, slow=250))})
 FINE = evidence({5_000: (arm(5_000, 50, slow=60), arm(5_000, 50, slow=250))})
 # As slow as the margin allows: suspicious of nothing, proven of nothing.

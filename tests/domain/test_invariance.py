@@ -12,13 +12,13 @@ from app.domain.analysis import absorb, assess
 from app.domain.catalog import ModelName, VersionName
 from app.domain.finding import Assessment
 from app.domain.ledger import Evidence
-from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, Policy
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 
 _K = TypeVar("_K")
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
-POLICY = Policy(guardrails=tuple(Guardrail(metric, dry_run=dry) for dry in (False, True) for metric in Metric))
+POLICY = Policy(guardrails=tuple(Guardrail(metric, dry_run=dry) for dry in (False, True) for metric in EVERY_MODEL))
 # Two generations have the same weight, and the last is no coin.
 WEIGHTS = {1: 100, 2: 2_000, 3: 100, 4: 5_000, 5: 10_000}
 LAST = 12

@@ -15,13 +15,13 @@ from app.domain.catalog import ModelName, VersionName
 from app.domain.finding import Assessment, Verdict
 from app.domain.ledger import ArmCounts, EpochCounts, Evidence, absorb
 from app.domain.outlook import advice, outlook
-from app.domain.policy import _RANGES, Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
+from app.domain.policy import _RANGES, EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy, check_policy
 from app.domain.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
 from app.domain.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.transitions import advance
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, Metric)
+ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
 WEIGHTS = {1: 0, 2: 1, 3: 5_000, 4: 10_000}
 POLICIES = (
     Policy(),

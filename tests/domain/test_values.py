@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog import ModelName, VersionName, model_name, version_name
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy, check_policy
+from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy, check_policy
 from app.domain.routing import FULL_BP, Route, check_weights, draw, sticky_place
 from app.domain.tally import Outcome, Tally
 from app.errors import InvalidInput
 
 STABLE, CANARY, STANDBY = VersionName("v1"), VersionName("v2"), VersionName("v0")
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, Metric)
+ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
 tallies = st.builds(
     Tally,
     st.integers(0, 10**9),

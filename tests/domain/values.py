@@ -12,6 +12,7 @@ from walking import NOON, Walk, look, pending, saw
 
 from app.domain import (
     catalog,
+    counting,
     decisions,
     estimates,
     guardrails,
@@ -27,7 +28,7 @@ from app.domain import (
     tally,
 )
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
-from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy
 from app.domain.tally import Horizon, Tally
 from app.domain.transitions import advance
 
@@ -80,7 +81,7 @@ def _counts() -> list[Any]:
         *asked(histogram.quantile_bin, ({3: 5, 9: 5}, 0.5), ({3: 5, 9: 5}, 0.51), ({}, 0.5), ({1: 1}, 1.0)),
         *asked(histogram.count_from, ({3: 5, 9: 5}, 3), ({3: 5, 9: 5}, 4), ({}, 0)),
         one + Tally(2, {tally.Outcome.OK: 1}, 3, {4: 5}, {tally.Counter.NONFINITE: 6}),
-        *asked(tally.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
+        *asked(counting.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
         *asked(
             tally.are_counts,
             ((0, 1),),
@@ -111,7 +112,7 @@ def _at_their_edges() -> list[Policy]:
 
 
 def _policies() -> list[Any]:
-    errors, timeouts, latency = map(Guardrail, Metric)
+    errors, timeouts, latency = map(Guardrail, EVERY_MODEL)
     edges = [
         *_at_their_edges(),
         Policy(freeze_at=3.0, thaw_below=3.0),

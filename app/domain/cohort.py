@@ -1,0 +1,93 @@
+"""Matured cohorts: both arms' labelled exchanges of seconds old enough for a label to have come.
+
+Rule: a second is read once, when its horizon has passed, and for both arms at once; what came
+later is kept and shown, and never compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from app.domain.declared import QualityMetric
+
+# Feedback that waited on a gateway's disk for Postgres gets so long to be written before its second is read.
+GRACE_S = 5
+# More sources of labels are told apart by name no longer.
+SOURCES_MAX = 16
+
+
+class LossSums(NamedTuple):
+    """Sums over labelled exchanges of a loss a / b: numerator a and denominator b of each, in [0, 1].
+
+    For all but precision, recall and F1 every b is 1, so that the loss is the mean of a.
+
+    Attributes:
+        n: Labelled exchanges.
+        a, b: Sums. aa, ab, bb: Sums of products.
+    """
+
+    n: float = 0.0
+    a: float = 0.0
+    b: float = 0.0
+    aa: float = 0.0
+    ab: float = 0.0
+    bb: float = 0.0
+
+    def plus(self, other: "LossSums") -> "LossSums":
+        """Both together."""
+        return LossSums(*map(sum, zip(self, other, strict=True)))
+
+    def minus(self, part: "LossSums") -> "LossSums":
+        """The rest without a part of it."""
+        return LossSums(*(whole - out for whole, out in zip(self, part, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class CohortArm:
+    """One arm at one weight.
+
+    Attributes:
+        drawn: Exchanges of the matured seconds, labelled or not.
+        by_source: Who gave the labels, to their sums; an exchange counts for the first who labelled it.
+    """
+
+    drawn: int = 0
+    by_source: Mapping[str, LossSums] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CohortEpoch:
+    """Both arms at one canary weight."""
+
+    canary: CohortArm = CohortArm()
+    stable: CohortArm = CohortArm()
+
+
+class SliceEpoch(NamedTuple):
+    """Both arms' labelled exchanges of one slice at one canary weight."""
+
+    canary: LossSums = LossSums()
+    stable: LossSums = LossSums()
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """All matured labels of one metric of one rollout.
+
+    Attributes:
+        metric: As it was declared at the start.
+        read_through: Last second already read.
+        reference: Stable's loss before the start, or a guess of it; fixed for ever.
+        by_weight: Canary weight in basis points to both arms.
+        slices: "key=value" to canary weight to both arms.
+        disagreed: Exchanges that two sources labelled differently.
+        late: Labels that came after their second had been read.
+    """
+
+    metric: QualityMetric
+    read_through: int
+    reference: float
+    by_weight: Mapping[int, CohortEpoch] = field(default_factory=dict)
+    slices: Mapping[str, Mapping[int, SliceEpoch]] = field(default_factory=dict)
+    disagreed: int = 0
+    late: int = 0
