@@ -6,7 +6,8 @@ from app.domain.circumstances import Judged, held_by_guardrail, reason_to_hold, 
 from app.domain.estimates import BAD, JUDGED, drawn_by_coin, rates
 from app.domain.evidence import log_weighted_mean
 from app.domain.finding import Assessment, Finding, Verdict
-from app.domain.guardrails import JUDGES, MIN_ANSWERS, error_excess_bound, judge_split, shares
+from app.domain.guardrails import MIN_ANSWERS, error_excess_bound, judge_split, shares
+from app.domain.judges import JUDGES
 from app.domain.ledger import Evidence, absorb
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.soundness import flaw_of
@@ -59,7 +60,7 @@ def _together(policy: Policy, judged: Judged) -> tuple[float, str]:
     """Log of the average evidence of the guardrails that turn back, and the metric that weighs most in it."""
     pi = shares(policy)
     parts = {
-        str(each.metric): (pi[each.metric], finding.log_e_worse or 0.0) for each, finding in judged if each.turns_back
+        finding.metric: (pi[each.metric], finding.log_e_worse or 0.0) for each, finding in judged if each.turns_back
     }
     if not parts:
         return 0.0, str(Metric.ERRORS)

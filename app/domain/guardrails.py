@@ -4,7 +4,7 @@ Rule: evidence of harm and evidence of no harm are different tests; no evidence 
 never read as evidence of no harm.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import log
@@ -58,7 +58,16 @@ from app.domain.tilts import log_e_full_of_many, log_e_tilt_of_many
 
 SPLIT = "split"
 # How alpha_rollback is shared, renormalised over the metrics a policy names.
-SHARES: Mapping[Metric, float] = {Metric.ERRORS: 0.30, Metric.TIMEOUTS: 0.10, Metric.LATENCY: 0.25}
+SHARES: Mapping[Metric, float] = {
+    Metric.ERRORS: 0.30,
+    Metric.TIMEOUTS: 0.10,
+    Metric.LATENCY: 0.25,
+    Metric.VALIDITY: 0.10,
+    Metric.LABELS: 0.25,
+    Metric.SLICES: 0.20,
+    Metric.COST: 0.10,
+    Metric.DRIFT: 0.05,
+}
 SPLIT_LIMIT = 1_000.0
 SPLIT_DOUBT = 10.0
 # Fewer canary answers than this are called too few to say anything.
@@ -173,12 +182,12 @@ def _judge_rate(
     bad = ERRORS if metric is Metric.ERRORS else TIMEOUTS
     epochs = drawn_by_coin(evidence)
     worse = _harm(evidence)[metric]
-    verdict = _verdict(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
+    verdict = verdict_of(policy, guardrail, worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, bad, JUDGED)
     least = None
-    if verdict in _WORSE_VERDICTS:
+    if verdict in WORSE_VERDICTS:
         least = least_harm_ratio(outcomes(epochs, bad, DRAWN), worse, log_limit(policy, guardrail))
-    numbers = _numbers(seen, least_ratio=least, excess_at_most=most)
+    numbers = numbers_of(seen, least_ratio=least, excess_at_most=most)
     sentence = sentences.of_rate(evidence, policy, metric, verdict, numbers)
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
@@ -224,13 +233,13 @@ def judge_latency(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> F
     logs = {i: slower[i] for i in places}
     worse = log_weighted_mean((0.5 if i == slo else rest, log_e) for i, log_e in logs.items())
     (not_worse,) = _slowness(evidence, (slo,), BETTER)
-    verdict = _verdict(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
-    loudest = max(places, key=logs.__getitem__) if verdict in _WORSE_VERDICTS else slo
+    verdict = verdict_of(policy, guardrail, worse, not_worse, sum(e.canary.timed for e in epochs.values()))
+    loudest = max(places, key=logs.__getitem__) if verdict in WORSE_VERDICTS else slo
     seen = rates(epochs, _slow_beyond(loudest), TIMED)
     sentence = sentences.of_latency(evidence, evidence.thresholds[loudest], verdict, seen)
     sentence = sentences.with_untimed(sentence, evidence.canary, _share_untimed(epochs))
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
-    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, _numbers(seen), dry_run=guardrail.dry_run)
+    return Finding(Metric.LATENCY, verdict, worse, not_worse, sentence, numbers_of(seen), dry_run=guardrail.dry_run)
 
 
 @once_per_evidence
@@ -276,13 +285,7 @@ def judge_split(evidence: Evidence) -> Finding:
     return Finding(SPLIT, verdict, log_e, None, sentence, {"canary_drawn": seen, "canary_promised": promised})
 
 
-JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
-    Metric.ERRORS: judge_errors,
-    Metric.TIMEOUTS: judge_timeouts,
-    Metric.LATENCY: judge_latency,
-}
-
-_WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
+WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
 
 
 def log_limit(policy: Policy, guardrail: Guardrail) -> float:
@@ -291,7 +294,12 @@ def log_limit(policy: Policy, guardrail: Guardrail) -> float:
     return log(1.0 / (policy.alpha_rollback * share))
 
 
-def _verdict(policy: Policy, guardrail: Guardrail, worse: float, not_worse: float | None, answers: int) -> Verdict:
+def verdict_of(policy: Policy, guardrail: Guardrail, worse: float, not_worse: float | None, answers: int) -> Verdict:
+    """What the two directions of evidence come to, as logarithms.
+
+    Args:
+        answers: How many of the canary's were judged.
+    """
     if worse >= log_limit(policy, guardrail):
         return Verdict.REGRESSED
     if worse >= log(policy.freeze_at):
@@ -303,6 +311,7 @@ def _verdict(policy: Policy, guardrail: Guardrail, worse: float, not_worse: floa
     return Verdict.INSUFFICIENT_DATA if answers < MIN_ANSWERS else Verdict.INCONCLUSIVE_HEALTHY
 
 
-def _numbers(seen: Rates | None, **bounds: float | None) -> Mapping[str, float]:
+def numbers_of(seen: Rates | None, **bounds: float | None) -> Mapping[str, float]:
+    """Rates and bounds for display; what is None is left out."""
     numbers = {} if seen is None else {"canary_rate": seen.canary, "stable_rate": seen.stable, "extra": seen.extra}
     return {**numbers, **{name: bound for name, bound in bounds.items() if bound is not None}}
