@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parent
 FOLDER = PACKAGE / "_compiled"
 MODULES = (
     "app.domain.histogram",
+    "app.domain.receipt",
     "app.proxy.alike",
     "app.proxy.brake",
     "app.proxy.cells",
@@ -36,6 +37,7 @@ MODULES = (
     "app.proxy.limits",
     "app.proxy.listener",
     "app.proxy.mirror",
+    "app.proxy.notes",
     "app.proxy.outgoing",
     "app.proxy.own_paths",
     "app.proxy.pools",
