@@ -42,6 +42,7 @@ MODULES = (
     "app.proxy.own_paths",
     "app.proxy.pools",
     "app.proxy.problems",
+    "app.proxy.receipts",
     "app.proxy.recorder",
     "app.proxy.request_body",
     "app.proxy.request_head",

@@ -144,12 +144,8 @@ class Exchange(Outgoing):
         self._status = head.status
         if framing > framed.BY_LENGTH or self._primary is not None or self._target.reader.observes:
             self._follow(head, framing, tail)
-        note = self._note
-        if note is not None:
-            note.status = head.status
-            if note.sampled and self._route.watched.reads_requests:
-                note.tail = self._request_tail()
-            note.size = len(tail) - len(CRLF)
+        if self._note is not None:
+            self._note_head(self._note, head, tail)
         self._held = None
         lines = self._answer_lines(head, now)
         if framing > framed.BY_LENGTH:
@@ -181,10 +177,16 @@ class Exchange(Outgoing):
             lines.append(b"server-timing: upstream;dur=%.1f" % ((now - self._drawn) * 1e3))
         return lines
 
+    def _note_head(self, note: Note, head: ResponseHead, tail: bytes) -> None:
+        note.status = head.status
+        note.size = len(tail) - len(CRLF)
+        if note.sampled and self._route.watched.reads_requests:
+            note.tail = self._request_tail()
+
     def _receipt_line(self) -> bytes:
         """What feedback must bring back."""
         cell = self._cell
-        exchange = self._gateway.new_exchange()
+        exchange = self._gateway.receipts.new_exchange()
         if self._note is not None:
             self._note.exchange = exchange
         slices = b""

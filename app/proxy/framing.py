@@ -35,7 +35,7 @@ _HOP_BY_HOP: Final = (
     b"trailer",
 )
 DROPPED_FROM_REQUESTS: Final = (*_HOP_BY_HOP, b"x-real-ip", b"http2-settings")
-DROPPED_FROM_RESPONSES: Final = (*_HOP_BY_HOP, b"upgrade", b"x-request-id", b"x-turnback-receipt")
+DROPPED_FROM_RESPONSES: Final = (*_HOP_BY_HOP, b"upgrade", b"x-request-id")
 
 _FRAMING_LETTERS: Final = (b"contentlength", b"transferencoding")
 _NOT_LETTERS: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))

@@ -29,6 +29,7 @@ from app.proxy.observer import Observer
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.reach import Reach
+from app.proxy.receipts import Receipts
 from app.proxy.recorder import Recorder
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
 from app.proxy.trace_context import Traces
@@ -52,6 +53,7 @@ class Gateway:
         reach: How upstreams are reached.
         admission: Counts client connections.
         collected: Counts request bodies that are held whole.
+        receipts: What receipts are made with.
         observer: Looks at exchanges after they ended.
         traces: Begins a trace where a request has none.
         trusted_proxies: Networks of proxies that are believed about where a request came from.
@@ -60,14 +62,11 @@ class Gateway:
 
     __slots__ = (
         "_arms",
-        "_exchange_prefix",
-        "_exchanges",
         "_mirrors",
         "_open_count",
         "_override_key",
         "_pools",
         "_prefix",
-        "_receipt_key",
         "_requests",
         "_room",
         "_slice_values",
@@ -85,6 +84,7 @@ class Gateway:
         "monotonic",
         "observer",
         "reach",
+        "receipts",
         "recorder",
         "server_timing",
         "traces",
@@ -115,13 +115,12 @@ class Gateway:
             override_key: What an operator must show to choose a version by header; nobody may without one.
             server_timing: Whether answers say how long their upstream took (W3C Server Timing).
             trusted_proxies: Networks of proxies that are believed about where a request came from.
-            receipt_key: What signs receipts; without one nobody but this process could know them.
+            receipt_key: What signs receipts.
         """
         self.coin = coin
         self.monotonic = monotonic
         self.limits = limits
         self.recorder = Recorder(clock, monotonic, self._open_exchanges)
-        self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads = RequestHeads(limits)
         self.clients: set[Connection] = set()
         self.admission = Admission(limits)
@@ -135,20 +134,23 @@ class Gateway:
         self.reach = reach or Reach()
         self._override_key = override_key
         self._open_count = OpenCount()
-        self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
-        self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
-        self._suspects: list[Suspect] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self.observer = Observer(self.recorder, monotonic)
-        self._receipt_key = receipt_key or ReceiptKey.of(secrets.token_bytes(32))
-        self._slice_values: dict[ModelName, dict[str, set[str]]] = {}
-        self._exchange_prefix = secrets.token_hex(8).encode()
-        self._exchanges = 0
+        self.receipts = Receipts(receipt_key)
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._requests = 0
         self._untimed = 1
 
+        self._route_nothing()
+
     # ------------------------------------------------------------------ routing
+
+    def _route_nothing(self) -> None:
+        self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
+        self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
+        self._suspects: list[Suspect] = []
+        self._slice_values: dict[ModelName, dict[str, set[str]]] = {}
+        self.compiled = CompiledTable(EMPTY_TABLE, {})
 
     @property
     def table(self) -> RoutingTable:
@@ -185,7 +187,7 @@ class Gateway:
             pool.follow(route, now)
             arm = arms_before.get(key)
             if arm is None or arm.generation != route.generation or arm.pool is not pool:
-                arm = Arm(version.model, route.generation, version.name, pool, totals, self._receipt_key)
+                arm = Arm(version.model, route.generation, version.name, pool, totals, self.receipts.key)
             self._pools[key] = pool
             arms[version.name] = self._arms[key] = arm
         slice_values = self._slice_values.setdefault(routed.model.name, {})
@@ -233,11 +235,6 @@ class Gateway:
         """Unique among all processes: a random prefix and a count."""
         self._requests += 1
         return b"%b%x" % (self._prefix, self._requests)
-
-    def new_exchange(self) -> bytes:
-        """The id of an exchange that was answered, unique among all processes: 32 hexadecimal digits."""
-        self._exchanges += 1
-        return b"%b%016x" % (self._exchange_prefix, self._exchanges)
 
     def tell_overhead(self, started: float) -> None:
         """Count how long the gateway took from a request's last read to handing it on; of one in eight."""
