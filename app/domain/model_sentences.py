@@ -7,15 +7,24 @@ from app.domain.declared import QualityKind
 from app.domain.estimates import Rates
 from app.domain.finding import Verdict
 from app.domain.ledger import Evidence
+from app.domain.observed import Flaw
 from app.domain.policy import Guardrail, Metric
 from app.domain.sentences import CLOSINGS, percent
 from app.domain.slice_evidence import Compared
+from app.domain.variety import Variety
 
 NO_COST: Final = (
     "Cost is not judged: no answer of {canary} or of {stable} has a price; versions are registered with prices."
 )
 NOTHING_READ: Final = "nothing of {canary}'s answers has been read yet"
 PER_CALLER: Final = "callers keep their arm, and what one of them meets again and again is no draw"
+_FLAWS = {
+    Flaw.NONFINITE: "with numbers that are none",
+    Flaw.SCHEMA: "not as declared",
+    Flaw.EMPTY: "empty",
+    Flaw.REFUSED: "refused",
+    Flaw.STREAM: "with a stream that ended badly",
+}
 _LOSSES = {
     QualityKind.ACCURACY: "wrong answers",
     QualityKind.PRECISION: "false alarms",
@@ -50,6 +59,39 @@ def with_uneven(sentence: str, evidence: Evidence, what: str, *, uneven: bool) -
         f"{sentence} {what} more often of one of {evidence.canary} and {evidence.stable} than their weights explain: "
         f"nothing is proven by it."
     )
+
+
+def of_nothing_read(evidence: Evidence) -> str:
+    """Why validity is not judged."""
+    why = PER_CALLER if evidence.per_caller else NOTHING_READ.format(canary=evidence.canary)
+    return f"Validity is not judged: {why}."
+
+
+def of_flaws(evidence: Evidence, verdict: Verdict, numbers: Mapping[str, float]) -> str:
+    """Flawed answers of both arms, and what is wrong with the canary's."""
+    if "canary_rate" not in numbers:
+        return f"Flawed answers: {evidence.stable} has given none to compare with at the same weights yet."
+    kinds = {_FLAWS[flaw]: numbers[f"canary_{flaw}"] for flaw in Flaw if f"canary_{flaw}" in numbers}
+    named = ", ".join(f"{count:,.0f} {kind}" for kind, count in kinds.items())
+    return (
+        f"Flawed answers {percent(numbers['canary_rate'])} for {evidence.canary}, "
+        f"{percent(numbers['stable_rate'])} for {evidence.stable} at the same weights"
+        f"{f' ({named})' if named else ''}{CLOSINGS[verdict]}."
+    )
+
+
+def of_sameness(evidence: Evidence, varied: Variety, verdict: Verdict) -> str:
+    """The output that swallowed the others."""
+    says = "is proven to predict hardly anything but" if verdict is Verdict.REGRESSED else "predicts, as it seems, only"
+    return (
+        f"{evidence.canary} {says} {varied.output}: in {percent(varied.canary_share)} of its answers, "
+        f"{percent(varied.stable_share)} of {evidence.stable}'s at the same weights."
+    )
+
+
+def with_variety_wanted(sentence: str, evidence: Evidence) -> str:
+    """What promotion still waits for, besides sound answers."""
+    return f"{sentence} That {evidence.canary} predicts different things, as {evidence.stable} does, is not proven yet."
 
 
 def of_no_slices(evidence: Evidence) -> str:
