@@ -212,3 +212,19 @@ def test_watch_w_json_prints_json_lines(command: Command) -> None:
 
 def test_watch_of_a_model_without_a_rollout_ends_at_once(command: Command) -> None:
     assert command("watch", "fraud").code == ExitCode.DONE
+
+
+def test_standby_shows_both_versions_and_how_the_watch_ended(command: Command) -> None:
+    assert command("standby", "fraud").code == ExitCode.USAGE
+    start(command)
+    command("promote", "fraud", *WHY)
+    shown = command("standby", "fraud")
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith("v1 stands by with 1 % of the traffic until ")
+    assert "evidence that v2 has become the worse one: none yet" in shown.out
+    with Gateway(command.url) as gateway:
+        lines = model_lines(gateway.get("models", "fraud"), gateway.get("models", "fraud", "route"), None)
+    assert "v1 stands by with 1 %" in "\n".join(lines)
+    command("rollback", "fraud", *WHY)
+    assert "v1 stands by no more: ended by rollback" in command("standby", "fraud").out
+    assert command("standby", "fraud", "--json").document["ended_by"] == "rollback"
