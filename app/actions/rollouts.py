@@ -9,6 +9,7 @@ from app.actions.engine_version import ENGINE_VERSION
 from app.actions.identity import uuid7
 from app.actions.ledger import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.actions.means import ENGINE, Means
+from app.actions.recalling import call_back, was_exposed
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.domain.judgement import Sight
 from app.domain.moves import DECAY
@@ -16,6 +17,7 @@ from app.domain.policy import Policy, check_policy
 from app.domain.replay import weights_after
 from app.domain.rollout import (
     TERMINAL,
+    Action,
     Decayed,
     Event,
     MakeStable,
@@ -250,6 +252,8 @@ async def _decide(
         account = _with_ended_mirror(account)
     decision = await record(means, tx, before, after, seen.at, account)
     await _turn_watch(tx, transition, decision)
+    if decision.action == Action.ROLL_BACK and transition.effects and was_exposed(seen.rollout):
+        await call_back(means, tx, seen.rollout, decision, seen.started_generation)
     return decision
 
 

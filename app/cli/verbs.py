@@ -65,6 +65,7 @@ VERBS = {
         Verb("resume", _ACT, "acting", "Let a held rollout go on."),
         Verb("abort", _ACT, "acting", "End the rollout without a verdict on the canary."),
         Verb("mirror", _ACT, "acting", "Send copies of requests to a version, whose answers nobody sees."),
+        Verb("recall", _ACT, "recalling", "List what turned-back versions answered, or call a version's answers back."),
         Verb(
             "test",
             _DEVELOP,

@@ -12,6 +12,7 @@ import structlog
 
 from app.actions.brakes import audit_brakes
 from app.actions.means import Means
+from app.actions.recalling import tell_recall
 from app.controller.look import Look, Looker
 from app.controller.sentinel import Sentinel
 from app.domain.catalog import ModelName, VersionName
@@ -146,7 +147,7 @@ class Controller:
     async def _look(self, rollout: Rollout) -> None:
         look = await self._looker.look(rollout)
         if look is not None:
-            self._note_look(look)
+            await self._note_look(look)
 
     async def _watch(self, watch: Watch) -> None:
         look = await self._sentinel.look(watch.rollout_id)
@@ -156,9 +157,9 @@ class Controller:
             log.warning("watch.finding", model=watch.model, found=look.step.found, sentence=look.step.sentence)
         if look.decision is not None:
             self.standing.watched.pop(watch.model, None)
-            self._note_decision(look.decision, watch.stable)
+            await self._note_decision(look.decision, watch.stable)
 
-    def _note_look(self, look: Look) -> None:
+    async def _note_look(self, look: Look) -> None:
         model = look.rollout.model
         self.standing.phases[model] = look.rollout.phase
         self.standing.evidence[model, "combined"] = look.assessment.log_e
@@ -167,9 +168,9 @@ class Controller:
                 self.standing.evidence[model, finding.metric] = finding.log_e_worse
         if look.decision is None:
             return
-        self._note_decision(look.decision, look.rollout.canary)
+        await self._note_decision(look.decision, look.rollout.canary)
 
-    def _note_decision(self, decision: Decision, canary: VersionName) -> None:
+    async def _note_decision(self, decision: Decision, canary: VersionName) -> None:
         self._decided.add(decision.model, decision.action, by_engine=True)
         log.info(
             "decision.made",
@@ -181,6 +182,7 @@ class Controller:
             sentence=decision.sentence,
             generation=decision.generation_after,
         )
+        await tell_recall(self._means, decision)
 
     async def _audit_brakes(self) -> None:
         for turn in await audit_brakes(self._means):
