@@ -73,9 +73,11 @@ class RecallBody(Body):
     version: Name
     since: Annotated[
         Annotated[Instant, Strict(False)] | None,
-        Field(description="RFC 3339; default: when the version first had a weight."),
+        Field(description="RFC 3339; absent: when the version first had a weight."),
     ] = None
-    until: Annotated[Annotated[Instant, Strict(False)] | None, Field(description="RFC 3339, included.")] = None
+    until: Annotated[
+        Annotated[Instant, Strict(False)] | None, Field(description="RFC 3339, included; absent: now.")
+    ] = None
     reason: Reason
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from codecs import iterdecode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,8 @@ import typer
 from app.cli.gateway import DEFAULT_URL, Gateway, Url
 from app.cli.output import Document, Json, Refused, columns, moment, plain, say, write, write_document
 from app.cli.verbs import ExitCode
+
+_PAGE = 200
 
 
 class Format(StrEnum):
@@ -78,15 +80,25 @@ def _figures(found: Document) -> str:
 
 def _list(gateway: Gateway, model: str, *, as_json: bool) -> None:
     gateway.get("models", model)
-    listed = gateway.get("recalls", model=model, limit=200)
+    listed = list(_all(gateway, model))
     if as_json:
-        write_document(listed)
+        write_document({"items": listed, "next_cursor": None})
         return
     rows = [
         (moment(each["at"]), each["version"], moment(each["since"]), moment(each["until"]), each["id"], each["reason"])
-        for each in listed["items"]
+        for each in listed
     ]
     write(columns(("AT", "VERSION", "SINCE", "UNTIL", "ID", "WHY"), rows))
+
+
+def _all(gateway: Gateway, model: str) -> Iterator[Document]:
+    cursor = None
+    while True:
+        page = gateway.get("recalls", model=model, limit=_PAGE, cursor=cursor)
+        yield from page["items"]
+        if len(page["items"]) < _PAGE:
+            return
+        cursor = page["next_cursor"]
 
 
 def _fetch(gateway: Gateway, recall_id: str, form: Format, output: Path | None, *, as_json: bool) -> None:

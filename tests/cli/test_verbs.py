@@ -245,6 +245,6 @@ def test_recall_calls_back_lists_and_fetches(command: Command, tmp_path: Path) -
     assert "fraud v1: 0 answers listed of 0 given, 0 failed" in fetched.err
     assert file.read_text().startswith("exchange,request_id,client_key,at,")
     assert [each.name for each in tmp_path.iterdir()] == ["answers.csv"]
-    assert command("recall", recall_id, "--format", "csv").out == file.read_text()
+    assert command("recall", recall_id, "--format", "csv").out == file.read_bytes().decode()
     assert command("recall", "0198c0de-0000-7000-8000-000000000000").code == ExitCode.USAGE
     assert command("recall", recall_id, "--output", str(tmp_path / "no" / "file")).code == ExitCode.FAILED
