@@ -47,7 +47,7 @@ async def _end(means: Means, tx: Transaction, watched: Watched, step: WatchStep)
         None,
         step.sentence,
         watch.rollout_id,
-        {"stable": watch.stable, "standby": watch.standby, "numbers": step.numbers, "engine": ENGINE_VERSION},
+        {"numbers": {"watch": step.numbers}, "watch": watch, "engine": ENGINE_VERSION},
     )
     decision = await record(means, tx, before, after, watched.at, account)
     await watches.end(tx, watch.model, EndedBy.TIME, watched.at)

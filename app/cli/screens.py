@@ -22,7 +22,7 @@ SYMBOLS = {
     "inconclusive_worse": "⚠",
 }
 # What a replay goes by; the figures say the same for people.
-_MADE_FROM = frozenset({"sight", "begun"})
+_MADE_FROM = frozenset({"sight", "begun", "watch"})
 _FOUND = {
     "decay": "it has become worse; its errors do not turn back, so nothing follows",
     "external": "both got worse together: the cause lies outside of them",

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
+from app.actions.replaying import Replayed, ReplayOutcome, replay
 from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.controller.controller import Controller
@@ -196,3 +197,33 @@ async def test_the_evidence_of_a_standby_is_a_figure_for_as_long_as_it_is_there(
     await promoted.traffic(20, bad=900)
     await promoted.controller.tick()
     assert told() == []
+
+
+async def replayed(model: Promoted) -> Replayed:
+    return await replay(model.means, (await model.last()).id, from_rows=True)
+
+
+async def test_a_decay_is_made_again_from_what_it_stored_to_the_last_bit(promoted: Promoted) -> None:
+    await promoted.traffic(70, bad=40)
+    await promoted.controller.tick()
+    await promoted.traffic(30, bad=900, standby_bad=1)
+    await promoted.controller.tick()
+    assert (await promoted.last()).trigger == "decay"
+    again = await replayed(promoted)
+    assert (again.outcome, again.differences) == (ReplayOutcome.AGREES, ())
+    assert again.from_rows is not None
+    assert again.from_rows.agrees is None
+    changed = "UPDATE decisions SET evidence = jsonb_set(evidence, '{watch,suspicions,answers,stable,1}', '50') "
+    async with promoted.database.transaction() as tx:
+        await tx.execute(text(changed + "WHERE trigger = 'decay'"))
+    assert (await replayed(promoted)).outcome is ReplayOutcome.DIFFERS
+
+
+async def test_the_end_of_a_watch_is_made_again_too(promoted: Promoted) -> None:
+    async with promoted.database.transaction() as tx:
+        changed = """UPDATE watches SET state = jsonb_set(state, '{until}', '"2001-01-01T00:00:00Z"')"""
+        await tx.execute(text(changed))
+    await promoted.traffic(20)
+    await promoted.controller.tick()
+    assert (await promoted.last()).action == "end_watch"
+    assert (await replayed(promoted)).outcome is ReplayOutcome.AGREES
