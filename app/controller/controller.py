@@ -108,15 +108,18 @@ class Controller:
         async with self._database.transaction() as tx:
             found = {seen.rollout.id: seen.rollout for seen in await rollouts.active(tx)}
             for name in await self._models_to_read_again(tx, found):
-                last = await rollouts.latest(tx, name)
-                if last is not None:
-                    self.standing.phases[name] = last.phase
+                await self._read_phase(tx, name)
         for rollout in found.values():
             self.standing.phases[rollout.model] = rollout.phase
         running = {rollout.model for rollout in found.values()}
         self.standing.evidence = {key: log_e for key, log_e in self.standing.evidence.items() if key[0] in running}
         self._active = found
         return tuple(found.values())
+
+    async def _read_phase(self, tx: Transaction, name: ModelName) -> None:
+        last = await rollouts.latest(tx, name)
+        if last is not None:
+            self.standing.phases[name] = last.phase
 
     async def _models_to_read_again(self, tx: Transaction, found: Mapping[RolloutId, Rollout]) -> list[ModelName]:
         """Models whose rollout ended since the last tick; at the first tick all models."""
@@ -127,6 +130,9 @@ class Controller:
     async def _list_watches(self) -> tuple[Watch, ...]:
         async with self._database.transaction() as tx:
             found = tuple([watched.watch for watched in await watches.active(tx)])
+            for name in self.standing.watched.keys() - {watch.model for watch in found}:
+                # A promotion that was taken back, by whomever, is no active rollout.
+                await self._read_phase(tx, name)
         self.standing.watched = {watch.model: watch.log_m for watch in found}
         return found
 
@@ -156,7 +162,6 @@ class Controller:
         if look.step.found is not None:
             log.warning("watch.finding", model=watch.model, found=look.step.found, sentence=look.step.sentence)
         if look.decision is not None:
-            self.standing.watched.pop(watch.model, None)
             await self._note_decision(look.decision, watch.stable)
 
     async def _note_look(self, look: Look) -> None:

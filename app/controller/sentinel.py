@@ -21,7 +21,7 @@ from app.store.watches import Watched
 # A watch lasts for hours: it need not be written every second.
 LOOK_EVERY_S = 5
 # After an outage of the control plane it catches up by so much a look.
-READ_AT_ONCE_S = 3_600
+READ_AT_ONCE_S = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class WatchStep:
 def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
     """The watch over a rollout that was promoted now."""
     evidence = rollout.evidence
+    per_s = max(evidence.exchanges_per_s, evidence.usual_per_s or 0.0)
     return Watch(
         rollout_id=rollout.id,
         model=rollout.model,
@@ -162,7 +163,7 @@ def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
         standby_bp=standby_bp,
         started_at=now,
         until=later(now, rollout.policy.watch_s),
-        bucket_s=BUSY_BUCKET_S if evidence.exchanges_per_s >= BUSY_PER_S else QUIET_BUCKET_S,
+        bucket_s=BUSY_BUCKET_S if per_s >= BUSY_PER_S else QUIET_BUCKET_S,
         acts=rollout.policy.errors.turns_back,
         suspicions={ANSWERS: Suspicion(max(int(now.timestamp()) - 1, evidence.read_through[Horizon.STATUS]))},
         lately=Lately(usual_rate=evidence.lately.usual_rate),

@@ -15,9 +15,10 @@ from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
+from app.controller.sentinel import READ_AT_ONCE_S
 from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.policy import Guardrail, Metric, OnRegression, Policy
-from app.domain.rollout import PromotionOrdered
+from app.domain.rollout import Phase, PromotionOrdered, RollbackOrdered
 from app.domain.routing import Mirror
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.watch import ANSWERS, EndedBy, Seen
@@ -196,7 +197,25 @@ async def test_the_evidence_of_a_standby_is_a_figure_for_as_long_as_it_is_there(
     assert told() == [(await promoted.watched()).watch.log_m]
     await promoted.traffic(20, bad=900)
     await promoted.controller.tick()
+    await promoted.controller.tick()
     assert told() == []
+
+
+async def test_the_phase_of_a_promotion_that_was_taken_back_is_not_promoted_any_more(promoted: Promoted) -> None:
+    await promoted.controller.tick()
+    assert promoted.controller.standing.phases[FRAUD] is Phase.PROMOTED
+    watch = (await promoted.watched()).watch
+    await order(promoted.means, watch.rollout_id, RollbackOrdered(), actor="ann", reason="after all")
+    await promoted.controller.tick()
+    assert promoted.controller.standing.phases[FRAUD] is Phase.ROLLED_BACK
+
+
+async def test_after_an_outage_of_the_control_plane_it_catches_up_in_bounded_steps(promoted: Promoted) -> None:
+    await promoted.traffic(READ_AT_ONCE_S + 50, bad=0)
+    await promoted.controller.tick()
+    assert (await promoted.seen())[0].judged == READ_AT_ONCE_S * 990
+    await promoted.controller.tick()
+    assert (await promoted.seen())[0].judged == (READ_AT_ONCE_S + 50) * 990
 
 
 async def replayed(model: Promoted) -> Replayed:

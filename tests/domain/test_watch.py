@@ -245,3 +245,10 @@ def test_a_watch_begins_with_the_roles_and_the_time_that_the_policy_says(guardra
     assert (of.acts, of.bucket_s) == (acts, 3_600)
     assert of.suspicions[ANSWERS].read_through >= int(NOON.timestamp())
     assert of.log_m == -inf
+
+
+@pytest.mark.parametrize(("per_s", "bucket_s"), [(0.5, 3_600), (1.0, 60), (500.0, 60)])
+def test_a_busy_model_is_looked_at_in_minutes_and_any_other_in_hours(per_s: float, bucket_s: int) -> None:
+    promoted = Walk(POLICY).to_ramp().take(PromotionOrdered()).rollout
+    of = begun(replace(promoted, evidence=replace(promoted.evidence, usual_per_s=per_s)), 100, NOON)
+    assert of.bucket_s == bucket_s
