@@ -14,7 +14,7 @@ from app.actions.brakes import audit_brakes
 from app.actions.means import Means
 from app.actions.recalling import tell_recall
 from app.controller.look import Look, Looker
-from app.controller.sentinel import Sentinel
+from app.controller.sentinel import Sentinel, is_due
 from app.domain.catalog import ModelName, VersionName
 from app.domain.rollout import Phase, Rollout, RolloutId
 from app.domain.watch import Watch
@@ -128,13 +128,15 @@ class Controller:
         return [rollout.model for key, rollout in self._active.items() if key not in found]
 
     async def _list_watches(self) -> tuple[Watch, ...]:
+        """Those that have something new to look at."""
         async with self._database.transaction() as tx:
-            found = tuple([watched.watch for watched in await watches.active(tx)])
-            for name in self.standing.watched.keys() - {watch.model for watch in found}:
+            found = await watches.active(tx)
+            mature = await replicas.watermark(tx) if found else None
+            for name in self.standing.watched.keys() - {watched.watch.model for watched in found}:
                 # A promotion that was taken back, by whomever, is no active rollout.
                 await self._read_phase(tx, name)
-        self.standing.watched = {watch.model: watch.log_m for watch in found}
-        return found
+        self.standing.watched = {watched.watch.model: watched.watch.log_m for watched in found}
+        return tuple(watched.watch for watched in found if is_due(watched, mature))
 
     async def _safely(self, model: ModelName, rollout_id: RolloutId, looking: Awaitable[None]) -> None:
         try:

@@ -68,13 +68,21 @@ class Sentinel:
             return WatchLook(step, decision)
 
 
+def is_due(watched: Watched, mature: Watermark | None) -> bool:
+    """Whether enough seconds became mature since the last look, or its time is over."""
+    after = watched.watch.suspicions[ANSWERS].read_through
+    return watched.at >= watched.watch.until or (mature is not None and mature.status >= after + LOOK_EVERY_S)
+
+
 async def _looked(tx: Transaction, watched: Watched) -> WatchStep | None:
     """What the mature seconds say; None when they are too few to read, and the time is not over."""
     watch = watched.watch
     after = watch.suspicions[ANSWERS].read_through
     mature = await replicas.watermark(tx)
-    if mature is None or mature.status < after + LOOK_EVERY_S:
-        return looked(watch, (), after, watched.at) if watched.at >= watch.until else None
+    if not is_due(watched, mature):
+        return None
+    if mature is None or mature.status <= after:
+        return looked(watch, (), after, watched.at)
     through = min(mature.status, after + READ_AT_ONCE_S)
     rows = await tallies.mature(tx, watch.model, (watch.standby, watch.stable), after, Watermark(through, through))
     own = await _own_generations(tx, watch, watched.began)
