@@ -113,7 +113,7 @@ class RecallView(BaseModel):
     recall: RecallSummary
     answered: Annotated[int, Field(description="Exchanges it gave an answer to that was no error, as counted.")]
     failed: Annotated[int, Field(description="Exchanges that ended with an error of it, with an answer or without.")]
-    listed: Annotated[int, Field(description="Rows of the list: as many as were answered, if all were kept.")]
+    listed: Annotated[int, Field(description="Rows of the list; errors that came as an answer are among them.")]
     arriving: Annotated[bool, Field(description="Whether gateway processes may still add rows; then look again.")]
 
     @classmethod
