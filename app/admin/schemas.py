@@ -228,6 +228,9 @@ class GuardrailBody(Body):
     margin: Annotated[float | None, Field(description="Relative to stable's bad rate or quantile.")] = None
     floor: Annotated[float | None, Field(description="A share for rates, milliseconds for latency.")] = None
     quantile: Annotated[float | None, Field(description="Latency only: the quantile that must be proven.")] = None
+    of: Annotated[
+        Name | None, Field(description="Labels only: which of the model's declared metrics; else its first.")
+    ] = None
 
     def to_domain(self) -> Guardrail:
         return Guardrail(**_given(self))
@@ -243,6 +246,9 @@ class PolicyBody(Body):
     max_extra_bad: Annotated[float | None, Field(description="Expected extra bad answers that one step may cost.")] = (
         None
     )
+    max_unlabelled: Annotated[
+        int | None, Field(description="Answers of the canary that may wait for labels at once, if promotion does.")
+    ] = None
     max_weight_bp: int | None = None
     warmup_s: float | None = None
     coverage_s: float | None = None
@@ -261,11 +267,20 @@ class PolicyBody(Body):
     standby_bp: Annotated[int | None, Field(description="The weight it keeps meanwhile, to be compared with.")] = None
     guardrails: Annotated[
         Annotated[tuple[GuardrailBody, ...], Strict(False)] | None,
-        Field(max_length=6, description="Absent: errors, timeouts and latency. Errors are judged even if not named."),
+        Field(
+            max_length=16,
+            description="Absent: errors, timeouts, latency, and what the model declares: validity if it is observed,"
+            " labels, slices. Errors are judged even if not named.",
+        ),
     ] = None
 
-    def to_domain(self) -> Policy:
-        given = _given(self)
+    def to_domain(self, usual: tuple[Guardrail, ...] = Policy().guardrails) -> Policy:
+        """The policy. Raises: InvalidInput.
+
+        Args:
+            usual: The guardrails of a policy that names none.
+        """
+        given = {"guardrails": usual, **_given(self)}
         if self.guardrails is not None:
             given["guardrails"] = _guardrails(self.guardrails)
         return check_policy(replace(Policy(), **given))
