@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, Strict
 
 from app.actions.means import Means
 from app.actions.recalling import call_back_by_order
+from app.admin.body import Body
 from app.admin.history import Instant, OfModel
 from app.admin.needs import (
     Actor,
@@ -31,7 +32,7 @@ from app.admin.needs import (
     cursor_behind,
     known_model,
 )
-from app.admin.schemas import Body, Name, Reason
+from app.admin.schemas import Name, Reason
 from app.admin.strict_json import StrictRoute
 from app.domain.catalog import version_name
 from app.store import recalls, replicas

@@ -4,9 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from app.actions.routes import RouteChange
+from app.admin.body import Body
+from app.admin.declarations import (
+    FEATURES_MAX,
+    SLICE_KEYS_MAX,
+    CredentialsBody,
+    FeatureBody,
+    FeedbackBody,
+    SliceKeyBody,
+    features,
+    slice_keys,
+)
 from app.admin.upstream_allow import is_host
 from app.domain.catalog import (
     Bulkhead,
@@ -40,12 +51,6 @@ Pointer = Annotated[
         description="JSON pointer (RFC 6901) into the answer; the empty one is the whole answer.",
     ),
 ]
-
-
-class Body(BaseModel):
-    """What every request body has in common: nothing unknown, nothing coerced, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class MatchBody(Body):
@@ -95,6 +100,9 @@ class ModelBody(Body):
     takes_invocations: Annotated[
         bool, Field(description="Whether /invocations without a model's name is meant for it; one model at most.")
     ] = False
+    feedback: FeedbackBody | None = None
+    slices: Annotated[tuple[SliceKeyBody, ...], Strict(False), Field(max_length=SLICE_KEYS_MAX)] = ()
+    features: Annotated[tuple[FeatureBody, ...], Strict(False), Field(max_length=FEATURES_MAX)] = ()
 
     def to_domain(self) -> Model:
         if self.sticky_header is not None and self.sticky_cookie is not None:
@@ -107,6 +115,9 @@ class ModelBody(Body):
             self.protocol,
             None if self.observation is None else self.observation.to_domain(),
             self.takes_invocations,
+            None if self.feedback is None else self.feedback.to_domain(),
+            slice_keys(self.slices),
+            features(self.features),
         )
 
 
@@ -162,6 +173,7 @@ class VersionBody(Body):
         Annotated[str, Field(min_length=1, max_length=253)] | None,
         Field(description="The name an https url's certificate must have; else the url's host."),
     ] = None
+    credentials: CredentialsBody = CredentialsBody()
 
     def checked_path(self) -> str | None:
         """Raises: InvalidInput."""
