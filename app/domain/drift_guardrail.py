@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import log
 
 from app.domain import sentences
-from app.domain.categories import categories_of, shared_level, counted
+from app.domain.categories import categories_of, counted, shared_level
 from app.domain.discovery import discoveries
 from app.domain.drift import CategoryEpoch, log_e_drift, shift
 from app.domain.evidence import log_weighted_mean

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.analysis import assess
 from app.domain.catalog import ModelName, VersionName
-from app.domain.categories import categories_of, shared_level, counted
+from app.domain.categories import categories_of, counted, shared_level
 from app.domain.drift_guardrail import INPUTS, judge_drift, judge_inputs, standing_out
 from app.domain.finding import Verdict
 from app.domain.ledger import Evidence
