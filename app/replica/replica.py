@@ -126,8 +126,7 @@ class Replica:
             snapshot: The last table on this machine's disk, for a start without Postgres.
         """
         self._database = database
-        self._boot = boot
-        self._role = role
+        self._boot, self._role = boot, role
         self._swap = swap
         self._collect, self._collect_observed = collect, collect_observed
         self._acknowledge, self._acknowledge_observed = acknowledge, acknowledge_observed
