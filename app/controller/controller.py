@@ -137,7 +137,7 @@ class Controller:
         self.standing.evidence[model, "combined"] = look.assessment.log_e
         for finding in look.assessment.findings:
             if finding.log_e_worse is not None:
-                self.standing.evidence[model, finding.metric] = finding.log_e_worse
+                self.standing.evidence[model, finding.family] = finding.log_e_worse
         if look.decision is None:
             return
         self._decided.add(model, look.decision.action, by_engine=True)
