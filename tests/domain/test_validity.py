@@ -223,3 +223,17 @@ def test_a_coarse_bin_helps_the_canary_where_it_is_accused_and_not_where_it_is_t
     seen = varied(replace(exact, of_model=replace(exact.of_model, spreads={5_000: epoch})))
     assert seen.log_e_collapsed <= varied(exact).log_e_collapsed
     assert seen.log_e_varied < 3.0
+
+
+def test_before_stable_was_read_at_the_same_weights_the_sentence_says_so() -> None:
+    assert judged(evidence({5_000: (read(2), read(0))})).sentence == (
+        "Flawed answers: v1 has given none to compare with at the same weights yet."
+    )
+
+
+def test_a_suspicion_of_sameness_is_told_as_one_and_counts_answers_too_many() -> None:
+    usual: list[Value] = ["early", "late"] * 500
+    finding = judged(predicting(["early"] * 120, usual[:120], usual))
+    assert finding.verdict is Verdict.INCONCLUSIVE_WORSE
+    assert finding.sentence.startswith("v2 predicts, as it seems, only early: in 100.0 % of its answers, ")
+    assert finding.numbers["extra"] == pytest.approx(60.0)
