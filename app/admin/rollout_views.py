@@ -44,6 +44,8 @@ class PolicyView(BaseModel):
     on_deadline: OnDeadline
     deadline_margin: float | None
     error_ceiling: float | None
+    watch_s: float
+    standby_bp: int
     guardrails: list[GuardrailView]
 
     @classmethod

@@ -4,6 +4,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
+from app.actions.recalling import tell_recall
 from app.actions.rollouts import order, start_rollout
 from app.admin.needs import (
     Actor,
@@ -72,4 +73,5 @@ async def post_order(
 ) -> DecisionView:
     event = EVENTS[action]
     decision = await order(given.means, rollout_id, event, actor=who, reason=body.reason, force=body.force)
+    await tell_recall(given.means, decision)
     return given.told(decision)

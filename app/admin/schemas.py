@@ -255,6 +255,10 @@ class PolicyBody(Body):
     error_ceiling: Annotated[
         float | None, Field(description="Share of bad answers the canary must not exceed, whatever stable does.")
     ] = None
+    watch_s: Annotated[
+        float | None, Field(description="Seconds after a promotion in which the version before is kept; 0 is none.")
+    ] = None
+    standby_bp: Annotated[int | None, Field(description="The weight it keeps meanwhile, to be compared with.")] = None
     guardrails: Annotated[
         Annotated[tuple[GuardrailBody, ...], Strict(False)] | None,
         Field(max_length=6, description="Absent: errors, timeouts and latency. Errors are judged even if not named."),

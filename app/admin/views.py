@@ -16,6 +16,7 @@ from app.store.audit import Entry
 from app.store.decisions import Decision
 from app.store.routes import Generation
 from app.store.tallies import Slot
+from app.store.watches import Watched
 
 _Item = TypeVar("_Item")
 
@@ -142,16 +143,41 @@ class ModelSummary(BaseModel):
         return cls(**_model(model, route, rollout))
 
 
+class StandbyView(BaseModel):
+    """The version that a promoted one took the place of, while it keeps a little traffic to be compared with."""
+
+    version: str
+    weight_bp: WeightBp
+    until: datetime
+
+    @classmethod
+    def of(cls, watched: Watched | None) -> "StandbyView | None":
+        if watched is None or watched.ended_at is not None:
+            return None
+        watch = watched.watch
+        return cls(version=watch.standby, weight_bp=watch.standby_bp, until=watch.until)
+
+
 class ModelView(ModelSummary):
     """A model with its versions; `rollout` is the running one or the last."""
 
+    standby: StandbyView | None
     versions: list[VersionView]
 
     @classmethod
     def of_all(
-        cls, model: Model, route: Route | None, rollout: Rollout | None, versions: tuple[Version, ...]
+        cls,
+        model: Model,
+        route: Route | None,
+        rollout: Rollout | None,
+        watched: Watched | None,
+        versions: tuple[Version, ...],
     ) -> "ModelView":
-        return cls(**_model(model, route, rollout), versions=[VersionView.of(version) for version in versions])
+        return cls(
+            **_model(model, route, rollout),
+            standby=StandbyView.of(watched),
+            versions=[VersionView.of(version) for version in versions],
+        )
 
 
 def _model(model: Model, route: Route | None, rollout: Rollout | None) -> dict[str, Any]:

@@ -116,6 +116,8 @@ class Policy:
             stay so.
         deadline_margin: Of PROMOTE_IF_BELOW: the excess of bad answers that is still let through unproven.
         error_ceiling: Share of bad answers that the canary must never exceed, whatever stable does.
+        watch_s: Seconds after a promotion in which the version before keeps a little traffic; 0 is none.
+        standby_bp: How much of it.
         guardrails: What judges this rollout; those that turn back share alpha_rollback.
     """
 
@@ -132,6 +134,8 @@ class Policy:
     on_deadline: OnDeadline = OnDeadline.HOLD
     deadline_margin: float | None = None
     error_ceiling: float | None = None
+    watch_s: float = 86_400.0
+    standby_bp: int = 100
     guardrails: tuple[Guardrail, ...] = tuple(map(Guardrail, EVERY_MODEL))
 
     def live(self, metric: Metric) -> Guardrail | None:
@@ -158,6 +162,8 @@ _RANGES = (
     ("hold_s", 1.0, 365 * 86_400.0),
     ("deadline_margin", 1e-5, 0.5),
     ("error_ceiling", 1e-5, 1.0),
+    ("watch_s", 0.0, 365 * 86_400.0),
+    ("standby_bp", 1, 500),
 )
 # The same of a guardrail's own numbers, by metric.
 _GUARDRAIL_RANGES: Mapping[Metric, Mapping[str, tuple[float, float]]] = {
