@@ -79,6 +79,7 @@ async def put_version(
         path=body.checked_path(),
         served_model=body.served_model,
         server_name=body.checked_server_name(),
+        credentials=body.credentials.to_domain(),
     )
     if not await register_version(given.means, new, actor=who):
         response.status_code = 200
