@@ -19,8 +19,8 @@ def write(document: Document, folder: Path) -> Path:
 
 _SETTING = (
     "Stable is wrong in 10 % of its answers. **Late**: wrong answers are told after an hour on average, right ones "
-    "after a day. **Events**: nine in ten answers come to nothing; what happens is told after an hour on average and counts "
-    "within two, and what does not is bad. **Poisoned**: one of three sources gives nine labels in ten, and lies; *one "
+    "after a day. **Events**: nine in ten answers come to nothing; what happens is told after an hour on average and "
+    "counts within two, and what does not is bad. **Poisoned**: one of three sources gives nine labels in ten, and lies; *one "
     "loud, honest* is the same without the lie. Of the late ones hours are compressed sixtyfold."
 )
 _WHOLE = (

@@ -9,15 +9,15 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from app.domain.cohort_ledger import MISSING, Matured, absorb_cohort
-from app.domain.quality import Labelled
 from numpy.typing import NDArray
 
 from app.domain.catalog import VersionName
 from app.domain.cohort import Cohort, CohortArm, CohortEpoch, LossSums
+from app.domain.cohort_ledger import MISSING, Matured, absorb_cohort
 from app.domain.declared import Missing, QualityKind, QualityMetric
 from app.domain.ledger import Evidence
 from app.domain.policy import Policy
+from app.domain.quality import Labelled
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
 from bench.world import CANARY, MODEL, STABLE, START_S, Arm, Setting, World
 
@@ -53,8 +53,8 @@ class LabelSetting:
     Attributes:
         metric: Accuracy, or an event; of an event a wrong answer is one after which it did not happen.
         stable_wrong, canary_wrong: Shares of wrong answers.
-        wrong_after_s: Mean time until a wrong answer is told, exponential; 0 tells it at once.
-        right_after_s: Time until a right one is; None never tells it.
+        sooner_s: Mean time, exponential, until a wrong answer is told, or that an event has happened.
+        later_s: Time until a right one is, or that none has happened; None never tells it.
     """
 
     metric: QualityMetric
@@ -63,8 +63,8 @@ class LabelSetting:
     exchanges_per_s: float
     policy: Policy
     sources: tuple[Source, ...] = (Source("ops", 1.0),)
-    wrong_after_s: float = 0.0
-    right_after_s: float | None = 0.0
+    sooner_s: float = 0.0
+    later_s: float | None = 0.0
     error_rate: float = 0.01
 
     @property
@@ -112,12 +112,11 @@ def answers(setting: LabelSetting, generation: int, version: VersionName, n: int
 
 def _delays(setting: LabelSetting, wrong: Flags, rng: np.random.Generator) -> NDArray[np.float64]:
     """A label comes as the truth is known, whatever its source makes of it."""
-    of_wrong = rng.exponential(setting.wrong_after_s, len(wrong))
-    of_right = np.inf if setting.right_after_s is None else setting.right_after_s
-    if setting.metric.kind is QualityKind.EVENT:
-        # What is told of an event is that it happened.
-        of_wrong, of_right = np.full(len(wrong), of_right), of_wrong
-    return np.where(wrong, of_wrong, of_right)
+    sooner = rng.exponential(setting.sooner_s, len(wrong))
+    later = np.full(len(wrong), np.inf if setting.later_s is None else setting.later_s)
+    # What is told of an event is that it happened.
+    told_sooner = ~wrong if setting.metric.kind is QualityKind.EVENT else wrong
+    return np.where(told_sooner, sooner, later)
 
 
 def rows(setting: LabelSetting, second: int, of_second: list[Answers]) -> Iterator[Labelled]:
@@ -131,10 +130,11 @@ def rows(setting: LabelSetting, second: int, of_second: list[Answers]) -> Iterat
 
 def _row(setting: LabelSetting, second: int, part: Answers, place: int, source: str, *, is_wrong: bool) -> Labelled:
     exchange = f"{second:016x}{part.version == CANARY:08x}{place:08x}"
-    label, predictions = ("1", ("0" if is_wrong else "1",))
+    predictions: tuple[str, ...] = ("0" if is_wrong else "1",)
+    label = "1"
     if setting.metric.kind is QualityKind.EVENT:
-        label, predictions = ("0" if is_wrong else "1"), ()
-    return Labelled(exchange, part.version, part.generation, START_S + second, source, label, predictions, (), {})
+        label, predictions = predictions[0], ()
+    return Labelled(exchange, part.version, part.generation, START_S + second, source, label, predictions)
 
 
 class LabelWorld(World):

@@ -94,12 +94,12 @@ class Unstopped(NamedTuple):
 
 def _late(canary_wrong: float) -> LabelSetting:
     """Wrong answers are told after an hour on average, right ones after a day."""
-    return LabelSetting(RIGHT, 0.1, canary_wrong, 10.0, POLICY, wrong_after_s=HOUR_S, right_after_s=24.0 * HOUR_S)
+    return LabelSetting(RIGHT, 0.1, canary_wrong, 10.0, POLICY, sooner_s=HOUR_S, later_s=24.0 * HOUR_S)
 
 
 def _bought(canary_without: float) -> LabelSetting:
     """Nine in ten come to nothing; what does happen is told after an hour on average, and counts within two."""
-    return LabelSetting(BOUGHT, 0.9, canary_without, 10.0, OF_EVENTS, wrong_after_s=HOUR_S, right_after_s=None)
+    return LabelSetting(BOUGHT, 0.9, canary_without, 10.0, OF_EVENTS, sooner_s=HOUR_S, later_s=None)
 
 
 def _told(canary_wrong: float, *sources: Source) -> LabelSetting:
