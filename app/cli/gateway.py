@@ -78,7 +78,7 @@ class Gateway:
             raise _unreachable(self._url, failed) from None
         if response.is_success:
             return _document(response, self._url)
-        raise _refused(response)
+        raise refused(response)
 
 
 def _who() -> dict[str, str]:
@@ -105,7 +105,7 @@ def _document(response: httpx.Response, url: str) -> object:
         raise Refused(ExitCode.UNREACHABLE, f"what answers at {url} is not a Turnback admin listener.") from None
 
 
-def _refused(response: httpx.Response) -> Refused:
+def refused(response: httpx.Response) -> Refused:
     """The problem document's own words, or the bare status when there are none."""
     try:
         problem = response.json()
