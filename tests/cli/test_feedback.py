@@ -75,7 +75,11 @@ def test_a_csv_file_is_sent_with_numbers_as_numbers_and_text_as_text(
 def test_lines_of_json_are_sent_as_they_are_and_get_the_model_where_they_need_it(
     send: Send, port: FeedbackPort, tmp_path: Path
 ) -> None:
-    lines: list[dict[str, object]] = [{"receipt": "1:a", "value": 0.5}, {"request_id": "r", "label": [1, 0]}, {"client_key": "k", "model": "m"}]
+    lines: list[dict[str, object]] = [
+        {"receipt": "1:a", "value": 0.5},
+        {"request_id": "r", "label": [1, 0]},
+        {"client_key": "k", "model": "m"},
+    ]
     labels = written(tmp_path, "labels.ndjson", "\n\n".join(map(json.dumps, lines)))
     ran = send(port, labels, "fraud", "--json")
     assert ran.code == 0
