@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parent
 FOLDER = PACKAGE / "_compiled"
 MODULES = (
     "app.domain.histogram",
+    "app.domain.receipt",
     "app.proxy.alike",
     "app.proxy.brake",
     "app.proxy.cells",
@@ -36,10 +37,12 @@ MODULES = (
     "app.proxy.limits",
     "app.proxy.listener",
     "app.proxy.mirror",
+    "app.proxy.notes",
     "app.proxy.outgoing",
     "app.proxy.own_paths",
     "app.proxy.pools",
     "app.proxy.problems",
+    "app.proxy.receipts",
     "app.proxy.recorder",
     "app.proxy.request_body",
     "app.proxy.request_head",

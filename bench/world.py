@@ -104,8 +104,8 @@ class World:
     """One rollout, played second by second."""
 
     def __init__(self, setting: Setting, rng: np.random.Generator) -> None:
-        self._setting = setting
-        self._rng = rng
+        self.setting = setting
+        self.rng = rng
         self._bins = {arm: _bin_shares(arm) for arm in (setting.stable, setting.canary)}
         self.resolutions: list[Resolution] = []
         self.generation = 1
@@ -136,26 +136,29 @@ class World:
         self._look(0)
         second = 0
         while self.rollout.phase not in TERMINAL and second < patience_s:
-            rows = tuple(self._draw(second))
-            mature = Watermark(START_S + second, START_S + second)
-            evidence = absorb(self.rollout.evidence, rows, self.weights_bp, mature)
-            self.rollout = replace(self.rollout, evidence=evidence)
+            self.rollout = replace(self.rollout, evidence=self.read(second))
             second += 1
             self._look(second)
         answers = sum(epoch.canary.judged for epoch in self.rollout.evidence.by_weight.values())
-        worse = self._setting.canary.bad_rate - self._setting.stable.bad_rate
+        worse = self.setting.canary.bad_rate - self.setting.stable.bad_rate
         return Story(self.rollout, second, answers, answers * worse, tuple(self.resolutions))
 
+    def read(self, second: int) -> Evidence:
+        """The evidence with what happens in one second, which is mature at once."""
+        mature = Watermark(START_S + second, START_S + second)
+        return absorb(self.rollout.evidence, tuple(self.draw(second)), self.weights_bp, mature)
+
     def _look(self, second: int) -> None:
-        assessment = assess(self.rollout.evidence, self._setting.policy)
+        assessment = assess(self.rollout.evidence, self.setting.policy)
         self.take(Assessed(assessment, canary_ready=True), START + timedelta(seconds=second))
 
     def canary_share(self) -> float:
         """The coin's real chance of the canary."""
         return self.weights_bp[self.generation] / FULL_BP
 
-    def _draw(self, second: int) -> Iterable[TallyRow]:
-        setting, rng = self._setting, self._rng
+    def draw(self, second: int) -> Iterable[TallyRow]:
+        """Both arms' answers to the requests of one second."""
+        setting, rng = self.setting, self.rng
         exchanges = int(rng.poisson(setting.exchanges_per_s))
         drawn = int(rng.binomial(exchanges, self.canary_share()))
         tide = setting.tide(second)

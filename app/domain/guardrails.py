@@ -102,7 +102,11 @@ class Margin:
 
 def error_margin(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Margin:
     """The margin of errors: the greater of a share of the reference and a floor."""
-    reference = evidence.error_reference
+    return margin_of(evidence.error_reference, policy, guardrail)
+
+
+def margin_of(reference: float, policy: Policy, guardrail: Guardrail) -> Margin:
+    """The margin of a rate whose reference, fixed before the first exchange, lies in (0, 1)."""
     relative, floor = guardrail.margins
     delta = max(relative * reference, floor)
     # About the variance V at which a canary as good as stable is proven so.
@@ -199,12 +203,12 @@ def _harm(evidence: Evidence) -> Mapping[Metric, float]:
     tested = counted_together(drawn_by_coin(evidence), (ERRORS, TIMEOUTS), DRAWN)
     bad_alone = log_e_tilt_of_many(tested)
     references = (evidence.error_reference,) * len(bad_alone)
-    with_good = _if_split_is_trusted(evidence, log_e_full_of_many(tested, references))
+    with_good = if_split_is_trusted(evidence, log_e_full_of_many(tested, references))
     errors, timeouts = map(of_halves, bad_alone, with_good)
     return {Metric.ERRORS: errors, Metric.TIMEOUTS: timeouts}
 
 
-def _if_split_is_trusted(evidence: Evidence, with_good: list[float]) -> list[float]:
+def if_split_is_trusted(evidence: Evidence, with_good: list[float]) -> list[float]:
     """Evidence of good and bad answers together, at most 1 while the coin does not seem fair.
 
     Draws that are missing must not pass for good answers that are missing; and what only gets smaller stays fair.
@@ -257,7 +261,7 @@ def _slowness(evidence: Evidence, places: tuple[int, ...], ratios: tuple[float, 
     """Evidence of harm or of none beyond each of the thresholds; what was not timed speaks against either."""
     references = tuple(1.0 - evidence.limits[i].level for i in places)
     tested = slow_together(evidence, places, untimed_is_slow=CANARY if ratios is BETTER else STABLE)
-    return _if_split_is_trusted(evidence, log_e_full_of_many(tested, references, ratios))
+    return if_split_is_trusted(evidence, log_e_full_of_many(tested, references, ratios))
 
 
 @once_per_evidence

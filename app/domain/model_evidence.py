@@ -34,7 +34,8 @@ class ModelEvidence:
 
     Attributes:
         cohorts: Name of a quality metric to its matured labels.
-        observed: Canary weight in basis points to what was read of both arms; read as far as outcomes are.
+        observed: Canary weight in basis points to what was read of both arms.
+        observed_through: Last second whose read answers were added; 0 before the first.
         spreads: Canary weight to both arms' distributions.
         spreads_through: Last second whose distributions were read.
         usual: Stable's distributions before the start, or those it was trained on; what drift is measured from.
@@ -46,6 +47,7 @@ class ModelEvidence:
 
     cohorts: Mapping[str, Cohort] = field(default_factory=dict)
     observed: Mapping[int, ObservedEpoch] = field(default_factory=dict)
+    observed_through: int = 0
     spreads: Mapping[int, SpreadEpoch] = field(default_factory=dict)
     spreads_through: int = 0
     usual: Spread = field(default_factory=Spread)

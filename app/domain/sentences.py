@@ -53,7 +53,7 @@ def of_rate(evidence: Evidence, policy: Policy, metric: Metric, verdict: Verdict
     canary, stable = evidence.canary, evidence.stable
     if "canary_rate" not in numbers:
         return f"{_NOUNS[metric]}: {canary} has given no answers yet."
-    closing = _CLOSINGS[verdict]
+    closing = CLOSINGS[verdict]
     if metric is Metric.TIMEOUTS and verdict is Verdict.INCONCLUSIVE_HEALTHY:
         # Timeouts are proven together with errors; alone they are never waited for.
         closing = ": nothing suspicious"
@@ -96,7 +96,7 @@ def with_consequence(sentence: str, canary: str, guardrail: Guardrail, verdict: 
     return f"{sentence.removesuffix('.')}; {'it is held, not turned back' if holds else 'a warning, nothing follows'}."
 
 
-_CLOSINGS = {
+CLOSINGS = {
     Verdict.HEALTHY: ": proven not worse",
     Verdict.REGRESSED: ": proven worse",
     Verdict.INCONCLUSIVE_HEALTHY: ": nothing suspicious, not proven yet",
@@ -114,7 +114,7 @@ def of_latency(evidence: Evidence, limit: Threshold, verdict: Verdict, seen: Rat
     return (
         f"{percent(seen.canary)} of {evidence.canary}'s answers took over {milliseconds(edge_us(limit.canary_bin))}, "
         f"{percent(seen.stable)} of {evidence.stable}'s over {milliseconds(edge_us(limit.stable_bin))} "
-        f"(its {limit.level * 100:g}th percentile){_CLOSINGS[verdict]}."
+        f"(its {limit.level * 100:g}th percentile){CLOSINGS[verdict]}."
     )
 
 

@@ -7,18 +7,21 @@ never ended.
 
 from typing import Final, Protocol
 
+from app.domain.receipt import packed_slices
 from app.domain.tally import Counter
 from app.proxy import chunks, problems, recorder
 from app.proxy import response_head as framed
 from app.proxy.following import Follower
 from app.proxy.framing import CRLF
 from app.proxy.mirror import Primary
+from app.proxy.notes import Note
 from app.proxy.outgoing import AWAITING, CONNECTING, OVER, QUEUED, RELAYING, SENDING, Outgoing
 from app.proxy.problems import STATUS_LINES, Problem
 from app.proxy.response_head import ResponseHead
 
 # Bodies up to here are cheaper copied behind their head than written apart.
 _JOINED: Final = 16 * 1024
+_RECEIPT: Final = b"x-turnback-receipt: "
 
 
 class Client(Protocol):
@@ -46,10 +49,11 @@ class Exchange(Outgoing):
         close_after: Whether the client connection ends with this exchange.
     """
 
-    __slots__ = ("_chunked", "_follower", "_primary", "_status", "close_after")
+    __slots__ = ("_chunked", "_follower", "_note", "_primary", "_status", "close_after")
 
     _chunked: bool
     _follower: Follower | None
+    _note: Note | None
     _primary: Primary | None
     _status: int
     close_after: bool
@@ -69,7 +73,7 @@ class Exchange(Outgoing):
         """
         self._chunked = False
         self._status = 0
-        self._follower = self._primary = None
+        self._follower = self._primary = self._note = None
         self.close_after = not self._request.keep_alive or self._gateway.draining
         self.body_ended = ended
         self._held = [tail]
@@ -79,6 +83,7 @@ class Exchange(Outgoing):
             self._obey()
         else:
             self._draw()
+            self._take_note()
             self._forward()
 
     def _obey(self) -> None:
@@ -92,6 +97,7 @@ class Exchange(Outgoing):
         else:
             self.count_excluded(arm, self._since)
             self._recorder.count(arm, {Counter.FORCED: 1}, self._since)
+            self._take_note()
             self._forward()
 
     def _draw(self) -> None:
@@ -108,6 +114,17 @@ class Exchange(Outgoing):
             self.count_draw(route.draw(place.point), place.unit, route.sticky.salted_at)
         if route.mirror is not None and self.arm is not route.mirror and self._gateway.coin() < route.mirror_share:
             self._primary = Primary(route.mirror)
+
+    def _take_note(self) -> None:
+        route, cell = self._route, self._cell
+        watched = route.watched
+        if not watched.always and self.arm is route.stable:
+            return
+        share = watched.sample_share
+        sampled = share >= 1.0 or self._gateway.coin() < share
+        second = self._recorder.second if cell is None else cell.second
+        lines = self._request.lines
+        self._note = Note(route, self.arm, lines, self._request_id, second, by_coin=cell is not None, sampled=sampled)
 
     # ------------------------------------------------------------------ called by the upstream connection
 
@@ -127,6 +144,8 @@ class Exchange(Outgoing):
         self._status = head.status
         if framing > framed.BY_LENGTH or self._primary is not None or self._target.reader.observes:
             self._follow(head, framing, tail)
+        if self._note is not None:
+            self._note_head(self._note, head, tail)
         self._held = None
         lines = self._answer_lines(head, now)
         if framing > framed.BY_LENGTH:
@@ -153,10 +172,29 @@ class Exchange(Outgoing):
         upstream = self._upstream
         if upstream is not None and (upstream.failures or pool.brake.failures):
             pool.answered(upstream)
-        lines = [STATUS_LINES[head.status], *head.lines, pool.version_line, self._request_id_line]
+        lines = [STATUS_LINES[head.status], *head.lines, pool.version_line, self._request_id_line, self._receipt_line()]
         if self._gateway.server_timing:
             lines.append(b"server-timing: upstream;dur=%.1f" % ((now - self._drawn) * 1e3))
         return lines
+
+    def _note_head(self, note: Note, head: ResponseHead, tail: bytes) -> None:
+        note.status = head.status
+        note.size = len(tail) - len(CRLF)
+        if note.sampled and self._route.watched.reads_requests:
+            note.tail = self._request_tail()
+
+    def _receipt_line(self) -> bytes:
+        """What feedback must bring back."""
+        cell = self._cell
+        exchange = self._gateway.receipts.new_exchange()
+        if self._note is not None:
+            self._note.exchange = exchange
+        slices = b""
+        if self._route.signs_slices:
+            slices = packed_slices(self._route.watched.slices.of_fields(self._request.lines))
+        if cell is None:
+            return _RECEIPT + self.arm.signer_without_coin.receipt(self._recorder.second, exchange, slices)
+        return _RECEIPT + self.arm.signer.receipt(cell.second, exchange, slices)
 
     def _follow(self, head: ResponseHead, framing: int, tail: bytes) -> None:
         """Let whoever wants to know what the answer says hear it."""
@@ -167,8 +205,7 @@ class Exchange(Outgoing):
             primary.feed(tail[2:])
         if framing == framed.NO_BODY:
             return
-        share = self._route.sample_share
-        sampled = reader.observes and (share >= 1.0 or self._gateway.coin() < share)
+        sampled = reader.observes and self._note is not None and self._note.sampled
         follower = self._follower = reader.follow(head, sampled=sampled)
         if follower is not None:
             follower.feed(tail[2:])
@@ -195,6 +232,8 @@ class Exchange(Outgoing):
             self._follower.feed(data)
         if self._primary is not None:
             self._primary.feed(data)
+        if self._note is not None:
+            self._note.size += len(data)
         if self._chunked:
             data = wire or chunks.encode(data, last=ended)
         if ended:
@@ -228,27 +267,42 @@ class Exchange(Outgoing):
         outcome = recorder.OK if status < 400 else recorder.CLIENT_ERROR if status < 500 else recorder.UPSTREAM_ERROR
         if self._follower is not None and not self._follower.ended_well(clean_end=True):
             outcome = recorder.UPSTREAM_ERROR
+        self._note_outcome(outcome)
         self.count_outcome(outcome, now)
+
+    def _note_outcome(self, outcome: int) -> None:
+        note = self._note
+        if note is not None and self._cell is not None:
+            note.outcome = outcome
+            note.seconds = self._gateway.monotonic() - self._drawn
 
     def _end(self) -> None:
         """The answer is written."""
         self._let_go()
-        if self._follower is not None or self._primary is not None:
+        if self._follower is not None or self._primary is not None or self._note is not None:
             self._pass_on(clean_end=True)
         self._client.exchange_ended(close=self.close_after)
 
     def _pass_on(self, *, clean_end: bool) -> None:
         """Hand what was copied to those who look at it later."""
         follower, self._follower = self._follower, None
-        if follower is not None and self.reader.observes:
-            self._gateway.read_later(follower, self.arm, clean_end=clean_end)
+        note, self._note = self._note, None
+        if note is not None:
+            note.follower = follower if self.reader.observes else None
+            note.clean_end = clean_end
+            self._gateway.observer.later(note)
         primary, self._primary = self._primary, None
         if primary is not None and clean_end:
             self._gateway.mirror_later(self, primary)
 
     def _settle(self, outcome: int) -> None:
+        note = self._note
+        if note is not None:
+            self._note_outcome(outcome)
+            if note.tail is None and note.sampled and self._route.watched.reads_requests:
+                note.tail = self._request_tail()
         super()._settle(outcome)
-        if self._follower is not None:
+        if self._follower is not None or note is not None:
             self._pass_on(clean_end=False)
 
     def _give_up(self, outcome: int, problem: Problem, detail: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from app.domain.observed import Flaw
 from app.domain.tally import Counter
 
 Prediction: TypeAlias = float | str
@@ -31,12 +32,14 @@ class Reading:
             one of READ, SKIPPED and INVALID.
         predictions: Labels, classes or numbers, in the answer's order; at most 1,000.
         scores: How sure the model was of them, where it said so; at most 1,000.
+        withheld: Whether there was nothing where something is promised, or it was refused; None when neither.
     """
 
     counters: Mapping[Counter, int] = field(default_factory=dict)
     predictions: tuple[Prediction, ...] = ()
     scores: tuple[float, ...] = ()
     usage: Usage | None = None
+    withheld: Flaw | None = None
 
 
 NOTHING = Reading()

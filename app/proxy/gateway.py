@@ -9,23 +9,27 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from app.domain.catalog import ModelName, VersionName
+from app.domain.observed import ObservedFlush
+from app.domain.receipt import ReceiptKey
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
+from app.domain.tally import Flush
 from app.proxy.admission import Admission
 from app.proxy.alike import RequestHeads
 from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.collected_body import CollectedBytes
 from app.proxy.connection import Connection
 from app.proxy.exchange import Exchange
-from app.proxy.following import Follower
 from app.proxy.forwarding import Network
 from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
 from app.proxy.local_evidence import Suspect, suspects
 from app.proxy.mirror import Mirrors, Primary
 from app.proxy.observe import Room
+from app.proxy.observer import Observer
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.reach import Reach
+from app.proxy.receipts import Receipts
 from app.proxy.recorder import Recorder
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
 from app.proxy.trace_context import Traces
@@ -49,6 +53,8 @@ class Gateway:
         reach: How upstreams are reached.
         admission: Counts client connections.
         collected: Counts request bodies that are held whole.
+        receipts: What receipts are made with.
+        observer: Looks at exchanges after they ended.
         traces: Begins a trace where a request has none.
         trusted_proxies: Networks of proxies that are believed about where a request came from.
         draining: Whether connections end with their present exchange.
@@ -63,6 +69,7 @@ class Gateway:
         "_prefix",
         "_requests",
         "_room",
+        "_slice_values",
         "_suspects",
         "_sweeper",
         "_untimed",
@@ -75,7 +82,9 @@ class Gateway:
         "heads",
         "limits",
         "monotonic",
+        "observer",
         "reach",
+        "receipts",
         "recorder",
         "server_timing",
         "traces",
@@ -93,6 +102,7 @@ class Gateway:
         server_timing: bool = False,
         override_key: bytes = b"",
         trusted_proxies: tuple[Network, ...] = (),
+        receipt_key: ReceiptKey | None = None,
     ) -> None:
         """Start with an empty table.
 
@@ -105,12 +115,12 @@ class Gateway:
             override_key: What an operator must show to choose a version by header; nobody may without one.
             server_timing: Whether answers say how long their upstream took (W3C Server Timing).
             trusted_proxies: Networks of proxies that are believed about where a request came from.
+            receipt_key: What signs receipts.
         """
         self.coin = coin
         self.monotonic = monotonic
         self.limits = limits
         self.recorder = Recorder(clock, monotonic, self._open_exchanges)
-        self.compiled = CompiledTable(EMPTY_TABLE, {})
         self.heads = RequestHeads(limits)
         self.clients: set[Connection] = set()
         self.admission = Admission(limits)
@@ -124,15 +134,23 @@ class Gateway:
         self.reach = reach or Reach()
         self._override_key = override_key
         self._open_count = OpenCount()
-        self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
-        self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
-        self._suspects: list[Suspect] = []
         self._sweeper: asyncio.TimerHandle | None = None
+        self.observer = Observer(self.recorder, monotonic)
+        self.receipts = Receipts(receipt_key)
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._requests = 0
         self._untimed = 1
 
+        self._route_nothing()
+
     # ------------------------------------------------------------------ routing
+
+    def _route_nothing(self) -> None:
+        self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
+        self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
+        self._suspects: list[Suspect] = []
+        self._slice_values: dict[ModelName, dict[str, set[str]]] = {}
+        self.compiled = CompiledTable(EMPTY_TABLE, {})
 
     @property
     def table(self) -> RoutingTable:
@@ -169,10 +187,11 @@ class Gateway:
             pool.follow(route, now)
             arm = arms_before.get(key)
             if arm is None or arm.generation != route.generation or arm.pool is not pool:
-                arm = Arm(version.model, route.generation, version.name, pool, totals)
+                arm = Arm(version.model, route.generation, version.name, pool, totals, self.receipts.key)
             self._pools[key] = pool
             arms[version.name] = self._arms[key] = arm
-        return CompiledRoute(routed, arms, self._open_count, self._room)
+        slice_values = self._slice_values.setdefault(routed.model.name, {})
+        return CompiledRoute(routed, arms, self._open_count, self._room, slice_values)
 
     def _open_exchanges(self) -> list[Exchange]:
         """Every exchange under way."""
@@ -230,14 +249,18 @@ class Gateway:
 
     # ------------------------------------------------------------------ after an answer
 
-    def read_later(self, follower: Follower, arm: Arm, *, clean_end: bool) -> None:
-        """Read what was copied of an answer, once the loop has nothing more urgent."""
-        asyncio.get_running_loop().call_soon(self._read, follower, arm, clean_end)
+    def collect(self) -> Flush:
+        """What changed of the tallies, after all that ended was looked at; then `collect_observed` is complete too."""
+        self.observer.catch_up()
+        return self.recorder.collect()
 
-    def _read(self, follower: Follower, arm: Arm, clean_end: bool) -> None:
-        counters = follower.read(clean_end=clean_end).counters
-        if counters:
-            self.recorder.count(arm, counters, self.monotonic())
+    def collect_observed(self) -> ObservedFlush:
+        """What was read since the last acknowledged flush; to be called right after `collect`."""
+        return self.observer.collect()
+
+    def acknowledge_observed(self, flush: ObservedFlush) -> None:
+        """This is in Postgres; to be called after the tallies of the same flush were acknowledged."""
+        self.observer.acknowledge(flush)
 
     def mirror_later(self, exchange: Exchange, primary: Primary) -> None:
         """Copy an exchange that has ended."""

@@ -10,10 +10,12 @@ from typing import Final
 
 from app.domain.catalog import Model, Observation, Protocol
 from app.domain.json_pointer import MISSING, JsonPointer, json_pointer
+from app.domain.observed import Flaw
 from app.domain.tally import Counter
 from app.errors import InvalidInput
 from app.proxy import following
 from app.proxy.copies import MAX_BODY, Unexpected, Unreadable, decoded, document
+from app.proxy.flaws import withheld_in
 from app.proxy.following import NOTHING, Follower, Prediction, Reading
 from app.proxy.predictions import READERS, read_rows
 from app.proxy.response_head import EVENT_STREAM, JSON, JSON_LINES, Content, ResponseHead
@@ -27,6 +29,9 @@ _RELATIVE: Final = 1e-6
 _ABSOLUTE: Final = 1e-12
 # Protocols whose answers may be no JSON at all without being wrong.
 _OPAQUE: Final = frozenset((Protocol.AUTO, Protocol.RAW, Protocol.TORCHSERVE, Protocol.BENTOML, Protocol.MLFLOW))
+_LANGUAGE: Final = frozenset((Protocol.OPENAI, Protocol.ANTHROPIC))
+# Protocols whose answers hold at least one prediction.
+_PROMISING: Final = frozenset((Protocol.KSERVE_V1, Protocol.TF_SERVING, Protocol.OIP_V2))
 _NOTHING_SAID: Final = Observation()
 
 
@@ -137,7 +142,14 @@ class Reader:
             counters[Counter.NONFINITE] = 1
         if usage is not None:
             counters |= tokens(usage)
-        return Reading(counters, tuple(values.predictions[:MAX_VALUES]), tuple(values.scores[:MAX_VALUES]), usage)
+        predictions, scores = tuple(values.predictions[:MAX_VALUES]), tuple(values.scores[:MAX_VALUES])
+        return Reading(counters, predictions, scores, usage, self._withheld(said, values))
+
+    def _withheld(self, said: object, values: Values) -> Flaw | None:
+        if self._protocol in _LANGUAGE:
+            return withheld_in(said) if isinstance(said, dict) else None
+        promises = self._prediction is not None or self._protocol in _PROMISING
+        return Flaw.EMPTY if promises and not values.predictions else None
 
     def _values(self, said: object, raw: bytes) -> Values:
         """What is predicted; the protocol is asked for what no pointer points at. Raises: Unexpected."""

@@ -332,8 +332,13 @@ class Outgoing(Counted):
         self._settle(outcome)
         self._since = now
         self.count_excluded(stable, now)
+        self._take_note()
         self._client.resume_reading()
         self._forward()
+
+    def _take_note(self) -> None:
+        """The arm that serves from now on may be one that somebody looks at."""
+        raise NotImplementedError
 
     def _fail(self, outcome: int, problem: Problem) -> None:
         """The upstream is to blame."""

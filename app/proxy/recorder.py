@@ -5,7 +5,7 @@ is undecided and its second is over; so no count is lost while Postgres is away.
 wait, they are merged into wider ones before any is dropped.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from app.domain.catalog import ModelName, VersionName
@@ -254,6 +254,10 @@ class Recorder:
     def arms(self) -> set[ArmName]:
         """Whose rows are still kept."""
         return {(key.model, key.generation, key.version) for key in self._cells}
+
+    def growing(self) -> Collection[TallyKey]:
+        """The rows that Postgres may not have in full yet."""
+        return self._cells.keys()
 
     @property
     def wants_coarsening(self) -> bool:

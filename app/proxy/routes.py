@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.routing import FULL_BP, RoutedModel, RoutingTable
+from app.domain.receipt import ReceiptKey, Signer
+from app.domain.routing import FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
 from app.proxy.observe import Reader, Room
 from app.proxy.sticky import Sticky
+from app.proxy.watched import Watched
 
 if TYPE_CHECKING:
     from app.proxy.cells import Cell
@@ -35,17 +37,39 @@ class Arm:
 
     Attributes:
         errors: Of the exchanges drawn here, how many ended with an error of the upstream or without a connection.
+        signer, signer_without_coin: Of its answers' receipts.
     """
 
-    __slots__ = ("cell", "cell_second", "errors", "generation", "model", "pool", "totals", "version")
+    __slots__ = (
+        "cell",
+        "cell_second",
+        "errors",
+        "generation",
+        "model",
+        "pool",
+        "signer",
+        "signer_without_coin",
+        "totals",
+        "version",
+    )
 
-    def __init__(self, model: ModelName, generation: int, version: VersionName, pool: "Pool", totals: "Totals") -> None:
+    def __init__(
+        self,
+        model: ModelName,
+        generation: int,
+        version: VersionName,
+        pool: "Pool",
+        totals: "Totals",
+        receipt_key: ReceiptKey,
+    ) -> None:
         self.model = model
         self.generation = generation
         self.version = version
         self.pool = pool
         self.totals = totals
         self.errors = 0
+        self.signer = Signer(receipt_key, model, version, generation)
+        self.signer_without_coin = Signer(receipt_key, model, version, NO_COIN)
         self.cell: Cell | None = None
         self.cell_second = -1
 
@@ -59,7 +83,8 @@ class CompiledRoute:
         stable_share: Stable owns [0, stable_share), the others what is above, in their order.
         arms: Every version of the model, by name.
         sticky: How callers keep their arm, or None.
-        sample_share: Chance that an answer is read.
+        watched: What of its exchanges somebody looks at.
+        signs_slices: Whether receipts name slices.
         mirror: Who gets copies, or None.
         mirror_share: Chance that a request is copied.
     """
@@ -74,16 +99,30 @@ class CompiledRoute:
         "mirror_share",
         "open_brakes",
         "others",
-        "sample_share",
+        "signs_slices",
         "stable",
         "stable_share",
         "sticky",
+        "watched",
     )
 
     def __init__(
-        self, routed: RoutedModel, arms: Mapping[VersionName, Arm], open_brakes: OpenCount, room: Room
+        self,
+        routed: RoutedModel,
+        arms: Mapping[VersionName, Arm],
+        open_brakes: OpenCount,
+        room: Room,
+        slice_values: dict[str, set[str]],
     ) -> None:
-        """Args: room: What copies of answers may hold."""
+        """Compile a route.
+
+        Args:
+            routed: All that is known of the model.
+            arms: Of all its versions.
+            open_brakes: Of the whole process.
+            room: What copies of answers may hold.
+            slice_values: The values told apart so far, by slice key.
+        """
         route = routed.route
         self._model = routed.model
         self._room = room
@@ -101,7 +140,8 @@ class CompiledRoute:
         self.latency_horizon_s = route.latency_horizon_ms / 1000
         self.arms = {name.encode(): arm for name, arm in arms.items()}
         self.sticky = Sticky(routed.model, route) if routed.model.is_sticky else None
-        self.sample_share = 0.0 if routed.model.observation is None else routed.model.observation.sample_bp / FULL_BP
+        self.watched = Watched(routed, slice_values)
+        self.signs_slices = self.watched.slices.by_header
         self.mirror = None if route.mirror is None else arms[route.mirror.version]
         self.mirror_share = 0.0 if route.mirror is None else route.mirror.share_bp / FULL_BP
 

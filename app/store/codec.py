@@ -12,8 +12,10 @@ from pydantic import TypeAdapter
 from app.domain.catalog import VersionName
 from app.domain.declared import Credentials, Feature, Feedback, SliceKey
 from app.domain.judgement import Sight
+from app.domain.observed import Observed
 from app.domain.rollout import Rollout
 from app.domain.routing import Weights
+from app.domain.spread import Spread
 
 
 @cache
@@ -73,6 +75,18 @@ def credentials_from_json(stored: object) -> Credentials:
     """What a version was registered with, as stored."""
     credentials: Credentials = _adapter(Credentials).validate_python(stored)
     return credentials
+
+
+def observed_from_json(stored: object) -> Observed:
+    """What was read of one arm, as stored."""
+    observed: Observed = _adapter(Observed).validate_python(stored)
+    return observed
+
+
+def spread_from_json(stored: object) -> Spread:
+    """One arm's distributions, as stored."""
+    spread: Spread = _adapter(Spread).validate_python(stored)
+    return spread
 
 
 def weights_from_json(weights_bp: Mapping[str, int]) -> Weights:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
 from app.domain.rollout import Phase
 from bench.judging.intervals import Document, median, quantile, share
 from bench.world import Arm, Setting, play, steady
@@ -44,7 +44,7 @@ def _swing(second: int) -> float:
     return 1.0 + 0.6 * sin(second / 20.0)
 
 
-_ALL = tuple(Metric)
+_ALL = EVERY_MODEL
 _WITH_LATENCY = Arm(0.01, 0.001, 40.0)
 
 PLANS = (

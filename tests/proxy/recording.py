@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app.domain.receipt import ReceiptKey
 from app.domain.tally import Counter, Flush, Outcome, TallyKey, TallyRow, UnitRow, Watermark
 from app.proxy import Recorder
 from app.proxy.counted import Counted
@@ -36,7 +37,8 @@ def arms_of(recorder: Recorder, *versions: str) -> list[Arm]:
     urls = dict.fromkeys(versions, "http://127.0.0.1:9")
     gateway = gateway_with(table_of(routed(urls, generation=3)))
     made = gateway.compiled.find(b"/m/fraud", b"").route.arms.values()
-    return [Arm(a.model, a.generation, a.version, a.pool, recorder.totals(a.model, a.version)) for a in made]
+    key = ReceiptKey.of(bytes(32))
+    return [Arm(a.model, a.generation, a.version, a.pool, recorder.totals(a.model, a.version), key) for a in made]
 
 
 class World:

@@ -173,7 +173,7 @@ async def test_response_fields_cross_but_for_framing_and_hop_by_hop() -> None:
         gateway = gateway_with(table_of(routed({"v1": server.url})))
         async with serving(gateway) as port, talking(port) as talk:
             answer = await talk.ask(get("/m/fraud", "x-request-id: mine"))
-        assert sorted(answer.fields) == [
+        assert sorted(each for each in answer.fields if each[0] != "x-turnback-receipt") == [
             ("content-length", "2"),
             ("dclk_imp", "1"),
             ("set-cookie", "a"),

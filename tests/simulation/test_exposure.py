@@ -30,20 +30,20 @@ class QuietWorld(World):
             for quiet in range(LOOKS):
                 if self.rollout.phase not in TERMINAL:
                     self._look(second + quiet)
-            second += LOOKS + int(self._rng.exponential(1.0 / self._setting.exchanges_per_s))
+            second += LOOKS + int(self.rng.exponential(1.0 / self.setting.exchanges_per_s))
             mature = Watermark(START_S + second, START_S + second)
             evidence = absorb(self.rollout.evidence, [self._one(second)], self.weights_bp, mature)
             self.rollout = replace(self.rollout, evidence=evidence)
             second += 1
         answers = sum(epoch.canary.judged for epoch in self.rollout.evidence.by_weight.values())
-        worse = self._setting.canary.bad_rate - self._setting.stable.bad_rate
+        worse = self.setting.canary.bad_rate - self.setting.stable.bad_rate
         return Story(self.rollout, second, answers, answers * worse, tuple(self.resolutions))
 
     def _one(self, second: int) -> TallyRow:
         """A single exchange: the coin, and its outcome."""
-        is_canary = self._rng.random() < self.canary_share()
-        arm = self._setting.canary if is_canary else self._setting.stable
-        outcome = Outcome.UPSTREAM_ERROR if self._rng.random() < arm.bad_rate else Outcome.OK
+        is_canary = self.rng.random() < self.canary_share()
+        arm = self.setting.canary if is_canary else self.setting.stable
+        outcome = Outcome.UPSTREAM_ERROR if self.rng.random() < arm.bad_rate else Outcome.OK
         key = TallyKey(START_S + second, MODEL, self.generation, CANARY if is_canary else STABLE)
         return TallyRow(key, Tally(1, {outcome: 1}), 1)
 

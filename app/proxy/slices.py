@@ -1,0 +1,92 @@
+"""Which slices a request belongs to: by its fields, and by its body where that can be read.
+
+Rule: of each key a bounded number of values is told apart, whatever clients send.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from app.domain.declared import SLICE_VALUE_MAX, SliceKey
+from app.domain.json_pointer import MISSING, JsonPointer, json_pointer
+from app.domain.spread import OTHER
+from app.errors import InvalidInput
+from app.proxy.framing import BLANKS
+
+# The value of what a request does not say, or not so that it can be read.
+UNKNOWN: Final = "unknown"
+
+
+class SliceReader:
+    """Tells a model's slices; made once per process and routing table.
+
+    Attributes:
+        by_body: Whether some slice stands in the body.
+        by_header: Whether some slice stands in a field.
+    """
+
+    __slots__ = ("_headers", "_known", "_most", "_pointers", "by_body", "by_header")
+
+    def __init__(self, keys: Sequence[SliceKey], known: dict[str, set[str]]) -> None:
+        """Compile what is declared.
+
+        Args:
+            keys: Of one model.
+            known: The values told apart so far, by key; goes on growing here.
+        """
+        self._headers = [(key.name, key.header.lower().encode() + b":") for key in keys if key.header is not None]
+        self._pointers = [(key.name, found) for key in keys if (found := pointer(key.pointer)) is not None]
+        self._most = {key.name: key.values_max for key in keys}
+        self._known = known
+        self.by_body = bool(self._pointers)
+        self.by_header = bool(self._headers)
+
+    def of_fields(self, lines: Sequence[bytes]) -> dict[str, str]:
+        """The slices that a request's fields say; those of a receipt."""
+        found = dict.fromkeys((name for name, _ in self._headers), UNKNOWN)
+        for line in lines:
+            for name, start in self._headers:
+                if line[: len(start)].lower() == start:
+                    found[name] = _plain(line[len(start) :].strip(BLANKS).decode("utf-8", "replace"))
+        return found
+
+    def of_body(self, document: object) -> dict[str, str]:
+        """The slices that a request's body says; MISSING when it could not be read."""
+        return {name: _value_at(at, document) for name, at in self._pointers}
+
+    def bounded(self, slices: Mapping[str, str]) -> Mapping[str, str]:
+        """The same, with `spread.OTHER` for values beyond those that are told apart."""
+        return {name: self._bounded(name, value) for name, value in slices.items()}
+
+    def _bounded(self, name: str, value: str) -> str:
+        known = self._known.setdefault(name, set())
+        if value in known:
+            return value
+        if len(known) >= self._most[name]:
+            return OTHER
+        known.add(value)
+        return value
+
+
+def pointer(text: str | None) -> JsonPointer | None:
+    """The pointer; None where there is none, or one that nobody can have registered."""
+    try:
+        return None if text is None else json_pointer(text)
+    except InvalidInput:
+        return None
+
+
+def _value_at(at: JsonPointer, document: object) -> str:
+    value = MISSING if document is MISSING else at.value_in(document)
+    if isinstance(value, str):
+        return _plain(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:.12g}"
+    return UNKNOWN
+
+
+def _plain(value: str) -> str:
+    """One short line without control characters."""
+    short = value[:SLICE_VALUE_MAX]
+    return "".join(letter for letter in short if letter.isprintable()) or UNKNOWN

@@ -1,0 +1,119 @@
+"""Costs: a dearer canary is turned back, one as dear is proven so, and the margin decides which is which."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from counts import HISTORY, START
+
+from app.domain.catalog import VersionName
+from app.domain.costs import cost_per_answer, cost_per_day, judge_cost, keeping_warm
+from app.domain.declared import Prices
+from app.domain.finding import Finding, Verdict
+from app.domain.ledger import Evidence
+from app.domain.model_evidence import ModelEvidence, ObservedEpoch
+from app.domain.observed import COST, Measure, Observed
+from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+
+COSTLY = Guardrail(Metric.COST)
+POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), COSTLY))
+
+
+def costs(rng: np.random.Generator, n: int, mean: float, cap: float = 1.0) -> Observed:
+    """Gamma-distributed costs with a coefficient of variation of about 1, capped."""
+    drawn = np.minimum(rng.gamma(1.0, mean, n), cap)
+    return Observed(measures={COST: Measure(n, float(drawn.sum()), float((drawn * drawn).sum()))})
+
+
+def evidence(epochs: dict[int, tuple[Observed, Observed]], reference: float | None = 0.1) -> Evidence:
+    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), POLICY, HISTORY, START)
+    observed = {bp: ObservedEpoch(*arms) for bp, arms in epochs.items()}
+    return replace(begun, of_model=ModelEvidence(observed=observed, cost_reference=reference, cost_cap=1.0))
+
+
+def judged(
+    ratio: float,
+    *,
+    seed: int = 1,
+    n: int = 20_000,
+    reference: float | None = 0.1,
+    guardrail: Guardrail = COSTLY,
+    stable_n: int | None = None,
+) -> Finding:
+    rng = np.random.default_rng(seed)
+    arms = (costs(rng, n, 0.1 * ratio), costs(rng, n if stable_n is None else stable_n, 0.1))
+    return judge_cost(evidence({5_000: arms}, reference), POLICY, guardrail)
+
+
+@pytest.mark.parametrize("reference", [0.1, None, 0.7])
+def test_a_canary_that_costs_half_more_is_turned_back_whatever_the_reference(reference: float | None) -> None:
+    finding = judged(1.5, reference=reference)
+    assert finding.verdict is Verdict.REGRESSED
+    assert finding.numbers["canary_cost"] == pytest.approx(0.15, rel=0.05)
+    assert finding.numbers["extra_cost"] == pytest.approx(20_000 * 0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("reference", [0.1, None])
+def test_a_canary_that_costs_the_same_is_proven_so(reference: float | None) -> None:
+    assert judged(1.0, reference=reference).verdict is Verdict.HEALTHY
+
+
+def test_a_canary_within_the_margin_is_never_turned_back_and_a_wider_margin_lets_more_through() -> None:
+    findings = [judged(1.2, seed=seed) for seed in range(20)]
+    assert {finding.verdict for finding in findings} <= {Verdict.HEALTHY, Verdict.INCONCLUSIVE_HEALTHY}
+    assert judged(1.5, guardrail=replace(COSTLY, margin=1.0)).verdict is Verdict.HEALTHY
+    assert judged(1.5, guardrail=replace(COSTLY, floor=0.1)).verdict is Verdict.HEALTHY
+
+
+def test_exactly_on_the_margin_neither_is_proven_but_rarely() -> None:
+    findings = [judged(1.25, seed=seed, n=4_000) for seed in range(100)]
+    verdicts = [finding.verdict for finding in findings]
+    assert verdicts.count(Verdict.REGRESSED) <= 1
+    assert verdicts.count(Verdict.HEALTHY) <= 5
+
+
+def test_rates_of_traffic_that_move_with_the_weight_are_no_difference_in_cost() -> None:
+    rng = np.random.default_rng(3)
+    # Pooled, the canary is four times as dear: it was exposed when everything was dear.
+    dear, cheap = 0.4, 0.05
+    epochs = {
+        100: (costs(rng, 200, cheap), costs(rng, 19_800, cheap)),
+        5_000: (costs(rng, 5_000, dear), costs(rng, 5_000, dear)),
+    }
+    finding = judge_cost(evidence(epochs), POLICY, COSTLY)
+    assert finding.verdict is not Verdict.REGRESSED
+    assert finding.numbers["canary_cost"] == pytest.approx(finding.numbers["stable_cost"], rel=0.05)
+
+
+def test_costs_that_are_known_more_often_of_one_version_prove_nothing_and_turn_nothing_back() -> None:
+    for ratio in (0.5, 1.0, 3.0):
+        finding = judged(ratio, stable_n=10_000)
+        assert finding.verdict is Verdict.INCONCLUSIVE_HEALTHY
+        assert "Costs are known more often of one of v2 and v1" in finding.sentence
+
+
+def test_without_prices_nothing_is_said_and_the_sentence_says_why() -> None:
+    finding = judge_cost(evidence({5_000: (Observed(read=9), Observed(read=9))}), POLICY, COSTLY)
+    assert (finding.verdict, finding.log_e_worse) == (Verdict.NO_EVENTS, None)
+    assert finding.sentence.startswith("Cost is not judged: no answer of v2 or of v1 has a price")
+
+
+def test_costs_at_the_cap_do_not_break_the_bounds_of_the_process() -> None:
+    at_cap = Observed(measures={COST: Measure(3, 0.1 + 0.1 + 0.1, 3 * 0.1**2)})
+    begun = evidence({5_000: (at_cap, at_cap)})
+    finding = judge_cost(replace(begun, of_model=replace(begun.of_model, cost_cap=0.1)), POLICY, COSTLY)
+    assert finding.verdict is Verdict.INSUFFICIENT_DATA
+
+
+def test_a_sentence_tells_costs_margin_and_what_follows() -> None:
+    finding = judged(1.5, guardrail=replace(COSTLY, on_regression=OnRegression.WARN, floor=0.01))
+    assert "from v2" in finding.sentence
+    assert "25 % and 0.01 more may be: proven worse; a warning, nothing follows." in finding.sentence
+
+
+def test_money_of_a_day_counts_answers_and_the_machine_that_gives_them() -> None:
+    prices = Prices(per_hour=2.0)
+    assert cost_per_day(0.001, 10.0, prices) == pytest.approx(10 * 86_400 * 0.001 + 48.0)
+    assert keeping_warm(prices, 12.0) == 24.0
+    assert cost_per_answer(Observed(measures={COST: Measure(4, 1.0, 0.5)})) == 0.25
+    assert cost_per_answer(Observed(read=4)) is None
