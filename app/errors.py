@@ -73,6 +73,26 @@ class UnknownDecision(TurnbackError):
         super().__init__(f"there is no decision {decision_id}", decision_id=decision_id)
 
 
+class UnknownWatch(TurnbackError):
+    """Nothing was ever watched after a promotion of this model."""
+
+    kind = ErrorKind.NOT_FOUND
+    title = "No watch"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"no promotion of model {model!r} left a standby", model=model)
+
+
+class UnknownRecall(TurnbackError):
+    """No recall has that id."""
+
+    kind = ErrorKind.NOT_FOUND
+    title = "No such recall"
+
+    def __init__(self, recall_id: str) -> None:
+        super().__init__(f"there is no recall {recall_id}")
+
+
 class NameTaken(TurnbackError):
     """A model, version or match rule with that name exists already and differs."""
 

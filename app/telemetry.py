@@ -162,6 +162,12 @@ EVIDENCE = Family(
     "Natural logarithm of the evidence that the canary is worse; 4.6 (e = 100) turns it back.",
     ("model", "metric"),
 )
+WATCH_EVIDENCE = Family(
+    "turnback_watch_evidence",
+    Kind.GAUGE,
+    "Natural logarithm of the evidence that a promoted version has become worse than the standby beside it.",
+    ("model",),
+)
 DECISIONS = Family(
     "turnback_decisions_total", Kind.COUNTER, "Decisions stored, by what and who.", ("model", "action", "actor")
 )
@@ -204,6 +210,7 @@ FAMILIES = (
     ADDRESSES_REFUSED,
     ROLLOUT_STATE,
     EVIDENCE,
+    WATCH_EVIDENCE,
     DECISIONS,
     EVALUATION_DURATION,
     LAST_EVALUATION,

@@ -16,15 +16,20 @@ from app.actions.engine_version import ENGINE_VERSION
 from app.actions.means import ENGINE, Means
 from app.actions.past import Past, past_of, rows_between
 from app.actions.rollouts import evidence_of, with_ended_mirror
+from app.actions.watching import END_WATCH
 from app.domain.analysis import absorb
 from app.domain.judgement import Sight, judge
 from app.domain.ledger import Evidence
+from app.domain.moves import DECAY, POLICY
 from app.domain.replay import Difference, differences, weights_after
-from app.domain.rollout import Rollout, Transition
+from app.domain.rollout import Action, Rollout, Transition
+from app.domain.routing import FULL_BP
 from app.domain.tally import Watermark
+from app.domain.watch import EndedBy, Watch, WatchStep
+from app.domain.watch import judged as watch_judged
 from app.errors import TurnbackError
 from app.store import decisions, partitions
-from app.store.codec import as_json, rollout_from_json, sight_from_json
+from app.store.codec import as_json, rollout_from_json, sight_from_json, watch_from_json
 from app.store.decisions import Decision, DecisionId
 
 ORDERED = "Nothing to recompute: an order."
@@ -33,6 +38,7 @@ WITHOUT_INPUTS = (
 )
 UNREADABLE = "What it was made from cannot be read by this version: it cannot be replayed."
 DAMAGED = "What it was made from cannot be read, and this very engine wrote it: the row was changed since."
+OF_WATCH = "The counts of a watch after a promotion are not summed again."
 AGREES = "Replayed: what it was made from gives the same decision, to the last bit."
 # So many seconds are read at once: neither a statement, nor memory, nor a stop of the loop grows with the rollout.
 CHUNK_S = 600
@@ -90,15 +96,14 @@ async def replay(means: Means, decision_id: DecisionId, *, from_rows: bool = Fal
     decided_with = engine if isinstance(engine, str) else None
     if decision.actor != ENGINE:
         return Replayed(decision, ReplayOutcome.ORDER, ORDERED, decided_with)
-    if "sight" not in decision.evidence:
+    if not {"sight", "watch"} & decision.evidence.keys():
         return Replayed(decision, ReplayOutcome.NOT_REPLAYABLE, WITHOUT_INPUTS, decided_with)
     try:
-        sight = sight_from_json(json.dumps(decision.evidence["sight"]))
-        recomputed = _recomputed(decision, sight)
+        judged, recomputed = _made_again(decision)
     except (ValidationError, TurnbackError, ArithmeticError, ValueError):
         return _unreadable(decision, decided_with)
     found = tuple(differences(_stored(decision, recomputed), recomputed))
-    resummed = await _resummed(means, sight.rollout) if from_rows else None
+    resummed = await _resummed(means, judged) if from_rows else None
     outcome = ReplayOutcome.DIFFERS if found else ReplayOutcome.AGREES
     sentence = _differs(found, decided_with) if found else AGREES
     return Replayed(decision, outcome, sentence, decided_with, ENGINE_VERSION, recomputed, found, resummed)
@@ -109,6 +114,30 @@ def _unreadable(decision: Decision, decided_with: str | None) -> Replayed:
     if decided_with == ENGINE_VERSION:
         return Replayed(decision, ReplayOutcome.DIFFERS, DAMAGED, decided_with)
     return Replayed(decision, ReplayOutcome.NOT_REPLAYABLE, UNREADABLE, decided_with)
+
+
+def _made_again(decision: Decision) -> tuple[Rollout | None, Mapping[str, Any]]:
+    """The rollout that was judged, None if it was a watch over one, and what comes out."""
+    if "watch" in decision.evidence:
+        watch = watch_from_json(json.dumps(decision.evidence["watch"]))
+        return None, _of_watch(watch, watch_judged(watch, decision.at))
+    sight = sight_from_json(json.dumps(decision.evidence["sight"]))
+    return sight.rollout, _recomputed(decision, sight)
+
+
+def _of_watch(watch: Watch, step: WatchStep) -> Mapping[str, Any]:
+    actions = {EndedBy.DECAY: (Action.ROLL_BACK, DECAY), EndedBy.TIME: (END_WATCH, POLICY)}
+    action, trigger = (None, None) if step.ended_by is None else actions[step.ended_by]
+    document: Mapping[str, Any] = as_json(
+        {
+            "action": action,
+            "trigger": trigger,
+            "sentence": step.sentence,
+            "weights_after_bp": {watch.standby if step.ended_by is EndedBy.DECAY else watch.stable: FULL_BP},
+            "numbers": {"watch": step.numbers},
+        }
+    )
+    return document
 
 
 def _recomputed(decision: Decision, sight: Sight) -> Mapping[str, Any]:
@@ -143,7 +172,12 @@ def _stored(decision: Decision, recomputed: Mapping[str, object]) -> Mapping[str
         "sentence": decision.sentence,
         "weights_after_bp": dict(decision.weights_after),
     }
-    return {name: columns[name] if name in columns else decision.evidence.get(name) for name in recomputed}
+    stored = {name: columns[name] if name in columns else decision.evidence.get(name) for name in recomputed}
+    if "watch" in decision.evidence:
+        # Beside the watch's figures stand those of its rollout, which had been judged before.
+        numbers = decision.evidence.get("numbers")
+        stored["numbers"] = {"watch": numbers.get("watch") if isinstance(numbers, Mapping) else None}
+    return stored
 
 
 def _differs(found: tuple[Difference, ...], decided_with: str | None) -> str:
@@ -158,8 +192,10 @@ def _differs(found: tuple[Difference, ...], decided_with: str | None) -> str:
     return f"{sentence} The engine is another one than the one that decided."
 
 
-async def _resummed(means: Means, judged: Rollout) -> Resummed:
+async def _resummed(means: Means, judged: Rollout | None) -> Resummed:
     """Absorb all rows again, from the rollout's start to where the decision had read."""
+    if judged is None:
+        return Resummed(None, OF_WATCH)
     async with means.database.transaction() as tx:
         past = await past_of(tx, judged)
         start = await decisions.of_generation(tx, judged.model, past.started_generation)

@@ -5,15 +5,21 @@ from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 
+from app.actions.beginning import model_evidence
 from app.actions.engine_version import ENGINE_VERSION
 from app.actions.identity import uuid7
 from app.actions.ledger import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.actions.means import ENGINE, Means
+from app.actions.recalling import call_back, was_exposed
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.domain.judgement import Sight
-from app.domain.policy import Policy, check_policy
+from app.domain.moves import DECAY
+from app.domain.policy import Policy, check_policy, completed
+from app.domain.replay import weights_after
 from app.domain.rollout import (
     TERMINAL,
+    Action,
+    Decayed,
     Event,
     MakeStable,
     Phase,
@@ -29,11 +35,13 @@ from app.domain.rollout import (
 from app.domain.routing import FULL_BP, Route, without_own_mirror
 from app.domain.tally import Tally
 from app.domain.transitions import advance
+from app.domain.watch import EndedBy, WatchStep, begun
 from app.errors import IllegalTransition, InvalidInput, StaleGeneration, UnknownVersion
-from app.store import catalog, rollouts, routes, tallies
+from app.store import catalog, rollouts, routes, tallies, watches
 from app.store.database import Transaction
 from app.store.decisions import Decision
 from app.store.rollouts import Seen
+from app.store.watches import Watched
 
 REFERENCE = timedelta(hours=1)
 """How far back stable's own history is read for what is usual."""
@@ -110,6 +118,22 @@ async def record_assessment(
     return await _decide(means, tx, seen, transition, ENGINE, None, {"sight": sight})
 
 
+async def record_decay(means: Means, tx: Transaction, watched: Watched, step: WatchStep) -> Decision:
+    """Make the standby stable again, in the look's own transaction.
+
+    Raises: StaleGeneration (somebody was quicker), TargetUnhealthy (the standby does not answer: nothing
+        is saved, the weights stay, the next look tries again).
+    """
+    seen = await rollouts.rollout(tx, watched.watch.rollout_id)
+    if seen.generation != watched.generation:
+        raise StaleGeneration(watched.watch.model, watched.generation)
+    transition = advance(seen.rollout, Decayed(step.sentence, step.numbers), watched.at)
+    target = await _target(tx, seen.rollout, transition)
+    if target is not None:
+        await expect_answer(means, *target)
+    return await _decide(means, tx, replace(seen, at=watched.at), transition, ENGINE, None, {"watch": step.watch})
+
+
 async def _startable(tx: Transaction, model: ModelName, canary: VersionName) -> Route:
     """The route a rollout can begin from."""
     await catalog.version(tx, model, canary)
@@ -127,7 +151,8 @@ async def _start(
     at = (await routes.revision(tx)).at
     reference = await reference_of(tx, before.model, before.stable, int(at.timestamp()))
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
-    sticky = (await catalog.model(tx, before.model)).is_sticky
+    model = await catalog.model(tx, before.model)
+    policy = completed(policy, model)
     pending = begin(
         rollout_id,
         before.model,
@@ -136,9 +161,18 @@ async def _start(
         policy,
         reference,
         at,
-        per_caller=sticky,
+        per_caller=model.is_sticky,
         reference_s=REFERENCE.total_seconds(),
     )
+    of_model = await model_evidence(
+        tx,
+        model,
+        await catalog.version(tx, before.model, before.stable),
+        await catalog.version(tx, before.model, canary),
+        int(at.timestamp()),
+        int(REFERENCE.total_seconds()),
+    )
+    pending = replace(pending, evidence=replace(pending.evidence, of_model=of_model))
     transition = advance(pending, Started(), at)
     generation = before.generation + 1
     await rollouts.add(tx, transition.rollout, generation)
@@ -151,6 +185,7 @@ async def _start(
     )
     account = _account(pending, transition, actor, reason, {"begun": pending})
     decision = await record(means, tx, before, after, at, account)
+    await watches.end(tx, before.model, EndedBy.ROLLOUT, at)
     return transition.rollout, decision
 
 
@@ -226,7 +261,25 @@ async def _decide(
     account = _account(seen.rollout, transition, actor, reason, made_from)
     if before.mirror is not None and after.mirror is None:
         account = _with_ended_mirror(account)
-    return await record(means, tx, before, after, seen.at, account)
+    decision = await record(means, tx, before, after, seen.at, account)
+    await _turn_watch(tx, transition, decision)
+    if decision.action == Action.ROLL_BACK and transition.effects and was_exposed(seen.rollout):
+        await call_back(means, tx, seen.rollout, decision, seen.started_generation)
+    return decision
+
+
+async def _turn_watch(tx: Transaction, transition: Transition, decision: Decision) -> None:
+    """Begin to watch a promoted version beside its standby, or end that with its rollback."""
+    for effect in transition.effects:
+        match effect:
+            case MakeStable(_, 0):
+                by = EndedBy.DECAY if decision.trigger == DECAY else EndedBy.ROLLBACK
+                await watches.end(tx, decision.model, by, decision.at)
+            case MakeStable(_, standby_bp):
+                begins = begun(transition.rollout, standby_bp, decision.at)
+                await watches.add(tx, begins, decision.generation_after)
+            case ShiftWeight():
+                pass
 
 
 async def _save_quietly(tx: Transaction, seen: Seen, rollout: Rollout) -> None:
@@ -240,13 +293,11 @@ async def _save_quietly(tx: Transaction, seen: Seen, rollout: Rollout) -> None:
 async def _routed(tx: Transaction, before: Route, transition: Transition) -> Route:
     """The route after the transition's effects, one generation on."""
     rollout = transition.rollout
-    after = replace(before, generation=before.generation + 1)
+    weights = weights_after(rollout, transition.effects, before.weights_bp)
+    after = replace(before, generation=before.generation + 1, weights_bp=weights)
     for effect in transition.effects:
-        match effect:
-            case ShiftWeight(weight_bp):
-                after = replace(after, weights_bp=_split(rollout, weight_bp))
-            case MakeStable(version):
-                after = without_own_mirror(replace(after, stable=version, weights_bp={version: FULL_BP}))
+        if isinstance(effect, MakeStable):
+            after = without_own_mirror(replace(after, stable=effect.version))
     ended = rollout.phase in TERMINAL
     if ended and not transition.effects:
         return after  # an old rollout was turned back once more; the route belongs to others by now
@@ -254,11 +305,6 @@ async def _routed(tx: Transaction, before: Route, transition: Transition) -> Rou
     learnt = None if ended else rollout.evidence.latency_horizon_ms
     salted_at = 0 if ended else after.salted_at
     return replace(after, latency_horizon_ms=learnt or horizon_ms(*arms), salted_at=salted_at)
-
-
-def _split(rollout: Rollout, canary_weight_bp: int) -> Mapping[VersionName, int]:
-    weights = {rollout.stable: FULL_BP - canary_weight_bp, rollout.canary: canary_weight_bp}
-    return {version: weight_bp for version, weight_bp in weights.items() if weight_bp > 0}
 
 
 def _account(

@@ -9,8 +9,9 @@ from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.decisions import weight_text
 from app.domain.rollout import TERMINAL
 from app.domain.routing import Mirror, Route, Weights, check_weights, without_own_mirror
+from app.domain.watch import EndedBy
 from app.errors import InvalidInput, RolloutActive, UnknownVersion
-from app.store import catalog, rollouts, routes
+from app.store import catalog, rollouts, routes, watches
 from app.store.database import Transaction
 from app.store.decisions import Decision
 
@@ -46,7 +47,8 @@ async def change_route(
     """Change a route as one generation.
 
     Stable stays what it is unless it gets no traffic any more: then the version with the most becomes it,
-    and if copies went there they end. A mirror is not probed: nobody waits for its answers.
+    and if copies went there they end. A mirror is not probed: nobody waits for its answers. Weights end the
+    watch over a promoted version; a mirror does not.
 
     Args:
         force: Do not ask versions whether they answer.
@@ -68,7 +70,10 @@ async def change_route(
     async def save(tx: Transaction) -> Decision:
         # Read before the clock, so that times grow with generations.
         await _read(tx, model, change)
-        return await record(means, tx, read.route, after, (await routes.revision(tx)).at, account)
+        decision = await record(means, tx, read.route, after, (await routes.revision(tx)).at, account)
+        if change.weights_bp is not None:
+            await watches.end(tx, model, EndedBy.ROUTE, decision.at)
+        return decision
 
     return await settled(means, save)
 

@@ -11,7 +11,7 @@ from app.admin.views import DecisionView, ModelSummary, ModelView, Page, RouteVi
 from app.domain.catalog import Bulkhead, ModelName, Version, version_name
 from app.domain.routing import Route
 from app.errors import UnknownVersion
-from app.store import catalog, rollouts, routes, tallies
+from app.store import catalog, rollouts, routes, tallies, watches
 from app.store.database import Transaction
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute)
@@ -41,7 +41,11 @@ async def list_models(tx: InTransaction) -> Page[ModelSummary]:
 async def read_model(model: InModel, tx: InTransaction) -> ModelView:
     found = await catalog.model(tx, model)
     return ModelView.of_all(
-        found, await routes.route(tx, model), await rollouts.latest(tx, model), await catalog.versions(tx, model)
+        found,
+        await routes.route(tx, model),
+        await rollouts.latest(tx, model),
+        await watches.latest(tx, model),
+        await catalog.versions(tx, model),
     )
 
 
@@ -75,6 +79,7 @@ async def put_version(
         path=body.checked_path(),
         served_model=body.served_model,
         server_name=body.checked_server_name(),
+        credentials=body.credentials.to_domain(),
     )
     if not await register_version(given.means, new, actor=who):
         response.status_code = 200

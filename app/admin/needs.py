@@ -16,9 +16,10 @@ from app.actions.means import ENGINE, REPLICA, Means
 from app.admin.views import DecisionView
 from app.domain.catalog import ModelName, Timeouts, VersionName, model_name, version_name
 from app.domain.rollout import RolloutId
-from app.errors import InvalidInput, UnknownDecision, UnknownModel, UnknownRollout, UnknownVersion
+from app.errors import InvalidInput, UnknownDecision, UnknownModel, UnknownRecall, UnknownRollout, UnknownVersion
 from app.store.database import Transaction
 from app.store.decisions import Decision, DecisionId
+from app.store.recalls import RecallId
 from app.telemetry import DecisionCount
 
 log = structlog.get_logger()
@@ -124,9 +125,18 @@ def known_decision(decision_id: Annotated[str, Path(max_length=64, description="
     return DecisionId(known)
 
 
+def known_recall(recall_id: Annotated[str, Path(max_length=64, description="The recall's id.")]) -> RecallId:
+    """The recall a path names. Raises: UnknownRecall."""
+    known = _uuid_text(recall_id)
+    if known is None:
+        raise UnknownRecall("of that id")
+    return RecallId(known)
+
+
 InModel = Annotated[ModelName, Depends(known_model)]
 InRollout = Annotated[RolloutId, Depends(known_rollout)]
 InDecision = Annotated[DecisionId, Depends(known_decision)]
+InRecall = Annotated[RecallId, Depends(known_recall)]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items on one page.")]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
@@ -142,9 +152,12 @@ def after_cursor(cursor: str | None) -> str | None:
 
 def next_cursor(ids: list[str], limit: int) -> str | None:
     """The cursor behind a full page's last id; None when the list has ended for sure."""
-    if len(ids) < limit:
-        return None
-    return base64.urlsafe_b64encode(UUID(ids[-1]).bytes).rstrip(b"=").decode()
+    return None if len(ids) < limit else cursor_behind(ids[-1])
+
+
+def cursor_behind(last_id: str) -> str:
+    """The cursor that continues a list after this id."""
+    return base64.urlsafe_b64encode(UUID(last_id).bytes).rstrip(b"=").decode()
 
 
 def _uuid_text(text: str) -> str | None:

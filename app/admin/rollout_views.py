@@ -26,6 +26,7 @@ class GuardrailView(BaseModel):
     margin: float | None
     floor: float | None
     quantile: float | None
+    of: str | None
 
 
 class PolicyView(BaseModel):
@@ -36,6 +37,7 @@ class PolicyView(BaseModel):
     freeze_at: float
     thaw_below: float
     max_extra_bad: float
+    max_unlabelled: int
     max_weight_bp: int
     warmup_s: float
     coverage_s: float
@@ -44,6 +46,8 @@ class PolicyView(BaseModel):
     on_deadline: OnDeadline
     deadline_margin: float | None
     error_ceiling: float | None
+    watch_s: float
+    standby_bp: int
     guardrails: list[GuardrailView]
 
     @classmethod

@@ -7,6 +7,13 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
+from app.admin.declarations import (
+    CredentialsView,
+    FeatureView,
+    FeedbackView,
+    SliceKeyView,
+    declared_by_model,
+)
 from app.admin.rollout_views import RolloutSummary, WeightBp
 from app.domain.catalog import Match, Model, Protocol, Timeouts, Version, VersionName
 from app.domain.rollout import Rollout
@@ -16,6 +23,7 @@ from app.store.audit import Entry
 from app.store.decisions import Decision
 from app.store.routes import Generation
 from app.store.tallies import Slot
+from app.store.watches import Watched
 
 _Item = TypeVar("_Item")
 
@@ -70,6 +78,7 @@ class VersionView(BaseModel):
     path: str | None
     served_model: str | None
     server_name: str | None
+    credentials: CredentialsView
 
     @classmethod
     def of(cls, version: Version) -> "VersionView":
@@ -83,6 +92,7 @@ class VersionView(BaseModel):
             path=version.path,
             served_model=version.served_model,
             server_name=version.server_name,
+            credentials=CredentialsView.of(version.credentials),
         )
 
 
@@ -133,6 +143,9 @@ class ModelSummary(BaseModel):
     protocol: Protocol
     observation: ObservationView | None
     takes_invocations: bool
+    feedback: FeedbackView | None
+    slices: list[SliceKeyView]
+    features: list[FeatureView]
     stable: str | None
     route: TargetView | None
     rollout: RolloutSummary | None
@@ -142,16 +155,41 @@ class ModelSummary(BaseModel):
         return cls(**_model(model, route, rollout))
 
 
+class StandbyView(BaseModel):
+    """The version that a promoted one took the place of, while it keeps a little traffic to be compared with."""
+
+    version: str
+    weight_bp: WeightBp
+    until: datetime
+
+    @classmethod
+    def of(cls, watched: Watched | None) -> "StandbyView | None":
+        if watched is None or watched.ended_at is not None:
+            return None
+        watch = watched.watch
+        return cls(version=watch.standby, weight_bp=watch.standby_bp, until=watch.until)
+
+
 class ModelView(ModelSummary):
     """A model with its versions; `rollout` is the running one or the last."""
 
+    standby: StandbyView | None
     versions: list[VersionView]
 
     @classmethod
     def of_all(
-        cls, model: Model, route: Route | None, rollout: Rollout | None, versions: tuple[Version, ...]
+        cls,
+        model: Model,
+        route: Route | None,
+        rollout: Rollout | None,
+        watched: Watched | None,
+        versions: tuple[Version, ...],
     ) -> "ModelView":
-        return cls(**_model(model, route, rollout), versions=[VersionView.of(version) for version in versions])
+        return cls(
+            **_model(model, route, rollout),
+            standby=StandbyView.of(watched),
+            versions=[VersionView.of(version) for version in versions],
+        )
 
 
 def _model(model: Model, route: Route | None, rollout: Rollout | None) -> dict[str, Any]:
@@ -163,6 +201,7 @@ def _model(model: Model, route: Route | None, rollout: Rollout | None) -> dict[s
         "protocol": model.protocol,
         "observation": None if model.observation is None else ObservationView(**asdict(model.observation)),
         "takes_invocations": model.takes_invocations,
+        **declared_by_model(model.feedback, model.slices, model.features),
         "stable": None if route is None else route.stable,
         "route": None if route is None else TargetView.of(route),
         "rollout": None if rollout is None else RolloutSummary.of(rollout),

@@ -2,6 +2,8 @@
 
 import getpass
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
@@ -61,6 +63,19 @@ class Gateway:
         given = {name: str(value) for name, value in query.items() if value is not None}
         return self._answer("GET", path, params=given)
 
+    @contextmanager
+    def download(self, *path: str, **query: object) -> Iterator[Iterator[bytes]]:
+        """The pieces of a long answer as they come. Raises: Refused, also when it breaks off."""
+        given = {name: str(value) for name, value in query.items() if value is not None}
+        try:
+            with self._client.stream("GET", self._address(path), params=given) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refused(response)
+                yield response.iter_bytes()
+        except (httpx.TransportError, httpx.InvalidURL) as failed:
+            raise _unreachable(self._url, failed) from None
+
     def post(self, *path: str, body: Document) -> Any:  # noqa: ANN401 -- see get
         """Create or act. Raises: Refused."""
         return self._answer("POST", path, json=body)
@@ -69,11 +84,13 @@ class Gateway:
         """Create or replace. Raises: Refused."""
         return self._answer("PUT", path, json=body)
 
-    def _answer(self, method: str, path: tuple[str, ...], **content: Any) -> Any:  # noqa: ANN401 -- httpx's own words
+    def _address(self, path: tuple[str, ...]) -> str:
         # A ":" stays: it stands before an action's name and occurs in no id.
-        address = "/".join([f"{self._url}/v1", *(quote(part, safe=":") for part in path)])
+        return "/".join([f"{self._url}/v1", *(quote(part, safe=":") for part in path)])
+
+    def _answer(self, method: str, path: tuple[str, ...], **content: Any) -> Any:  # noqa: ANN401 -- httpx's own words
         try:
-            response = self._client.request(method, address, **content)
+            response = self._client.request(method, self._address(path), **content)
         except (httpx.TransportError, httpx.InvalidURL) as failed:
             raise _unreachable(self._url, failed) from None
         if response.is_success:

@@ -22,7 +22,11 @@ SYMBOLS = {
     "inconclusive_worse": "⚠",
 }
 # What a replay goes by; the figures say the same for people.
-_MADE_FROM = frozenset({"sight", "begun"})
+_MADE_FROM = frozenset({"sight", "begun", "watch"})
+_FOUND = {
+    "decay": "it has become worse; its errors do not turn back, so nothing follows",
+    "external": "both got worse together: the cause lies outside of them",
+}
 _MIRROR_FAILURES = {
     "mirror_only_primary_ok": "the mirror alone failed",
     "mirror_only_mirror_ok": "the mirror alone succeeded",
@@ -38,6 +42,8 @@ def model_lines(model: Document, route: Document | None, rollout: Document | Non
         yield rollout_line(rollout)
     if route is not None:
         yield from _weight_lines(route)
+    if model["standby"] is not None:
+        yield f"  {standby_line(model['standby'])}"
     if rollout is not None:
         yield ""
         yield from guardrail_lines(rollout)
@@ -62,6 +68,33 @@ def _weight_lines(route: Document) -> Iterator[str]:
         yield f"  {plain(name):<{width}}  {bar:<{_BAR}} {percent(weight_bp):>7}   observed {observed}"
     if route["mirror"] is not None:
         yield f"  {mirror_line(route['mirror'])}"
+
+
+def standby_line(standby: Document) -> str:
+    """Who keeps a little traffic after a promotion, and for how long."""
+    version, weight = plain(standby["version"]), percent(standby["weight_bp"])
+    return f"{version} stands by with {weight} of the traffic until {moment(standby['until'])}"
+
+
+def watch_lines(watch: Document) -> Iterator[str]:
+    """A promoted version beside its standby: how both answered, and how near an alarm is."""
+    if watch["ended_at"] is None:
+        yield standby_line({"version": watch["standby"], "weight_bp": watch["standby_bp"], "until": watch["until"]})
+    else:
+        yield f"{plain(watch['standby'])} stands by no more: ended by {watch['ended_by']}, {moment(watch['ended_at'])}"
+    rows = [
+        (version, kind, seen[role]["answers"], seen[role]["bad"])
+        for kind, seen in watch["suspicions"].items()
+        for role, version in (("stable", watch["stable"]), ("standby", watch["standby"]))
+    ]
+    yield columns(("VERSION", "BY", "ANSWERS", "BAD"), rows)
+    shown = "none yet" if watch["log_m"] is None else e_value(watch["log_m"])
+    yield (
+        f"evidence that {plain(watch['stable'])} has become the worse one: {shown} "
+        f"(turned back at {e_value(watch['log_limit'])})"
+    )
+    for found in watch["found"]:
+        yield f"  {SYMBOLS['inconclusive_worse']} {_FOUND[found]}"
 
 
 def mirror_line(mirror: Document) -> str:

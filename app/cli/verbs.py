@@ -56,6 +56,7 @@ VERBS = {
         Verb("simulate", _READ, "simulating", "Try another policy on a model's past rollouts."),
         Verb("power", _READ, "calculating", "Say how many answers, labels and minutes an effect takes."),
         Verb("watch", _READ, "watching", "Follow a model's rollout until it ends."),
+        Verb("standby", _READ, "standing_by", "Show a promoted version beside the one it took the place of."),
         Verb("register", _ACT, "registering", "Add a version of a model; the first one becomes stable."),
         Verb("start", _ACT, "acting", "Start the rollout of a canary."),
         Verb("promote", _ACT, "acting", "Make the canary stable without waiting for proof."),
@@ -65,6 +66,7 @@ VERBS = {
         Verb("abort", _ACT, "acting", "End the rollout without a verdict on the canary."),
         Verb("feedback", _ACT, "feedback", "Send a file of labels, or count a model's labels."),
         Verb("mirror", _ACT, "acting", "Send copies of requests to a version, whose answers nobody sees."),
+        Verb("recall", _ACT, "recalling", "List what turned-back versions answered, or call a version's answers back."),
         Verb(
             "test",
             _DEVELOP,

@@ -5,19 +5,23 @@ Rule: one rollout's trouble never stops another's look, and without Postgres the
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
 
 from app.actions.brakes import audit_brakes
 from app.actions.means import Means
+from app.actions.recalling import tell_recall
 from app.controller.look import Look, Looker
-from app.domain.catalog import ModelName
+from app.controller.sentinel import Sentinel, is_due
+from app.domain.catalog import ModelName, VersionName
 from app.domain.rollout import Phase, Rollout, RolloutId
+from app.domain.watch import Watch
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
-from app.store import catalog, partitions, replicas, rollouts, units
+from app.store import catalog, partitions, replicas, rollouts, units, watches
 from app.store.database import Transaction
+from app.store.decisions import Decision
 from app.telemetry import DecisionCount
 
 PARTITIONS_EVERY_S = 3_600.0
@@ -33,12 +37,14 @@ class Standing:
     Attributes:
         phases: Each model's last rollout's phase.
         evidence: (model, metric) to the natural log of the evidence, active rollouts only.
+        watched: Promoted models with a standby to the natural log of the evidence of decay; -inf before a bad answer.
         ticks_ms: Duration in milliseconds, rounded up, to how many ticks took so long.
         completed_at: Unix time of the last tick that reached its end.
     """
 
     phases: dict[ModelName, Phase] = field(default_factory=dict)
     evidence: dict[tuple[ModelName, str], float] = field(default_factory=dict)
+    watched: dict[ModelName, float] = field(default_factory=dict)
     ticks_ms: Counter[int] = field(default_factory=Counter)
     ticks_total_s: float = 0.0
     completed_at: float | None = None
@@ -62,6 +68,7 @@ class Controller:
         self._database = means.database
         self._decided = decided
         self._looker = Looker(means, means.probe)
+        self._sentinel = Sentinel(means)
         self._interval_s = tick_interval_s
         self._keep_days = tally_keep_days
         self._monotonic = monotonic
@@ -83,7 +90,9 @@ class Controller:
         started = self._monotonic()
         try:
             for rollout in await self._list_active():
-                await self._look_safely(rollout)
+                await self._safely(rollout.model, rollout.id, self._look(rollout))
+            for watch in await self._list_watches():
+                await self._safely(watch.model, watch.rollout_id, self._watch(watch))
             await self._audit_brakes()
             await self._keep_partitions(started)
         except (DatabaseUnavailable, OutcomeUnknown):
@@ -99,9 +108,7 @@ class Controller:
         async with self._database.transaction() as tx:
             found = {seen.rollout.id: seen.rollout for seen in await rollouts.active(tx)}
             for name in await self._models_to_read_again(tx, found):
-                last = await rollouts.latest(tx, name)
-                if last is not None:
-                    self.standing.phases[name] = last.phase
+                await self._read_phase(tx, name)
         for rollout in found.values():
             self.standing.phases[rollout.model] = rollout.phase
         running = {rollout.model for rollout in found.values()}
@@ -109,29 +116,57 @@ class Controller:
         self._active = found
         return tuple(found.values())
 
+    async def _read_phase(self, tx: Transaction, name: ModelName) -> None:
+        last = await rollouts.latest(tx, name)
+        if last is not None:
+            self.standing.phases[name] = last.phase
+
     async def _models_to_read_again(self, tx: Transaction, found: Mapping[RolloutId, Rollout]) -> list[ModelName]:
         """Models whose rollout ended since the last tick; at the first tick all models."""
         if self._active is None:
             return [model.name for model in await catalog.models(tx)]
         return [rollout.model for key, rollout in self._active.items() if key not in found]
 
-    async def _look_safely(self, rollout: Rollout) -> None:
+    async def _list_watches(self) -> tuple[Watch, ...]:
+        """Those that have something new to look at."""
+        async with self._database.transaction() as tx:
+            found = await watches.active(tx)
+            mature = await replicas.watermark(tx) if found else None
+            for name in self.standing.watched.keys() - {watched.watch.model for watched in found}:
+                # A promotion that was taken back, by whomever, is no active rollout.
+                await self._read_phase(tx, name)
+        self.standing.watched = {watched.watch.model: watched.watch.log_m for watched in found}
+        return tuple(watched.watch for watched in found if is_due(watched, mature))
+
+    async def _safely(self, model: ModelName, rollout_id: RolloutId, looking: Awaitable[None]) -> None:
         try:
-            look = await self._looker.look(rollout)
+            await looking
         except StaleGeneration:
-            log.info("rollout.look_dropped", model=rollout.model, rollout=rollout.id)
+            log.info("rollout.look_dropped", model=model, rollout=rollout_id)
         except TargetUnhealthy as unhealthy:
-            self._note_failing(rollout, "rollout.target_unhealthy", unhealthy.detail)
+            self._note_failing(model, rollout_id, "rollout.target_unhealthy", unhealthy.detail)
         except (DatabaseUnavailable, OutcomeUnknown):
             raise
         except Exception as broken:  # noqa: BLE001 -- one rollout's bug must not stop the others
-            self._note_failing(rollout, "rollout.look_failed", type(broken).__name__, trace=broken)
+            self._note_failing(model, rollout_id, "rollout.look_failed", type(broken).__name__, trace=broken)
         else:
-            self._failing.discard(rollout.id)
-            if look is not None:
-                self._note_look(look)
+            self._failing.discard(rollout_id)
 
-    def _note_look(self, look: Look) -> None:
+    async def _look(self, rollout: Rollout) -> None:
+        look = await self._looker.look(rollout)
+        if look is not None:
+            await self._note_look(look)
+
+    async def _watch(self, watch: Watch) -> None:
+        look = await self._sentinel.look(watch.rollout_id)
+        if look is None:
+            return
+        if look.step.found is not None:
+            log.warning("watch.finding", model=watch.model, found=look.step.found, sentence=look.step.sentence)
+        if look.decision is not None:
+            await self._note_decision(look.decision, watch.stable)
+
+    async def _note_look(self, look: Look) -> None:
         model = look.rollout.model
         self.standing.phases[model] = look.rollout.phase
         self.standing.evidence[model, "combined"] = look.assessment.log_e
@@ -140,28 +175,34 @@ class Controller:
                 self.standing.evidence[model, finding.metric] = finding.log_e_worse
         if look.decision is None:
             return
-        self._decided.add(model, look.decision.action, by_engine=True)
+        await self._note_decision(look.decision, look.rollout.canary)
+
+    async def _note_decision(self, decision: Decision, canary: VersionName) -> None:
+        self._decided.add(decision.model, decision.action, by_engine=True)
         log.info(
             "decision.made",
-            model=model,
-            canary=look.rollout.canary,
-            decision=look.decision.id,
-            action=look.decision.action,
-            trigger=look.decision.trigger,
-            sentence=look.decision.sentence,
-            generation=look.decision.generation_after,
+            model=decision.model,
+            canary=canary,
+            decision=decision.id,
+            action=decision.action,
+            trigger=decision.trigger,
+            sentence=decision.sentence,
+            generation=decision.generation_after,
         )
+        await tell_recall(self._means, decision)
 
     async def _audit_brakes(self) -> None:
         for turn in await audit_brakes(self._means):
             event = "replica.brake_opened" if turn.opened else "replica.brake_released"
             log.warning(event, boot=turn.boot, model=turn.model, version=turn.version)
 
-    def _note_failing(self, rollout: Rollout, event: str, why: str, *, trace: Exception | None = None) -> None:
+    def _note_failing(
+        self, model: ModelName, rollout_id: RolloutId, event: str, why: str, *, trace: Exception | None = None
+    ) -> None:
         # Once per spell: a dead target is asked again every tick.
-        if rollout.id not in self._failing:
-            self._failing.add(rollout.id)
-            log.error(event, model=rollout.model, rollout=rollout.id, why=why, exc_info=trace)
+        if rollout_id not in self._failing:
+            self._failing.add(rollout_id)
+            log.error(event, model=model, rollout=rollout_id, why=why, exc_info=trace)
 
     def _note_database(self, *, up: bool) -> None:
         before, self.standing.database_up = self.standing.database_up, up

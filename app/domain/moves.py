@@ -26,7 +26,7 @@ from app.domain.routing import FULL_BP
 # A canary that does not answer its probe for so long after the warm-up never will.
 READY_WITHIN_S = 600.0
 
-OPERATOR, BRAKE, DEADLINE, POLICY = "operator", "brake", "deadline", "policy"
+OPERATOR, BRAKE, DEADLINE, POLICY, DECAY = "operator", "brake", "deadline", "policy", "decay"
 SUSPICION = "suspicion"
 
 
@@ -108,10 +108,16 @@ def roll_back(
 
 
 def promote(rollout: Rollout, now: datetime, trigger: str, sentence: str, seen: Assessment | None = None) -> Transition:
-    """Make the canary stable."""
+    """Make the canary stable; what was stable stays beside it as standby for as long as the policy says."""
     resolution = Resolution(Action.PROMOTE, trigger, sentence, account(rollout, seen))
     promoted = replace(enter(rollout, Phase.PROMOTED, now), weight_bp=FULL_BP)
-    return Transition(promoted, (MakeStable(rollout.canary),), resolution)
+    return Transition(promoted, (MakeStable(rollout.canary, _standby_bp(rollout)),), resolution)
+
+
+def _standby_bp(rollout: Rollout) -> int:
+    """Nothing where callers keep their version: some would be moved back, and each tells of a version only once."""
+    is_watched = rollout.policy.watch_s > 0.0 and not rollout.evidence.per_caller
+    return rollout.policy.standby_bp if is_watched else 0
 
 
 def invalidate(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:

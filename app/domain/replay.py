@@ -6,7 +6,7 @@ Rule: values are compared to the last bit; a value that only one side has is a d
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.domain.rollout import Effect, Rollout, ShiftWeight
+from app.domain.rollout import Effect, MakeStable, Rollout, ShiftWeight
 from app.domain.routing import FULL_BP, Weights
 
 
@@ -48,13 +48,13 @@ def weights_after(rollout: Rollout, effects: Sequence[Effect], before: Weights) 
     """The weights that the effects leave behind."""
     weights = before
     for effect in effects:
-        if isinstance(effect, ShiftWeight):
-            canary_bp = effect.canary_weight_bp
-            both = {rollout.stable: FULL_BP - canary_bp, rollout.canary: canary_bp}
-            weights = {version: share for version, share in both.items() if share > 0}
-        else:
-            weights = {effect.version: FULL_BP}
-    return weights
+        match effect:
+            case ShiftWeight(canary_bp):
+                weights = {rollout.stable: FULL_BP - canary_bp, rollout.canary: canary_bp}
+            case MakeStable(version, standby_bp):
+                other = rollout.stable if version == rollout.canary else rollout.canary
+                weights = {version: FULL_BP - standby_bp, other: standby_bp}
+    return {version: share for version, share in weights.items() if share > 0}
 
 
 def _is_same(left: object, right: object) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "Assessed",
     "BrakeClosed",
     "BrakeOpened",
+    "Decayed",
     "Effect",
     "Event",
     "MakeStable",
@@ -92,7 +93,7 @@ class Rollout:
         held_from: The phase a PAUSED or FROZEN rollout goes back to.
         frozen_by: What froze a FROZEN rollout last: "suspicion", "brake", "ceiling", "external", or the
             metric whose guardrail holds.
-        weight_bp: The canary's weight now; 10,000 once promoted.
+        weight_bp: The canary's weight now; 10,000 once promoted, whatever its standby keeps for a while.
         evidence: All counts judged so far, by weight epoch.
     """
 
@@ -213,6 +214,18 @@ class Aborted:
 
 
 @dataclass(frozen=True, slots=True)
+class Decayed:
+    """After its promotion the canary turned out worse than the standby beside it.
+
+    Attributes:
+        sentence: Why, for the decision; numbers: the figures behind it, JSON values only.
+    """
+
+    sentence: str
+    numbers: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class BrakeOpened:
     """A replica refuses to send traffic to the canary. Repeated while it stays open."""
 
@@ -223,7 +236,16 @@ class BrakeClosed:
 
 
 Event: TypeAlias = (
-    Started | Assessed | Paused | Resumed | PromotionOrdered | RollbackOrdered | Aborted | BrakeOpened | BrakeClosed
+    Started
+    | Assessed
+    | Paused
+    | Resumed
+    | PromotionOrdered
+    | RollbackOrdered
+    | Aborted
+    | Decayed
+    | BrakeOpened
+    | BrakeClosed
 )
 
 
@@ -239,9 +261,14 @@ class ShiftWeight:
 
 @dataclass(frozen=True, slots=True)
 class MakeStable:
-    """Give this version all traffic and the role stable: a new generation."""
+    """Give this version the role stable and all traffic but its standby's: a new generation.
+
+    Attributes:
+        standby_bp: The weight the other arm keeps as standby; 0 is none.
+    """
 
     version: VersionName
+    standby_bp: int = 0
 
 
 Effect: TypeAlias = ShiftWeight | MakeStable
@@ -253,7 +280,7 @@ class Resolution:
 
     Attributes:
         trigger: The metric that decided, or "operator", "brake", "deadline", "policy", "split", "counts",
-            "ceiling", "external".
+            "ceiling", "external", "decay".
         sentence: One plain sentence for people who are not statisticians.
         numbers: The figures behind it, JSON values only; enough to recompute the decision.
     """

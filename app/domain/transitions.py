@@ -20,6 +20,7 @@ from app.domain.rollout import (
     Assessed,
     BrakeClosed,
     BrakeOpened,
+    Decayed,
     Event,
     Paused,
     Phase,
@@ -102,7 +103,7 @@ ACCEPTS: Mapping[Phase, _Map] = MappingProxyType(
             BrakeOpened: _to(_P.EXPIRED, _P.FROZEN),
             BrakeClosed: _to(_P.EXPIRED),
         },
-        _P.PROMOTED: _BACK,
+        _P.PROMOTED: {**_BACK, Decayed: _to(_P.ROLLED_BACK)},
         _P.ROLLED_BACK: _BACK,
         _P.ABORTED: {RollbackOrdered: _to(_P.ABORTED)},
     }
@@ -158,6 +159,13 @@ def _rollback_ordered(rollout: Rollout, _: RollbackOrdered, now: datetime) -> Tr
     return moves.roll_back(rollout, now, moves.OPERATOR, f"Turned {rollout.canary} back by order.")
 
 
+def _decayed(rollout: Rollout, event: Decayed, now: datetime) -> Transition:
+    numbers = {**account(rollout), "watch": event.numbers}
+    return moves.end(
+        rollout, Phase.ROLLED_BACK, now, Resolution(Action.ROLL_BACK, moves.DECAY, event.sentence, numbers)
+    )
+
+
 def _aborted(rollout: Rollout, _: Aborted, now: datetime) -> Transition:
     sentence = f"Ended the rollout of {rollout.canary} by order, without a verdict."
     return moves.end(rollout, Phase.ABORTED, now, _ordered(Action.ABORT, rollout, sentence))
@@ -197,6 +205,7 @@ _HANDLERS: Mapping[type[Event], Callable[[Rollout, Any, datetime], Transition]] 
         PromotionOrdered: _promotion_ordered,
         RollbackOrdered: _rollback_ordered,
         Aborted: _aborted,
+        Decayed: _decayed,
         BrakeOpened: _brake_opened,
         BrakeClosed: _brake_closed,
     }

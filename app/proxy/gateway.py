@@ -122,7 +122,6 @@ class Gateway:
         self.limits = limits
         self.recorder = Recorder(clock, monotonic, self._open_exchanges)
         self.heads = RequestHeads(limits)
-        self.clients: set[Connection] = set()
         self.admission = Admission(limits)
         self.collected = CollectedBytes(limits.collected_bytes)
         self.trusted_proxies = trusted_proxies
@@ -134,18 +133,19 @@ class Gateway:
         self.reach = reach or Reach()
         self._override_key = override_key
         self._open_count = OpenCount()
-        self._sweeper: asyncio.TimerHandle | None = None
         self.observer = Observer(self.recorder, monotonic)
         self.receipts = Receipts(receipt_key)
         self._prefix = secrets.token_hex(6).encode() + b"-"
         self._requests = 0
         self._untimed = 1
 
-        self._route_nothing()
+        self._begin_empty()
 
     # ------------------------------------------------------------------ routing
 
-    def _route_nothing(self) -> None:
+    def _begin_empty(self) -> None:
+        self.clients: set[Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
         self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
         self._suspects: list[Suspect] = []

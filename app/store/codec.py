@@ -16,6 +16,7 @@ from app.domain.observed import Observed
 from app.domain.rollout import Rollout
 from app.domain.routing import Weights
 from app.domain.spread import Spread
+from app.domain.watch import Watch
 
 
 @cache
@@ -26,6 +27,11 @@ def _rollout() -> TypeAdapter[Rollout]:
 @cache
 def _sight() -> TypeAdapter[Sight]:
     return TypeAdapter(Sight)
+
+
+@cache
+def _watch() -> TypeAdapter[Watch]:
+    return TypeAdapter(Watch)
 
 
 def to_json(value: object) -> str:
@@ -46,6 +52,11 @@ def rollout_from_json(state: str) -> Rollout:
 def sight_from_json(state: str) -> Sight:
     """The sight that `to_json` wrote. Raises: pydantic.ValidationError."""
     return _sight().validate_json(state)
+
+
+def watch_from_json(state: str) -> Watch:
+    """The watch that `to_json` wrote. Raises: pydantic.ValidationError."""
+    return _watch().validate_json(state)
 
 
 @cache

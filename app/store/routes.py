@@ -122,6 +122,15 @@ async def canary_weights(tx: Transaction, model: ModelName, canary: VersionName,
     return {each.generation: each.weights_bp.get(canary, 0) for each in await generations(tx, model, since)}
 
 
+async def first_exposed(tx: Transaction, model: ModelName, version: VersionName) -> datetime | None:
+    """When the version first had a weight; None if it never had."""
+    table = tables.generations
+    had = table.c.weights_bp[version].as_integer() > 0
+    query = select(table.c.at).where(table.c.model == model, had).order_by(table.c.generation).limit(1)
+    first: datetime | None = await tx.scalar(query)
+    return first
+
+
 async def live(tx: Transaction, model: ModelName, at: datetime) -> Generation | None:
     """What was in force at that time; None before the first generation. Raises: UnknownModel."""
     table = tables.generations

@@ -352,6 +352,9 @@ recalls = Table(
     Column("reason", Text, nullable=False),
     Column("since_second", BigInteger, nullable=False),
     Column("until_second", BigInteger, nullable=False),
+    # Of a rollout; null where any will do.
+    Column("since_generation", BigInteger),
+    Column("until_generation", BigInteger),
     ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.name"]),
     ForeignKeyConstraint(["decision_id"], ["decisions.id"]),
     Index(None, "model", "id"),

@@ -136,6 +136,8 @@ _UP = (
         reason text NOT NULL,
         since_second bigint NOT NULL,
         until_second bigint NOT NULL,
+        since_generation bigint,
+        until_generation bigint,
         CONSTRAINT pk_recalls PRIMARY KEY (id),
         CONSTRAINT fk_recalls_model_version FOREIGN KEY (model, version) REFERENCES versions (model, name),
         CONSTRAINT fk_recalls_decision_id FOREIGN KEY (decision_id) REFERENCES decisions (id)

@@ -30,7 +30,7 @@ from app.domain.rollout import (
     Rollout,
     RolloutId,
 )
-from app.domain.routing import FULL_BP, Route
+from app.domain.routing import FULL_BP, Route, Weights
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.transitions import advance
 from app.errors import (
@@ -159,15 +159,15 @@ async def test_of_two_starts_at_once_one_runs_and_the_other_hears_so(fraud: Mean
 
 
 @pytest.mark.parametrize(
-    ("event", "phase", "action", "stable"),
+    ("event", "phase", "action", "weights_bp"),
     [
-        (PromotionOrdered(), Phase.PROMOTED, "promote", V2),
-        (RollbackOrdered(), Phase.ROLLED_BACK, "roll_back", V1),
-        (Aborted(), Phase.ABORTED, "abort", V1),
+        (PromotionOrdered(), Phase.PROMOTED, "promote", {V2: 9_900, V1: 100}),
+        (RollbackOrdered(), Phase.ROLLED_BACK, "roll_back", {V1: FULL_BP}),
+        (Aborted(), Phase.ABORTED, "abort", {V1: FULL_BP}),
     ],
 )
 async def test_an_order_ends_a_rollout(
-    fraud: Means, event: Event, phase: Phase, action: str, stable: VersionName
+    fraud: Means, event: Event, phase: Phase, action: str, weights_bp: Weights
 ) -> None:
     rollout = await started(fraud)
     await ticked(fraud, rollout)
@@ -175,7 +175,7 @@ async def test_an_order_ends_a_rollout(
     decision = await ordered(fraud, rollout, event)
     route = await routed(fraud)
     assert (decision.action, decision.actor, decision.trigger) == (action, "ann", "operator")
-    assert (route.stable, route.weights_bp) == (stable, {stable: FULL_BP})
+    assert (route.stable, route.weights_bp) == (next(iter(weights_bp)), weights_bp)
     async with fraud.database.transaction() as tx:
         assert (await rollouts.rollout(tx, rollout.id)).rollout.phase is phase
         assert await rollouts.active(tx) == ()

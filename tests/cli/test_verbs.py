@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -212,3 +213,38 @@ def test_watch_w_json_prints_json_lines(command: Command) -> None:
 
 def test_watch_of_a_model_without_a_rollout_ends_at_once(command: Command) -> None:
     assert command("watch", "fraud").code == ExitCode.DONE
+
+
+def test_standby_shows_both_versions_and_how_the_watch_ended(command: Command) -> None:
+    assert command("standby", "fraud").code == ExitCode.USAGE
+    start(command)
+    command("promote", "fraud", *WHY)
+    shown = command("standby", "fraud")
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith("v1 stands by with 1 % of the traffic until ")
+    assert "evidence that v2 has become the worse one: none yet" in shown.out
+    with Gateway(command.url) as gateway:
+        lines = model_lines(gateway.get("models", "fraud"), gateway.get("models", "fraud", "route"), None)
+    assert "v1 stands by with 1 %" in "\n".join(lines)
+    command("rollback", "fraud", *WHY)
+    assert "v1 stands by no more: ended by rollback" in command("standby", "fraud").out
+    assert command("standby", "fraud", "--json").document["ended_by"] == "rollback"
+
+
+def test_recall_calls_back_lists_and_fetches(command: Command, tmp_path: Path) -> None:
+    assert command("recall", "fraud", "v1").code == ExitCode.USAGE
+    called = command("recall", "fraud", "v1", "-m", "a wrong feature", "--json")
+    assert (called.code, called.document["listed"]) == (0, 0)
+    recall_id = called.document["recall"]["id"]
+    table = command("recall", "fraud").out.splitlines()
+    assert table[0].split() == ["AT", "VERSION", "SINCE", "UNTIL", "ID", "WHY"]
+    assert table[1].split()[4:] == [recall_id, "a", "wrong", "feature"]
+    file = tmp_path / "answers.csv"
+    fetched = command("recall", recall_id, "--format", "csv", "--output", str(file))
+    assert (fetched.code, fetched.out) == (0, "")
+    assert "fraud v1: 0 answers listed of 0 given, 0 failed" in fetched.err
+    assert file.read_text().startswith("exchange,request_id,client_key,at,")
+    assert [each.name for each in tmp_path.iterdir()] == ["answers.csv"]
+    assert command("recall", recall_id, "--format", "csv").out == file.read_bytes().decode()
+    assert command("recall", "0198c0de-0000-7000-8000-000000000000").code == ExitCode.USAGE
+    assert command("recall", recall_id, "--output", str(tmp_path / "no" / "file")).code == ExitCode.FAILED

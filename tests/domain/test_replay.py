@@ -64,3 +64,4 @@ def test_the_weights_after_a_decision_are_those_its_effects_leave() -> None:
     assert weights_after(rollout, (ShiftWeight(0),), before) == {V1: 10_000}
     assert weights_after(rollout, (ShiftWeight(200),), before) == {V1: 9_800, V2: 200}
     assert weights_after(rollout, (MakeStable(V2),), before) == {V2: 10_000}
+    assert weights_after(rollout, (MakeStable(V2, 100),), before) == {V2: 9_900, V1: 100}

@@ -24,8 +24,8 @@ class RecordedWorld(World):
         super().__init__(Setting(GOOD, canary, 200.0, policy), np.random.default_rng(5))
         self.nothing_read = self.rollout.evidence
 
-    def _draw(self, second: int) -> Iterable[TallyRow]:
-        drawn = tuple(super()._draw(second))
+    def draw(self, second: int) -> Iterable[TallyRow]:
+        drawn = tuple(super().draw(second))
         self.rows += drawn
         return drawn
 

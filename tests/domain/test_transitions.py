@@ -16,6 +16,7 @@ from app.domain.rollout import (
     Assessed,
     BrakeClosed,
     BrakeOpened,
+    Decayed,
     MakeStable,
     OnDeadline,
     Paused,
@@ -42,7 +43,7 @@ def test_a_good_canary_walks_all_the_way_to_promoted() -> None:
         assert walk.action == Action.ADVANCE
     walk.take(look(saw(verdict=Verdict.HEALTHY)))
     assert walk.phases[-2:] == [Phase.BAKING, Phase.PROMOTED]
-    assert walk.did(MakeStable(CANARY))
+    assert walk.did(MakeStable(CANARY, POLICY.standby_bp))
     walk.take(RollbackOrdered())
     assert walk.rollout.phase is Phase.ROLLED_BACK
     assert walk.did(MakeStable(STABLE))
@@ -193,7 +194,8 @@ def test_stable_is_not_its_own_canary() -> None:
 def test_every_phase_takes_a_rollback_and_every_open_phase_has_a_deadline_or_ends() -> None:
     assert set(ACCEPTS) == set(Phase)
     assert all(RollbackOrdered in ACCEPTS[phase] for phase in Phase)
-    assert all(set(ACCEPTS[phase]) == {RollbackOrdered} for phase in TERMINAL)
+    assert all(set(ACCEPTS[phase]) == {RollbackOrdered} for phase in TERMINAL - {Phase.PROMOTED})
+    assert set(ACCEPTS[Phase.PROMOTED]) == {RollbackOrdered, Decayed}
     assert all({Assessed, Aborted} <= set(ACCEPTS[phase]) for phase in set(Phase) - TERMINAL - {Phase.PENDING})
 
 
@@ -279,7 +281,7 @@ LENIENT = replace(POLICY, on_deadline=OnDeadline.PROMOTE_IF_BELOW, deadline_marg
 
 def test_the_deadline_lets_a_bounded_canary_through_and_calls_it_not_proven() -> None:
     walk = Walk(LENIENT).to_ramp().take(look(saw(bound=0.019)), after=3_600.0)
-    assert (walk.rollout.phase, walk.last.effects) == (Phase.PROMOTED, (MakeStable(CANARY),))
+    assert (walk.rollout.phase, walk.last.effects) == (Phase.PROMOTED, (MakeStable(CANARY, LENIENT.standby_bp),))
     assert walk.last.resolution is not None
     assert walk.last.resolution.trigger == "deadline"
     assert walk.last.resolution.sentence == (
@@ -319,3 +321,18 @@ def test_an_expired_rollout_that_never_had_traffic_has_nothing_to_brake() -> Non
     walk = Walk().take(Started(), Paused()).take(look(), after=600.0)
     assert (walk.rollout.phase, walk.rollout.weight_bp) == (Phase.EXPIRED, 0)
     assert walk.take(BrakeOpened()).rollout.phase is Phase.EXPIRED
+
+
+def test_a_decayed_version_gives_its_place_back_to_the_standby_with_the_figures_that_say_so() -> None:
+    walk = Walk().to_ramp().take(PromotionOrdered(), Decayed("Turned v2 back: v1 would be better.", {"log_m": 16.0}))
+    assert (walk.rollout.phase, walk.last.effects) == (Phase.ROLLED_BACK, (MakeStable(STABLE),))
+    assert walk.last.resolution is not None
+    assert (walk.last.resolution.trigger, walk.last.resolution.numbers["watch"]) == ("decay", {"log_m": 16.0})
+
+
+@pytest.mark.parametrize(
+    "walk", [Walk(replace(POLICY, watch_s=0.0)), Walk(POLICY, per_caller=True)], ids=["no watch", "callers keep theirs"]
+)
+def test_without_a_watch_and_where_callers_keep_their_version_a_promotion_leaves_no_standby(walk: Walk) -> None:
+    walk.to_ramp().take(PromotionOrdered())
+    assert walk.did(MakeStable(CANARY))

@@ -26,8 +26,8 @@ STABLE, CANARY = VersionName("v1"), VersionName("v2")
 POLICY = Policy(warmup_s=5.0, deadline_s=3_600.0, hold_s=600.0)
 
 
-def pending(policy: Policy = POLICY) -> Rollout:
-    return begin(RolloutId("r1"), ModelName("fraud"), STABLE, CANARY, policy, Tally(), NOON)
+def pending(policy: Policy = POLICY, *, per_caller: bool = False) -> Rollout:
+    return begin(RolloutId("r1"), ModelName("fraud"), STABLE, CANARY, policy, Tally(), NOON, per_caller=per_caller)
 
 
 def saw(log_e: float = 0.0, verdict: Verdict | None = None, per_s: float = 10.0, bound: float = 0.001) -> Assessment:
@@ -67,9 +67,9 @@ def look(seen: Assessment | None = None) -> Assessed:
 class Walk:
     """A rollout that is led somewhere, one event after the other."""
 
-    def __init__(self, policy: Policy = POLICY) -> None:
+    def __init__(self, policy: Policy = POLICY, *, per_caller: bool = False) -> None:
         self.now = NOON
-        self.rollout = pending(policy)
+        self.rollout = pending(policy, per_caller=per_caller)
         self.last = Transition(self.rollout)
         self.phases = [self.rollout.phase]
 

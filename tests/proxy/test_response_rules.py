@@ -13,7 +13,8 @@ async def test_an_upstream_speaks_neither_for_the_gateway_nor_past_it() -> None:
     answer = (
         b"HTTP/1.1 200 OK\r\nX-Turnback-Version: v9\r\nx-turnback-receipt: forged\r\nX-Request-Id: theirs\r\n"
         b"Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\nTrailer: x-sum\r\n"
-        b"X-Turnback-Receipt: 1:forged\r\nX-Kept: 1\r\nX-Kept: 2\r\nTransfer-Encoding: chunked\r\n\r\n2;e=1\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
+        b"X-Turnback-Receipt: 1:forged\r\n"
+        b"X-Kept: 1\r\nX-Kept: 2\r\nTransfer-Encoding: chunked\r\n\r\n2;e=1\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
     )
     async with upstream(answer) as server:
         gateway = gateway_with(table_of(routed({"v1": server.url})))
@@ -24,7 +25,7 @@ async def test_an_upstream_speaks_neither_for_the_gateway_nor_past_it() -> None:
                 own = {"x-turnback-version": "v1", "x-request-id": "mine", "transfer-encoding": "chunked"}
                 assert {name: got.field(name) for name in own} == own
                 kept = [("x-kept", "1"), ("x-kept", "2")]
-                assert got.field("x-turnback-receipt").count(":") == 8
+                assert str(got.field("x-turnback-receipt")).count(":") == 8
                 assert [each for each in got.fields if each[0] not in {*own, "x-turnback-receipt"}] == kept
         assert server.connections == 1
 

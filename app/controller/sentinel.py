@@ -1,0 +1,95 @@
+"""One look at a promoted version beside its standby: read, judge, save, in one transaction.
+
+Rule: as a rollout's look, nothing waits for a model server while a transaction is open.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from app.actions.means import Means
+from app.actions.watching import record_watch
+from app.controller.look import PROBES_MAX, ProbeWanted
+from app.domain.catalog import Protocol, Version, VersionName
+from app.domain.rollout import RolloutId
+from app.domain.tally import Watermark
+from app.domain.watch import ANSWERS, Watch, WatchStep, looked
+from app.store import replicas, routes, tallies, watches
+from app.store.database import Transaction
+from app.store.decisions import Decision
+from app.store.watches import Watched
+
+# A watch lasts for hours: it need not be written every second.
+LOOK_EVERY_S = 5
+# After an outage of the control plane it catches up by so much a look.
+READ_AT_ONCE_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLook:
+    """What one look at a watch left behind; `decision` is None while it goes on."""
+
+    step: WatchStep
+    decision: Decision | None
+
+
+class Sentinel:
+    """Looks at watches one by one."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+
+    async def look(self, rollout_id: RolloutId) -> WatchLook | None:
+        """Judge once; None when there is nothing new, another process is at it, or it has ended.
+
+        Raises: StaleGeneration, TargetUnhealthy, DatabaseUnavailable, OutcomeUnknown.
+        """
+        answers: dict[VersionName, str | None] = {}
+        for _ in range(PROBES_MAX):
+            try:
+                return await self._judge(rollout_id, answers)
+            except ProbeWanted as wanted:
+                answers[wanted.version.name] = await self._means.probe(wanted.protocol, wanted.version)
+        return await self._judge(rollout_id, answers)
+
+    async def _judge(self, rollout_id: RolloutId, answers: Mapping[VersionName, str | None]) -> WatchLook | None:
+        async def answered(protocol: Protocol, version: Version) -> str | None:
+            if version.name not in answers:
+                raise ProbeWanted(protocol, version)
+            return answers[version.name]
+
+        async with self._means.database.transaction() as tx:
+            watched = await watches.claim(tx, rollout_id)
+            if watched is None:
+                return None
+            step = await _looked(tx, watched)
+            if step is None:
+                return None
+            decision = await record_watch(replace(self._means, probe=answered), tx, watched, step)
+            return WatchLook(step, decision)
+
+
+def is_due(watched: Watched, mature: Watermark | None) -> bool:
+    """Whether enough seconds became mature since the last look, or its time is over."""
+    after = watched.watch.suspicions[ANSWERS].read_through
+    return watched.at >= watched.watch.until or (mature is not None and mature.status >= after + LOOK_EVERY_S)
+
+
+async def _looked(tx: Transaction, watched: Watched) -> WatchStep | None:
+    """What the mature seconds say; None when they are too few to read, and the time is not over."""
+    watch = watched.watch
+    after = watch.suspicions[ANSWERS].read_through
+    mature = await replicas.watermark(tx)
+    if not is_due(watched, mature):
+        return None
+    if mature is None or mature.status <= after:
+        return looked(watch, (), after, watched.at)
+    through = min(mature.status, after + READ_AT_ONCE_S)
+    rows = await tallies.mature(tx, watch.model, (watch.standby, watch.stable), after, Watermark(through, through))
+    own = await _own_generations(tx, watch, watched.began)
+    return looked(watch, (row for row in rows if row.key.generation in own), through, watched.at)
+
+
+async def _own_generations(tx: Transaction, watch: Watch, began: int) -> frozenset[int]:
+    """Those drawn with the watch's weights; a change that leaves them alone makes one more."""
+    made = await routes.generations(tx, watch.model, began)
+    return frozenset(each.generation for each in made if each.weights_bp == made[0].weights_bp)
