@@ -71,7 +71,7 @@ class Gateway:
             with self._client.stream("GET", self._address(path), params=given) as response:
                 if not response.is_success:
                     response.read()
-                    raise _refused(response)
+                    raise refused(response)
                 yield response.iter_bytes()
         except (httpx.TransportError, httpx.InvalidURL) as failed:
             raise _unreachable(self._url, failed) from None
