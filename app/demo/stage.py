@@ -1,6 +1,7 @@
 """Everything the story needs running: Postgres, the gateway and one model server per version."""
 
 import asyncio
+import secrets
 import shutil
 import sys
 import tempfile
@@ -84,6 +85,7 @@ async def _gateway(ends: AsyncExitStack, folder: Path) -> tuple[EmbeddedPostgres
         "TURNBACK_DATABASE_URL": database_url,
         "TURNBACK_SECRET_KEY": token_hex(32),
         "TURNBACK_STATE_DIR": str(folder / "state"),
+        "TURNBACK_SECRET_KEY": secrets.token_hex(32),
         "TURNBACK_UPSTREAM_ALLOW": "127.0.0.1",
         "TURNBACK_INFERENCE_HOST": "127.0.0.1",
         "TURNBACK_INFERENCE_PORT": "0",

@@ -21,6 +21,8 @@ NEVER = {
     "rollout.look_failed",
     "tallies.not_all_written",
 }
+# What signs receipts; the same in all processes of a test.
+SECRET_KEY = "-".join(("of", "the", "tests") * 4)
 SERVE = "from app import main, settings; raise SystemExit(main.serve(settings.load(), main.Role({role!r})))"
 
 
@@ -44,11 +46,12 @@ class Gateway:
     @classmethod
     async def start(cls, role: str, *, wait_for: str = "server.ready", **settings: str) -> Self:
         ports = {"inference_port": "0", "admin_port": "0", "ops_port": "0", "inference_host": "127.0.0.1"}
+        keys = {"secret_key": SECRET_KEY} if "database_url" in settings else {}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             SERVE.format(role=role),
-            env=clean_environment(**{**ports, **settings}),
+            env=clean_environment(**{**ports, **keys, **settings}),
             stderr=asyncio.subprocess.PIPE,
         )
         gateway = cls(process)
