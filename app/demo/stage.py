@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 
 from app.demo.children import CannotPlay, Child, end, start, uninterrupted
 from app.demo.model_server import BUILDS
@@ -83,7 +82,6 @@ async def _gateway(ends: AsyncExitStack, folder: Path) -> tuple[EmbeddedPostgres
     postgres, database_url = await _postgres(ends, folder)
     settings = {
         "TURNBACK_DATABASE_URL": database_url,
-        "TURNBACK_SECRET_KEY": token_hex(32),
         "TURNBACK_STATE_DIR": str(folder / "state"),
         "TURNBACK_SECRET_KEY": secrets.token_hex(32),
         "TURNBACK_UPSTREAM_ALLOW": "127.0.0.1",

@@ -84,13 +84,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to see at one instant; `rollout` and `route` are the admin API's documents."""
+    """What there is to see at one instant; `model`, `route` and `rollout` are the admin API's documents."""
 
     flight: Flight
     counts: Counts
     seconds: float
-    rollout: Any
+    model: Any
     route: Any
+    rollout: Any
 
 
 class Audience(Protocol):
@@ -179,14 +180,12 @@ class Player:
         self._stage.check()
         self._landings.check()
         rollout = await self._api.get(f"rollouts/{rollout_id}")
+        model = await self._api.get(f"models/{MODEL}")
         route = await self._api.get(f"models/{MODEL}/route")
-        self._audience.see(self._scene(rollout, route))
-        return rollout
-
-    def _scene(self, rollout: Any, route: Any) -> Scene:  # noqa: ANN401 -- documents, as the schema says
         counts = self.replay.counts
         flight = self._flights[counts.sent % len(self._flights)]
-        return Scene(flight, counts, self.replay.seconds, rollout, route)
+        self._audience.see(Scene(flight, counts, self.replay.seconds, model, route, rollout))
+        return rollout
 
     async def _ended(self, chapter: Chapter, rollout_id: str) -> Ended:
         rollout = await self._api.get_patiently(f"rollouts/{rollout_id}")
