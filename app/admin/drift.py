@@ -4,7 +4,6 @@ Rule: an alert for people; nothing here acts.
 """
 
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -13,11 +12,13 @@ from pydantic import BaseModel, Field
 from app.actions.drifting import BesideStable, Drift, ReferenceKind, beside_stable, drift_of, other_arm, running
 from app.admin.needs import InModel, InTransaction
 from app.admin.strict_json import StrictRoute
-from app.domain.catalog import version_name
+from app.domain.catalog import ModelName, Version, version_name
 from app.domain.drift_guardrail import Differing
 from app.domain.observed import SPREAD_S
 from app.domain.reference_drift import ALPHA, FLOOR, Drifted
+from app.errors import InvalidInput
 from app.store import catalog, routes
+from app.store.database import Transaction
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["rollouts"])
 
@@ -75,8 +76,7 @@ class DifferingView(BaseModel):
 
     @classmethod
     def of(cls, found: Differing) -> "DifferingView":
-        log_e = found.log_e if isfinite(found.log_e) else 0.0
-        return cls(name=found.name, log_e=log_e, psi=found.stability, jensen_shannon=found.divergence)
+        return cls(name=found.name, log_e=found.log_e, psi=found.stability, jensen_shannon=found.divergence)
 
 
 class BesideStableView(BaseModel):
@@ -126,10 +126,7 @@ async def read_drift(
     window_s: Annotated[int, Query(ge=SPREAD_S, le=86_400, multiple_of=SPREAD_S)] = 3_600,
     floor: Annotated[Bounded, Query(ge=0.0, le=10.0)] = FLOOR,
 ) -> DriftView:
-    await catalog.model(tx, model)
-    route = await routes.route(tx, model)
-    name = route.stable if version is None and route is not None else version_name(version or "", "/version")
-    asked = await catalog.version(tx, model, name)
+    asked = await _asked(tx, model, version)
     found = await drift_of(tx, asked, window_s, floor)
     rollout = await running(tx, model)
     other = None if rollout is None else await other_arm(tx, rollout, asked.name)
@@ -138,6 +135,16 @@ async def read_drift(
         both = found.flagged & (await drift_of(tx, other, window_s, floor)).flagged
     beside = None if rollout is None or other is None else BesideStableView.of(beside_stable(rollout))
     return _viewed(model, found, window_s, floor, both, beside)
+
+
+async def _asked(tx: Transaction, model: ModelName, version: str | None) -> Version:
+    await catalog.model(tx, model)
+    if version is not None:
+        return await catalog.version(tx, model, version_name(version, "/version"))
+    route = await routes.route(tx, model)
+    if route is None:
+        raise InvalidInput("/version", f"model {model} has no stable version yet")
+    return await catalog.version(tx, model, route.stable)
 
 
 def _viewed(

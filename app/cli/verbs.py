@@ -56,6 +56,7 @@ VERBS = {
         Verb("simulate", _READ, "simulating", "Try another policy on a model's past rollouts."),
         Verb("power", _READ, "calculating", "Say how many answers, labels and minutes an effect takes."),
         Verb("watch", _READ, "watching", "Follow a model's rollout until it ends."),
+        Verb("drift", _READ, "drifting", "Compare what a version is asked and predicts with what it was."),
         Verb("standby", _READ, "standing_by", "Show a promoted version beside the one it took the place of."),
         Verb("register", _ACT, "registering", "Add a version of a model; the first one becomes stable."),
         Verb("start", _ACT, "acting", "Start the rollout of a canary."),
