@@ -170,3 +170,29 @@ def test_a_promotion_that_waits_for_labels_says_how_long() -> None:
 def test_losses_add_and_are_taken_away() -> None:
     one, two = LossSums(1, 0.5, 1, 0.25, 0.5, 1), LossSums(2, 1, 2, 0.5, 1, 2)
     assert one.plus(two).minus(two) == one
+
+
+def events(stable: tuple[int, int], canary: tuple[int, int]) -> Cohort:
+    """A cohort in which only what happened is told: how many exchanges each arm had, and after how many it did."""
+    clicks = QualityMetric("clicks", QualityKind.EVENT, horizon_s=60.0, missing=Missing.BAD)
+    rows = [
+        Labelled(f"{version}{place}", version, 2, 10, "us", "1")
+        for version, (_, happened) in ((STABLE, stable), (CANARY, canary))
+        for place in range(happened)
+    ]
+    drawn = {(2, STABLE): stable[0], (2, CANARY): canary[0]}
+    return replace(
+        absorb_cohort(begun(clicks, 0, ()), Matured(tuple(rows), drawn, 100), WEIGHTS, CANARY), reference=0.9
+    )
+
+
+def test_an_event_of_which_only_its_happening_is_told_is_judged_by_how_often_it_did() -> None:
+    # Half as many labels are half as many events: no want of coverage.
+    assert judged(events((3_000, 300), (3_000, 150))).verdict is Verdict.REGRESSED
+    assert judged(events((12_000, 1_200), (12_000, 1_200))).verdict is Verdict.HEALTHY
+
+
+def test_of_a_rare_event_no_more_than_a_margin_of_it_may_be_lost() -> None:
+    # Half of it is 5 points of the whole, less than a tenth of what is usually lost.
+    seen = judged(events((40_000, 4_000), (40_000, 2_000)))
+    assert (seen.log_e_not_worse or 0.0) < log(1.0 / POLICY.alpha_promotion)
