@@ -20,7 +20,7 @@ from math import inf
 import numpy as np
 
 from app.domain import label_sentences, sentences
-from app.domain.cohort import Cohort, LossSums
+from app.domain.cohort import Cohort, CohortArm, LossSums
 from app.domain.cohort_ledger import MISSING
 from app.domain.coverage import Coverage, Covered, coverage_of
 from app.domain.declared import Missing, QualityKind
@@ -87,17 +87,18 @@ def judge_labels(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Fi
 
 @once_per_evidence
 def losses_of(cohort: Cohort, without: str | None = None) -> tuple[Losses, ...]:
-    """Both arms' sums by weight, of all sources but one."""
+    """Both arms' sums by weight, as if one source had said nothing."""
     return tuple(
-        Losses(weight_bp, _total(epoch.canary.by_source, without), _total(epoch.stable.by_source, without))
+        Losses(weight_bp, _total(epoch.canary, without), _total(epoch.stable, without))
         for weight_bp, epoch in sorted(cohort.by_weight.items())
         if 0 < weight_bp < FULL_BP
     )
 
 
-def _total(by_source: Mapping[str, LossSums], without: str | None) -> LossSums:
-    total = LossSums()
-    for source, sums in by_source.items():
+def _total(arm: CohortArm, without: str | None) -> LossSums:
+    # Who is left out must not take with it what others said of the same exchanges, or it would choose what they say.
+    total = LossSums() if without is None else arm.seconded.get(without, LossSums())
+    for source, sums in arm.by_source.items():
         if source != without:
             total = total.plus(sums)
     return total
