@@ -119,22 +119,22 @@ _QUIET = (Source("ops", 0.05), Source("users", 0.05))
 _ALIKE = tuple(Source(name, 1.0 / 3.0) for name in ("ops", "users", "audit"))
 
 PLANS = (
-    Plan("late: same", _late(0.1), 100, 1_000, 2_000),
-    Plan("late: 20 % wrong", _late(0.2), 40, 200, 2_000),
-    Plan("late: 40 % wrong", _late(0.4), 40, 200, 2_000),
-    Plan("events: same", _bought(0.9), 40, 1_000, 2_000),
-    Plan("events: half as many", _bought(0.95), 40, 200, 2_000),
-    Plan("poisoned: same, all called wrong", _one_loud(0.1, Told.CANARY_WRONG), 300, 1_000, 60),
-    Plan("poisoned: 30 % wrong, all called right", _one_loud(0.3, Told.CANARY_RIGHT), 200, 1_000, 120),
-    Plan("poisoned: same, all called right", _one_loud(0.1, Told.CANARY_RIGHT), 12, 200, 2_000),
-    Plan("poisoned: 30 % wrong, all called wrong", _one_loud(0.3, Told.CANARY_WRONG), 20, 200, 200),
-    Plan("one loud, honest: same", _one_loud(0.1, Told.TRUTH), 12, 200, 2_000),
-    Plan("one loud, honest: 30 % wrong", _one_loud(0.3, Told.TRUTH), 20, 200, 200),
-    Plan("three alike: same", _told(0.1, *_ALIKE), 40, 1_000, 2_000),
-    Plan("three alike: 30 % wrong", _told(0.3, *_ALIKE), 40, 200, 200),
-    Plan("two quiet ones alone: 30 % wrong", _told(0.3, *_QUIET), 20, 200, 200),
-    Plan("nobody but a liar: same, all called wrong", _alone(0.1, Told.CANARY_WRONG), 40, 200, 100),
-    Plan("nobody but a liar: 30 % wrong, all called right", _alone(0.3, Told.CANARY_RIGHT), 40, 200, 200),
+    Plan("late: same", _late(0.1), 60, 1_000, 2_000),
+    Plan("late: 20 % wrong", _late(0.2), 20, 100, 2_000),
+    Plan("late: 40 % wrong", _late(0.4), 20, 100, 2_000),
+    Plan("events: same", _bought(0.9), 20, 400, 2_000),
+    Plan("events: half as many", _bought(0.95), 20, 100, 2_000),
+    Plan("poisoned: same, all called wrong", _one_loud(0.1, Told.CANARY_WRONG), 100, 1_000, 60),
+    Plan("poisoned: 30 % wrong, all called right", _one_loud(0.3, Told.CANARY_RIGHT), 100, 1_000, 120),
+    Plan("poisoned: same, all called right", _one_loud(0.1, Told.CANARY_RIGHT), 6, 100, 2_000),
+    Plan("poisoned: 30 % wrong, all called wrong", _one_loud(0.3, Told.CANARY_WRONG), 10, 100, 200),
+    Plan("one loud, honest: same", _one_loud(0.1, Told.TRUTH), 6, 100, 2_000),
+    Plan("one loud, honest: 30 % wrong", _one_loud(0.3, Told.TRUTH), 10, 100, 200),
+    Plan("three alike: same", _told(0.1, *_ALIKE), 20, 400, 2_000),
+    Plan("three alike: 30 % wrong", _told(0.3, *_ALIKE), 20, 100, 200),
+    Plan("two quiet ones alone: 30 % wrong", _told(0.3, *_QUIET), 10, 100, 200),
+    Plan("nobody but a liar: same, all called wrong", _alone(0.1, Told.CANARY_WRONG), 20, 100, 100),
+    Plan("nobody but a liar: 30 % wrong, all called right", _alone(0.3, Told.CANARY_RIGHT), 20, 100, 200),
 )
 
 
