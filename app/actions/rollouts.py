@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 
+from app.actions.beginning import model_evidence
 from app.actions.engine_version import ENGINE_VERSION
 from app.actions.identity import uuid7
 from app.actions.ledger import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
@@ -13,7 +14,7 @@ from app.actions.recalling import call_back, was_exposed
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.domain.judgement import Sight
 from app.domain.moves import DECAY
-from app.domain.policy import Policy, check_policy
+from app.domain.policy import Policy, check_policy, completed
 from app.domain.replay import weights_after
 from app.domain.rollout import (
     TERMINAL,
@@ -150,7 +151,8 @@ async def _start(
     at = (await routes.revision(tx)).at
     reference = await reference_of(tx, before.model, before.stable, int(at.timestamp()))
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
-    sticky = (await catalog.model(tx, before.model)).is_sticky
+    model = await catalog.model(tx, before.model)
+    policy = completed(policy, model)
     pending = begin(
         rollout_id,
         before.model,
@@ -159,9 +161,18 @@ async def _start(
         policy,
         reference,
         at,
-        per_caller=sticky,
+        per_caller=model.is_sticky,
         reference_s=REFERENCE.total_seconds(),
     )
+    of_model = await model_evidence(
+        tx,
+        model,
+        await catalog.version(tx, before.model, before.stable),
+        await catalog.version(tx, before.model, canary),
+        int(at.timestamp()),
+        int(REFERENCE.total_seconds()),
+    )
+    pending = replace(pending, evidence=replace(pending.evidence, of_model=of_model))
     transition = advance(pending, Started(), at)
     generation = before.generation + 1
     await rollouts.add(tx, transition.rollout, generation)

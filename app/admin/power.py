@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, Strict
 
+from app.admin.body import Body
 from app.admin.needs import InTransaction, known_model
-from app.admin.schemas import Body, Name
+from app.admin.schemas import Name
 from app.admin.strict_json import StrictRoute
 from app.domain import power
 from app.domain.policy import Guardrail, Metric

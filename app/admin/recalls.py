@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, Strict
 
 from app.actions.means import Means
 from app.actions.recalling import call_back_by_order
+from app.admin.body import Body
 from app.admin.history import Instant, OfModel
 from app.admin.needs import (
     Actor,
@@ -31,7 +32,7 @@ from app.admin.needs import (
     cursor_behind,
     known_model,
 )
-from app.admin.schemas import Body, Name, Reason
+from app.admin.schemas import Name, Reason
 from app.admin.strict_json import StrictRoute
 from app.domain.catalog import version_name
 from app.store import recalls, replicas
@@ -113,7 +114,7 @@ class RecallView(BaseModel):
     recall: RecallSummary
     answered: Annotated[int, Field(description="Exchanges it gave an answer to that was no error, as counted.")]
     failed: Annotated[int, Field(description="Exchanges that ended with an error of it, with an answer or without.")]
-    listed: Annotated[int, Field(description="Rows of the list: as many as were answered, if all were kept.")]
+    listed: Annotated[int, Field(description="Rows of the list; errors that came as an answer are among them.")]
     arriving: Annotated[bool, Field(description="Whether gateway processes may still add rows; then look again.")]
 
     @classmethod

@@ -26,6 +26,7 @@ class GuardrailView(BaseModel):
     margin: float | None
     floor: float | None
     quantile: float | None
+    of: str | None
 
 
 class PolicyView(BaseModel):
@@ -36,6 +37,7 @@ class PolicyView(BaseModel):
     freeze_at: float
     thaw_below: float
     max_extra_bad: float
+    max_unlabelled: int
     max_weight_bp: int
     warmup_s: float
     coverage_s: float

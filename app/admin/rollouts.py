@@ -18,12 +18,12 @@ from app.admin.needs import (
     next_cursor,
 )
 from app.admin.rollout_views import RolloutSummary, RolloutView
-from app.admin.schemas import ActionBody, RolloutBody
+from app.admin.schemas import ActionBody, PolicyBody, RolloutBody
 from app.admin.strict_json import StrictRoute
 from app.admin.views import DecisionView, Page
-from app.domain.policy import Policy
+from app.domain.policy import default_guardrails
 from app.domain.rollout import Aborted, Event, Paused, PromotionOrdered, Resumed, RollbackOrdered, RolloutId
-from app.store import rollouts
+from app.store import catalog, rollouts
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])
 
@@ -41,7 +41,9 @@ EVENTS: dict[Order, Event] = {
 async def post_rollout(
     model: InModel, body: RolloutBody, given: InServices, who: Actor, response: Response
 ) -> RolloutView:
-    policy = body.policy.to_domain() if body.policy is not None else Policy()
+    async with given.means.database.transaction() as tx:
+        usual = default_guardrails(await catalog.model(tx, model))
+    policy = (body.policy or PolicyBody()).to_domain(usual)
     rollout, decision = await start_rollout(
         given.means, model, body.canary_name(), policy, actor=who, reason=body.reason
     )

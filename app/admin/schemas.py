@@ -4,9 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from app.actions.routes import RouteChange
+from app.admin.body import Body
+from app.admin.declarations import (
+    FEATURES_MAX,
+    SLICE_KEYS_MAX,
+    CredentialsBody,
+    FeatureBody,
+    FeedbackBody,
+    SliceKeyBody,
+    features,
+    slice_keys,
+)
 from app.admin.upstream_allow import is_host
 from app.domain.catalog import (
     Bulkhead,
@@ -40,12 +51,6 @@ Pointer = Annotated[
         description="JSON pointer (RFC 6901) into the answer; the empty one is the whole answer.",
     ),
 ]
-
-
-class Body(BaseModel):
-    """What every request body has in common: nothing unknown, nothing coerced, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class MatchBody(Body):
@@ -95,6 +100,9 @@ class ModelBody(Body):
     takes_invocations: Annotated[
         bool, Field(description="Whether /invocations without a model's name is meant for it; one model at most.")
     ] = False
+    feedback: FeedbackBody | None = None
+    slices: Annotated[tuple[SliceKeyBody, ...], Strict(False), Field(max_length=SLICE_KEYS_MAX)] = ()
+    features: Annotated[tuple[FeatureBody, ...], Strict(False), Field(max_length=FEATURES_MAX)] = ()
 
     def to_domain(self) -> Model:
         if self.sticky_header is not None and self.sticky_cookie is not None:
@@ -107,6 +115,9 @@ class ModelBody(Body):
             self.protocol,
             None if self.observation is None else self.observation.to_domain(),
             self.takes_invocations,
+            None if self.feedback is None else self.feedback.to_domain(),
+            slice_keys(self.slices),
+            features(self.features),
         )
 
 
@@ -162,6 +173,7 @@ class VersionBody(Body):
         Annotated[str, Field(min_length=1, max_length=253)] | None,
         Field(description="The name an https url's certificate must have; else the url's host."),
     ] = None
+    credentials: CredentialsBody | None = None
 
     def checked_path(self) -> str | None:
         """Raises: InvalidInput."""
@@ -228,6 +240,9 @@ class GuardrailBody(Body):
     margin: Annotated[float | None, Field(description="Relative to stable's bad rate or quantile.")] = None
     floor: Annotated[float | None, Field(description="A share for rates, milliseconds for latency.")] = None
     quantile: Annotated[float | None, Field(description="Latency only: the quantile that must be proven.")] = None
+    of: Annotated[
+        Name | None, Field(description="Labels only: which of the model's declared metrics; else its first.")
+    ] = None
 
     def to_domain(self) -> Guardrail:
         return Guardrail(**_given(self))
@@ -243,6 +258,9 @@ class PolicyBody(Body):
     max_extra_bad: Annotated[float | None, Field(description="Expected extra bad answers that one step may cost.")] = (
         None
     )
+    max_unlabelled: Annotated[
+        int | None, Field(description="Answers of the canary that may wait for labels at once, if promotion does.")
+    ] = None
     max_weight_bp: int | None = None
     warmup_s: float | None = None
     coverage_s: float | None = None
@@ -261,11 +279,20 @@ class PolicyBody(Body):
     standby_bp: Annotated[int | None, Field(description="The weight it keeps meanwhile, to be compared with.")] = None
     guardrails: Annotated[
         Annotated[tuple[GuardrailBody, ...], Strict(False)] | None,
-        Field(max_length=6, description="Absent: errors, timeouts and latency. Errors are judged even if not named."),
+        Field(
+            max_length=16,
+            description="Absent: errors, timeouts, latency, and what the model declares: validity if it is observed,"
+            " labels, slices. Errors are judged even if not named.",
+        ),
     ] = None
 
-    def to_domain(self) -> Policy:
-        given = _given(self)
+    def to_domain(self, usual: tuple[Guardrail, ...] = Policy().guardrails) -> Policy:
+        """The policy. Raises: InvalidInput.
+
+        Args:
+            usual: The guardrails of a policy that names none.
+        """
+        given = {"guardrails": usual, **_given(self)}
         if self.guardrails is not None:
             given["guardrails"] = _guardrails(self.guardrails)
         return check_policy(replace(Policy(), **given))

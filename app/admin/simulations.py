@@ -7,9 +7,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.actions.simulating import ROLLOUTS_MAX, Retold, Simulation, simulate
+from app.admin.body import Body
 from app.admin.needs import InServices, known_model
 from app.admin.rollout_views import RolloutSummary, WeightBp
-from app.admin.schemas import Body, Name, PolicyBody
+from app.admin.schemas import Name, PolicyBody
 from app.admin.strict_json import StrictRoute
 from app.domain.finding import Assessment, Verdict
 from app.domain.rollout import Action, Phase

@@ -7,6 +7,13 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
+from app.admin.declarations import (
+    CredentialsView,
+    FeatureView,
+    FeedbackView,
+    SliceKeyView,
+    declared_by_model,
+)
 from app.admin.rollout_views import RolloutSummary, WeightBp
 from app.domain.catalog import Match, Model, Protocol, Timeouts, Version, VersionName
 from app.domain.rollout import Rollout
@@ -71,6 +78,7 @@ class VersionView(BaseModel):
     path: str | None
     served_model: str | None
     server_name: str | None
+    credentials: CredentialsView
 
     @classmethod
     def of(cls, version: Version) -> "VersionView":
@@ -84,6 +92,7 @@ class VersionView(BaseModel):
             path=version.path,
             served_model=version.served_model,
             server_name=version.server_name,
+            credentials=CredentialsView.of(version.credentials),
         )
 
 
@@ -134,6 +143,9 @@ class ModelSummary(BaseModel):
     protocol: Protocol
     observation: ObservationView | None
     takes_invocations: bool
+    feedback: FeedbackView | None
+    slices: list[SliceKeyView]
+    features: list[FeatureView]
     stable: str | None
     route: TargetView | None
     rollout: RolloutSummary | None
@@ -189,6 +201,7 @@ def _model(model: Model, route: Route | None, rollout: Rollout | None) -> dict[s
         "protocol": model.protocol,
         "observation": None if model.observation is None else ObservationView(**asdict(model.observation)),
         "takes_invocations": model.takes_invocations,
+        **declared_by_model(model.feedback, model.slices, model.features),
         "stable": None if route is None else route.stable,
         "route": None if route is None else TargetView.of(route),
         "rollout": None if rollout is None else RolloutSummary.of(rollout),

@@ -1,12 +1,14 @@
 """From tallies to a verdict: let each guardrail speak, average their evidence, say the worst."""
 
+from collections.abc import Sequence
 from math import log
 
 from app.domain.circumstances import Judged, held_by_guardrail, reason_to_hold, way_forward
+from app.domain.drift_guardrail import judge_inputs
 from app.domain.estimates import BAD, JUDGED, drawn_by_coin, rates
 from app.domain.evidence import log_weighted_mean
 from app.domain.finding import Assessment, Finding, Verdict
-from app.domain.guardrails import MIN_ANSWERS, error_excess_bound, judge_split, shares
+from app.domain.guardrails import MIN_ANSWERS, error_excess_bound, judge_split, share_of
 from app.domain.judges import JUDGES
 from app.domain.ledger import Evidence, absorb
 from app.domain.policy import Guardrail, Metric, Policy
@@ -16,6 +18,7 @@ from app.domain.tally import Horizon
 __all__ = ["Assessment", "Evidence", "Finding", "Verdict", "absorb", "assess"]
 
 COUNTS = "counts"
+_NEVER_PROVEN = frozenset({Metric.TIMEOUTS, Metric.SLICES, Metric.DRIFT})
 
 
 def assess(evidence: Evidence, policy: Policy) -> Assessment:
@@ -25,15 +28,15 @@ def assess(evidence: Evidence, policy: Policy) -> Assessment:
         return _void(evidence, flaw)
     findings = tuple(JUDGES[each.metric](evidence, policy, each) for each in policy.guardrails)
     judged = tuple(zip(policy.guardrails, findings, strict=True))
-    split = judge_split(evidence)
+    trust = _trust(evidence)
     log_e, trigger = _together(policy, judged)
     hold = reason_to_hold(evidence, policy, judged)
     epochs = drawn_by_coin(evidence)
     canary_answers = sum(epoch.canary.judged for epoch in epochs.values())
     seen = rates(epochs, BAD, JUDGED)
     return Assessment(
-        verdict=_overall(judged, split, log_e, canary_answers, policy),
-        findings=(*findings, split),
+        verdict=_overall(judged, trust, log_e, canary_answers, policy),
+        findings=(*findings, *trust),
         log_e=log_e,
         trigger=trigger,
         excess_bound=error_excess_bound(evidence, policy),
@@ -58,21 +61,28 @@ def _void(evidence: Evidence, flaw: str) -> Assessment:
 
 def _together(policy: Policy, judged: Judged) -> tuple[float, str]:
     """Log of the average evidence of the guardrails that turn back, and the metric that weighs most in it."""
-    pi = shares(policy)
-    parts = {
-        finding.metric: (pi[each.metric], finding.log_e_worse or 0.0) for each, finding in judged if each.turns_back
-    }
+    parts = [
+        (share_of(policy, each), finding.log_e_worse or 0.0, finding.metric)
+        for each, finding in judged
+        if each.turns_back
+    ]
     if not parts:
         return 0.0, str(Metric.ERRORS)
-    heaviest = max(parts, key=lambda metric: log(parts[metric][0]) + parts[metric][1])
-    return log_weighted_mean(parts.values()), heaviest
+    *_, heaviest = max(parts, key=lambda part: log(part[0]) + part[1])
+    return log_weighted_mean((share, log_e) for share, log_e, _ in parts), heaviest
 
 
-def _overall(judged: Judged, split: Finding, log_e: float, canary_answers: int, policy: Policy) -> Verdict:
+def _trust(evidence: Evidence) -> tuple[Finding, ...]:
+    """Whether the comparison can be trusted: the coin's split, and what both arms were asked."""
+    inputs = judge_inputs(evidence)
+    return (judge_split(evidence), *(() if inputs is None else (inputs,)))
+
+
+def _overall(judged: Judged, trust: Sequence[Finding], log_e: float, canary_answers: int, policy: Policy) -> Verdict:
     """The first that holds, the gravest first."""
     if log_e >= log(1.0 / policy.alpha_rollback):
         return Verdict.REGRESSED
-    if split.verdict is Verdict.INVALID:
+    if any(each.verdict is Verdict.INVALID for each in trust):
         return Verdict.INVALID
     if log_e >= log(policy.freeze_at) or held_by_guardrail(judged) is not None:
         return Verdict.INCONCLUSIVE_WORSE
@@ -85,8 +95,8 @@ def _overall(judged: Judged, split: Finding, log_e: float, canary_answers: int, 
 
 
 def _is_proven(guardrail: Guardrail, finding: Finding, policy: Policy) -> bool:
-    """Not worse beyond reasonable doubt; timeouts are proven together with errors."""
-    if guardrail.metric is Metric.TIMEOUTS:
+    """Not worse beyond reasonable doubt; timeouts are proven together with errors, and of some nothing is proven."""
+    if guardrail.metric in _NEVER_PROVEN:
         return True
     return finding.log_e_not_worse is not None and finding.log_e_not_worse >= log(1.0 / policy.alpha_promotion)
 

@@ -66,8 +66,10 @@ def above_ceiling(evidence: Evidence, policy: Policy) -> Hold | None:
 
 
 def held_by_guardrail(judged: Judged) -> Hold | None:
-    """A live guardrail that holds has proof that the canary is worse."""
+    """A live guardrail that holds has proof that the canary is worse, or one that turns back has it from one source."""
     for guardrail, finding in judged:
+        if finding.held_because is not None and not guardrail.dry_run:
+            return Hold(str(guardrail.metric), finding.held_because)
         holds = guardrail.on_regression is OnRegression.HOLD and not guardrail.dry_run
         if holds and finding.verdict is Verdict.REGRESSED:
             return Hold(str(guardrail.metric), finding.sentence.rstrip("."))

@@ -33,6 +33,7 @@ class Finding:
         log_e_not_worse: Evidence that the canary is not worse by more than the margin.
         numbers: Estimates for display, JSON values only; rates standardised by weight epoch.
         dry_run: It is shown and never acts.
+        held_because: Why it keeps the canary at its lowest weight though it has no proof, a clause; or None.
     """
 
     metric: str
@@ -42,6 +43,7 @@ class Finding:
     sentence: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     dry_run: bool = False
+    held_because: str | None = None
 
     @property
     def family(self) -> str:

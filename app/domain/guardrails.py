@@ -83,6 +83,12 @@ def shares(policy: Policy) -> Mapping[Metric, float]:
     return {metric: share / total for metric, share in named.items()}
 
 
+def share_of(policy: Policy, guardrail: Guardrail) -> float:
+    """The weight pi of one guardrail that turns back; several of one metric have its share together."""
+    alike = sum(each.turns_back and each.metric is guardrail.metric for each in policy.guardrails)
+    return shares(policy)[guardrail.metric] / alike
+
+
 @dataclass(frozen=True, slots=True)
 class Margin:
     """How P2 is set up for one rollout; fixed by the policy and the reference.
@@ -294,7 +300,7 @@ WORSE_VERDICTS = frozenset({Verdict.REGRESSED, Verdict.INCONCLUSIVE_WORSE})
 
 def log_limit(policy: Policy, guardrail: Guardrail) -> float:
     """What the guardrail needs on its own; one that does not turn back takes no share, and gives none."""
-    share = shares(policy)[guardrail.metric] if guardrail.turns_back else 1.0
+    share = share_of(policy, guardrail) if guardrail.turns_back else 1.0
     return log(1.0 / (policy.alpha_rollback * share))
 
 

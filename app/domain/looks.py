@@ -15,6 +15,7 @@ from app.domain.circumstances import EXTERNAL
 from app.domain.finding import Assessment, Verdict
 from app.domain.guardrails import log_limit
 from app.domain.harm import bad_until
+from app.domain.labelled import waits_s
 from app.domain.planner import admissible_bp, rung_above, rung_below, rungs
 from app.domain.rollout import Assessed, Phase, Rollout, Transition
 from app.domain.routing import FULL_BP
@@ -153,7 +154,13 @@ def _affordable(rollout: Rollout, seen: Assessment, now: datetime) -> int:
 
 
 def _admitted(rollout: Rollout, seen: Assessment, unseen_s: float) -> float:
-    return admissible_bp(rollout.policy.max_extra_bad, seen.exchanges_per_s, unseen_s, seen.excess_bound)
+    policy = rollout.policy
+    by_errors = admissible_bp(policy.max_extra_bad, seen.exchanges_per_s, unseen_s, seen.excess_bound)
+    waits = waits_s(rollout.evidence, policy)
+    if not waits:
+        return by_errors
+    # What labels will say of answers that wait for them nobody knows; only their number can be bounded.
+    return min(by_errors, admissible_bp(policy.max_unlabelled, seen.exchanges_per_s, waits + unseen_s, 1.0))
 
 
 def _bears(rollout: Rollout, seen: Assessment, weight_bp: int) -> bool:

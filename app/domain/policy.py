@@ -1,9 +1,10 @@
 """How much proof and how much harm: what a rollout's owner may choose."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from app.domain.catalog import Model
 from app.errors import InvalidInput
 
 
@@ -109,6 +110,7 @@ class Policy:
         alpha_promotion: Chance that a version on the margin is promoted, per guardrail.
         freeze_at, thaw_below: Combined e-value that holds the weight, and that lets it go on.
         max_extra_bad: Expected extra bad answers one step may cost, the exposure budget.
+        max_unlabelled: Answers of the canary that may be waiting for labels at once, while promotion waits for them.
         max_weight_bp: Highest weight before promotion.
         warmup_s: Seconds of probes only before the first exchange.
         coverage_s: Least seconds between first exchange and promotion.
@@ -126,6 +128,7 @@ class Policy:
     freeze_at: float = 10.0
     thaw_below: float = 3.0
     max_extra_bad: float = 5.0
+    max_unlabelled: int = 5_000
     max_weight_bp: int = 5_000
     warmup_s: float = 5.0
     coverage_s: float = 0.0
@@ -148,6 +151,43 @@ class Policy:
         return self.live(Metric.ERRORS) or Guardrail(Metric.ERRORS)
 
 
+def default_guardrails(model: Model) -> tuple[Guardrail, ...]:
+    """What judges a rollout of this model whose policy names nothing: all that the model declares something for."""
+    metrics = list(EVERY_MODEL)
+    if model.observation is not None:
+        metrics.append(Metric.VALIDITY)
+    if model.feedback is not None:
+        metrics.append(Metric.LABELS)
+    if model.slices:
+        metrics.append(Metric.SLICES)
+    return tuple(map(Guardrail, metrics))
+
+
+def completed(policy: Policy, model: Model, field: str = "/policy") -> Policy:
+    """The policy with every labels guardrail naming its metric.
+
+    Raises:
+        InvalidInput: A guardrail needs what the model does not declare.
+    """
+    guardrails = tuple(
+        _completed(each, model, f"{field}/guardrails/{place}") for place, each in enumerate(policy.guardrails)
+    )
+    return policy if guardrails == policy.guardrails else replace(policy, guardrails=guardrails)
+
+
+def _completed(guardrail: Guardrail, model: Model, field: str) -> Guardrail:
+    if guardrail.metric is Metric.SLICES and not model.slices:
+        raise InvalidInput(field, f"model {model.name} declares no slices")
+    if guardrail.metric is not Metric.LABELS:
+        return guardrail
+    if model.feedback is None:
+        raise InvalidInput(field, f"model {model.name} declares no feedback")
+    of = guardrail.of or model.feedback.metrics[0].name
+    if model.feedback.metric(of) is None:
+        raise InvalidInput(f"{field}/of", f"model {model.name} declares no metric {of!r}")
+    return replace(guardrail, of=of)
+
+
 # Field, least and greatest value, both allowed.
 _RANGES = (
     ("alpha_rollback", 1e-6, 0.2),
@@ -155,6 +195,7 @@ _RANGES = (
     ("freeze_at", 1.0, 1e6),
     ("thaw_below", 1.0, 1e6),
     ("max_extra_bad", 1e-3, 1e6),
+    ("max_unlabelled", 1, 10**9),
     ("max_weight_bp", 1, 5_000),
     ("warmup_s", 0.0, 86_400.0),
     ("coverage_s", 0.0, 365 * 86_400.0),
@@ -197,13 +238,15 @@ def _check_range(field: str, value: float | None, least: float, greatest: float)
 
 
 def _check_guardrails(policy: Policy, field: str) -> None:
-    seen: set[tuple[Metric, bool]] = set()
+    seen: set[tuple[Metric, str | None, bool]] = set()
     for place, guardrail in enumerate(policy.guardrails):
-        if (guardrail.metric, guardrail.dry_run) in seen:
+        if (guardrail.metric, guardrail.of, guardrail.dry_run) in seen:
             raise InvalidInput(
                 f"{field}/{place}", "must not name a metric twice, but once for real and once as a dry run"
             )
-        seen.add((guardrail.metric, guardrail.dry_run))
+        seen.add((guardrail.metric, guardrail.of, guardrail.dry_run))
+        if guardrail.of is not None and guardrail.metric is not Metric.LABELS:
+            raise InvalidInput(f"{field}/{place}/of", f"means nothing for {guardrail.metric}")
         _check_numbers(guardrail, f"{field}/{place}")
     errors = policy.live(Metric.ERRORS)
     if errors is None or not errors.required or errors.on_regression is OnRegression.WARN:

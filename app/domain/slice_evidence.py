@@ -19,11 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, log
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from app.domain.cohort import Cohort, LossSums, SliceEpoch
+from app.domain.cohort_ledger import MISSING
 from app.domain.coverage import Covered, coverage_of
 from app.domain.declared import QualityKind
 from app.domain.evidence import BETTER, SPLIT_RATIOS, WORSE
@@ -38,8 +39,6 @@ from app.domain.routing import FULL_BP
 from app.domain.score import best_rho, gamma_exponential_log_mixture, scale_worse
 from app.domain.tilts import Counts, ManyOutcomes, log_e_tilt_of_many
 
-# Who did not label, where that counts as bad; no source of labels.
-MISSING: Final = "missing"
 # Kinds whose denominator the version itself chooses.
 _RATIOS = frozenset({QualityKind.PRECISION, QualityKind.F1})
 _HIGHEST = 0.5

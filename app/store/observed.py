@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlalchemy import Row, TextClause, text
 
 from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import SPREAD_S, ObservedRow, SpreadRow
+from app.domain.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
+from app.domain.spread import Spread
 from app.domain.tally import TallyKey
 from app.store.codec import observed_from_json, spread_from_json, to_jsonb
 from app.store.database import Transaction
@@ -49,6 +50,18 @@ def _mature(table: str) -> TextClause:
 
 
 _UPSERTS = {kind: _upsert(table) for kind, table in _TABLES.items()}
+# With many busy replicas the last minutes say as much, and a start must not take seconds.
+HISTORY_ROWS_MAX = 4_000
+_HISTORY = {
+    kind: text(
+        f"""
+        SELECT content FROM {table}
+        WHERE model = :model AND version = :version AND second >= :since AND second < :until
+        ORDER BY second DESC LIMIT :most
+        """  # noqa: S608 -- joined from this module's own constants
+    )
+    for kind, table in _TABLES.items()
+}
 _MATURE = {kind: _mature(table) for kind, table in _TABLES.items()}
 
 
@@ -86,6 +99,22 @@ async def mature_spreads(
     """The same of distributions: rows that begin after `after` and whose every second is at most `through`."""
     found = await tx.execute(_MATURE[SpreadRow], _span(model, arms, after, through))
     return tuple(SpreadRow(_key(row), spread_from_json(row.content), row.sequence) for row in found)
+
+
+async def history(tx: Transaction, model: ModelName, version: VersionName, since: int, until: int) -> Observed:
+    """All that was read of one version's answers in the seconds [since, until), the newest rows first."""
+    found = await tx.scalars(_HISTORY[ObservedRow], _before(model, version, since, until))
+    return sum(map(observed_from_json, found), Observed())
+
+
+async def history_of_spreads(tx: Transaction, model: ModelName, version: VersionName, since: int, until: int) -> Spread:
+    """The same of distributions."""
+    found = await tx.scalars(_HISTORY[SpreadRow], _before(model, version, since, until))
+    return sum(map(spread_from_json, found), Spread())
+
+
+def _before(model: ModelName, version: VersionName, since: int, until: int) -> Mapping[str, object]:
+    return {"model": model, "version": version, "since": since, "until": until, "most": HISTORY_ROWS_MAX}
 
 
 def _span(model: ModelName, arms: tuple[VersionName, VersionName], after: int, through: int) -> Mapping[str, object]:

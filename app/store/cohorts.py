@@ -1,0 +1,117 @@
+"""Matured labels: what both arms' answers were labelled in time, each exchange once.
+
+Rule: of each source the newest revision that came within the horizon counts, and of several sources the
+first; a prediction is taken from the answers that were sampled, never from those kept for other reasons.
+"""
+
+from typing import Any
+
+from sqlalchemy import Row, text
+
+from app.domain.catalog import ModelName, VersionName
+from app.domain.cohort_ledger import Matured
+from app.domain.declared import QualityMetric
+from app.domain.quality import Labelled
+from app.store.database import Transaction
+
+# More labels are not read at one look; the next one goes on.
+ROWS_MAX = 50_000
+
+_SECONDS = text(
+    """
+    SELECT second, count(*) AS labels FROM labels
+    WHERE model = :model AND metric = :metric AND second > :after AND second <= :through
+    GROUP BY second ORDER BY second
+    """
+)
+
+_LABELLED = text(
+    """
+    WITH in_time AS (
+        SELECT DISTINCT ON (exchange, source) exchange, source, second, version, generation, label, slices,
+               min(received_at) OVER (PARTITION BY exchange, source) AS first_at
+        FROM labels
+        WHERE model = :model AND metric = :metric AND second > :after AND second <= :through
+          AND version = ANY(:versions) AND generation >= :since
+          AND received_at <= to_timestamp(second + CAST(:horizon_s AS double precision))
+        ORDER BY exchange, source, revision DESC
+    ), compared AS (
+        SELECT *, min(label::text) OVER of_exchange <> max(label::text) OVER of_exchange AS disagrees
+        FROM in_time WINDOW of_exchange AS (PARTITION BY exchange)
+    ), firsts AS (
+        SELECT DISTINCT ON (exchange) * FROM compared ORDER BY exchange, first_at, source
+    )
+    SELECT f.exchange, f.source, f.second, f.version, f.generation, f.label, f.disagrees,
+           a.predictions, a.scores, coalesce(a.slices, '{}') || f.slices AS slices
+    FROM firsts f LEFT JOIN answers a ON a.exchange = f.exchange AND a.second = f.second AND a.sampled
+    ORDER BY f.second, f.exchange
+    """
+)
+
+_DRAWN = text(
+    """
+    SELECT generation, version, sum(exchanges)::bigint AS drawn FROM tallies
+    WHERE model = :model AND version = ANY(:versions) AND second > :after AND second <= :through
+      AND generation >= :since
+    GROUP BY generation, version
+    """
+)
+
+
+async def matured(
+    tx: Transaction,
+    model: ModelName,
+    metric: QualityMetric,
+    versions: tuple[VersionName, ...],
+    after: int,
+    through: int,
+    since: int = 1,
+) -> Matured:
+    """What became old enough in the seconds (after, through], or in as many of them as one look takes.
+
+    Args:
+        tx: Where to read.
+        model: Whose.
+        metric: By what.
+        versions: The arms.
+        after: Last second already read.
+        through: Newest second whose horizon has passed.
+        since: Generations below it are left out; 0 was drawn without a coin.
+    """
+    last = await _bounded(tx, model, metric, after, through)
+    span = {"model": model, "versions": list(versions), "after": after, "through": last, "since": max(since, 1)}
+    found = await tx.execute(_LABELLED, {**span, "metric": metric.name, "horizon_s": metric.horizon_s})
+    rows = list(found)
+    drawn = await tx.execute(_DRAWN, span)
+    return Matured(
+        tuple(map(_labelled, rows)),
+        {(row.generation, VersionName(row.version)): row.drawn for row in drawn},
+        last,
+        sum(bool(row.disagrees) for row in rows),
+    )
+
+
+async def _bounded(tx: Transaction, model: ModelName, metric: QualityMetric, after: int, through: int) -> int:
+    """The last whole second of those that hold no more labels than are read at once; at least one."""
+    labels = 0
+    counted = await tx.execute(_SECONDS, {"model": model, "metric": metric.name, "after": after, "through": through})
+    for row in counted:
+        if labels and labels + row.labels > ROWS_MAX:
+            return int(row.second) - 1
+        labels += row.labels
+    return through
+
+
+def _labelled(row: Row[Any]) -> Labelled:
+    label = row.label
+    return Labelled(
+        row.exchange.hex,
+        VersionName(row.version),
+        row.generation,
+        row.second,
+        row.source,
+        tuple(label) if isinstance(label, list) else label,
+        tuple(row.predictions or ()),
+        tuple(row.scores or ()),
+        row.slices,
+    )
