@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.domain.receipt import ReceiptKey
 from app.errors import CannotServe
 from app.proxy.admission import capped
 from app.proxy.gateway import Gateway
@@ -16,7 +17,9 @@ from app.proxy.reach import MayConnect, Reach
 from app.settings import Settings
 
 
-def data_plane(settings: Settings, clock: Callable[[], float], tls: ssl.SSLContext | None) -> Gateway:
+def data_plane(
+    settings: Settings, clock: Callable[[], float], tls: ssl.SSLContext | None, receipt_key: ReceiptKey | None
+) -> Gateway:
     """A gateway without routes yet. Raises: CannotServe."""
     key = settings.override_key
     return Gateway(
@@ -24,6 +27,7 @@ def data_plane(settings: Settings, clock: Callable[[], float], tls: ssl.SSLConte
         limits=_limits(settings),
         reach=Reach(tls, _may_connect(settings)),
         trusted_proxies=settings.trusted_proxies,
+        receipt_key=receipt_key,
         server_timing=settings.server_timing,
         override_key=b"" if key is None else key.get_secret_value().encode(),
     )

@@ -181,6 +181,16 @@ class DatabaseUnavailable(TurnbackError):
         super().__init__("Postgres is not reachable; inference goes on, changes do not")
 
 
+class SpoolFull(TurnbackError):
+    """Postgres is away, and this machine's disk has no room for more feedback."""
+
+    kind = ErrorKind.UNAVAILABLE
+    title = "Feedback cannot be kept"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Postgres is not reachable and {why}; send the batch again later")
+
+
 class CannotServe(Exception):
     """The process cannot do its work as it was started; the message is one sentence with the remedy.
 

@@ -6,7 +6,6 @@ Rule: nothing is decided here and nobody imports this but the command line. A pr
 
 import asyncio
 import gc
-import ipaddress
 import os
 import secrets
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 
 import structlog
 import uvloop
+from pydantic import SecretStr
 
 from app import __version__, telemetry
 from app.actions.means import Means
@@ -32,6 +32,9 @@ from app.controller.figures import StandingFigures
 from app.controller.probe import Prober
 from app.data_plane import allow_list, data_plane
 from app.errors import CannotServe, DatabaseUnavailable
+from app.feedback import api as feedback_api
+from app.feedback.desk import FeedbackDesk, feedback_desk
+from app.feedback.keys import receipt_keys, sources
 from app.proxy.admission import use_all_descriptors
 from app.proxy.figures import RecorderFigures
 from app.proxy.journal import Journal
@@ -43,6 +46,7 @@ from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
 from app.replica.snapshot import Snapshot
 from app.settings import LogFormat, Settings
+from app.starting import opened, refuse
 from app.store import migrate
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
@@ -80,7 +84,7 @@ def serve(settings: Settings, role: Role) -> int:
     """
     telemetry.configure_logging(pretty={LogFormat.JSON: False, LogFormat.PRETTY: True}.get(settings.log_format))
     try:
-        _refuse(settings, role)
+        refuse(settings, role, decides=role.decides)
         use_all_descriptors()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_Process(settings, role).run())
@@ -94,44 +98,13 @@ def serve(settings: Settings, role: Role) -> int:
 def openapi_documents() -> dict[str, dict[str, Any]]:
     """What `openapi/NAME.json` should hold, by name."""
     return {
-        "inference": inference_app(Build(__version__, boot="")).openapi(),
+        "inference": inference_app(Build(__version__, boot=""), [feedback_api.router]).openapi(),
         "admin": admin_app(None, version=__version__, body_max_bytes=0).openapi(),
     }
 
 
-def _refuse(settings: Settings, role: Role) -> None:
-    """Raises: CannotServe: what was asked for is not safe or makes no sense."""
-    if settings.embedded and role is not Role.ALL:
-        raise CannotServe(
-            f"Role {role} needs TURNBACK_DATABASE_URL: processes share nothing but Postgres,"
-            " and the embedded server is for one process."
-        )
-    if role.decides and not settings.embedded and settings.upstream_allow is None:
-        raise CannotServe(
-            "TURNBACK_UPSTREAM_ALLOW is required with TURNBACK_DATABASE_URL: list the hosts or networks"
-            " model servers may have."
-        )
-    if role.decides and not settings.insecure_admin and not _is_loopback(settings.admin_host):
-        raise CannotServe(
-            f"The admin listener asks for no key, so it does not bind to {settings.admin_host};"
-            " use a loopback address, or set TURNBACK_INSECURE_ADMIN=true if everybody there may roll back."
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _opened(url: str) -> Database:
-    try:
-        return Database(url)
-    except ValueError:
-        raise CannotServe(
-            "TURNBACK_DATABASE_URL is not acceptable: it must be postgresql://user:password@host:port/database."
-        ) from None
+def _secret(given: SecretStr | None) -> str | None:
+    return None if given is None else given.get_secret_value()
 
 
 class _Process:
@@ -143,12 +116,19 @@ class _Process:
         self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
         self._tls = upstream_context(settings.upstream_ca_file, settings.upstream_cert_file, settings.upstream_key_file)
-        self._gateway = data_plane(settings, self._clock.now, self._tls)
+        self._receipt_keys = (
+            receipt_keys(_secret(settings.secret_key), settings.state_dir, embedded=settings.embedded)
+            if role.serves
+            else ()
+        )
+        self._sources_of_labels = sources(_secret(settings.feedback_keys))
+        self._gateway = data_plane(settings, self._clock.now, self._tls, next(iter(self._receipt_keys), None))
         self._decided = telemetry.DecisionCount()
         self._database: Database | None = None
         self._replica: Replica | None = None
         self._journal: Journal | None = None
         self._controller: Controller | None = None
+        self._feedback: FeedbackDesk | None = None
         self._migrated = asyncio.Event()
         self._migration_tried = asyncio.Event()
         self._draining = False
@@ -162,7 +142,7 @@ class _Process:
             for name, host, port in self._addresses():
                 sockets[name] = stack.enter_context(bind(name, host, port))
             url = await self._database_url(stack)
-            self._database = _opened(url)
+            self._database = opened(url)
             stack.push_async_callback(self._database.close)
             stack.push_async_callback(self._end_tasks)
             prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s, self._tls))
@@ -208,8 +188,10 @@ class _Process:
                 self._boot,
                 self._role,
                 swap=self._gateway.swap,
-                collect=self._gateway.recorder.collect,
+                collect=self._gateway.collect,
                 acknowledge=self._gateway.recorder.acknowledge,
+                collect_observed=self._gateway.collect_observed,
+                acknowledge_observed=self._gateway.acknowledge_observed,
                 open_brakes=lambda: [
                     Brake(brake.model, brake.version, brake.cause) for brake in self._gateway.open_brakes()
                 ],
@@ -218,7 +200,8 @@ class _Process:
                 dead_boots=DeadBoots(settings.state_dir / "journal").find,
                 snapshot=Snapshot(settings.state_dir),
             )
-            own_paths = inference_app(Build(__version__, self._boot))
+            own_paths = inference_app(Build(__version__, self._boot), [feedback_api.router])
+            own_paths.state.feedback = self._feedback = self._feedback_desk(database)
             listeners.append(
                 listener("inference", sockets["inference"], own_paths, drain_s=drain_s, http=self._gateway.protocol)
             )
@@ -242,6 +225,20 @@ class _Process:
         listeners.append(listener("ops", sockets["ops"], ops, drain_s=drain_s))
         return listeners
 
+    def _feedback_desk(self, database: Database) -> FeedbackDesk:
+        settings = self._settings
+        return feedback_desk(
+            database,
+            settings.state_dir,
+            self._boot,
+            keys=self._receipt_keys,
+            sources=self._sources_of_labels,
+            table=lambda: self._gateway.table,
+            keep_days=settings.tally_keep_days,
+            clock=self._clock.now,
+            monotonic=time.monotonic,
+        )
+
     # ------------------------------------------------------------------ loops
 
     def _start_loops(self, url: str) -> None:
@@ -252,6 +249,8 @@ class _Process:
             self._start("journal", self._journal.run)
         if self._replica is not None:
             self._start("replica", self._after(self._migration_tried, self._replica.run))
+        if self._feedback is not None:
+            self._start("feedback", self._after(self._migration_tried, self._feedback.intake.run))
         if self._controller is not None:
             self._start("controller", self._after(self._migrated, self._controller.run))
 
@@ -382,6 +381,8 @@ class _Process:
             yield UpstreamFigures(self._gateway)
         if self._replica is not None:
             yield RoutingFigures(lambda: self._gateway.table, self._replica)
+        if self._feedback is not None:
+            yield self._feedback.figures
         if self._controller is not None:
             controller = self._controller
             yield StandingFigures(lambda: controller.standing)

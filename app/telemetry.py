@@ -190,6 +190,15 @@ JOURNAL_UP = Family(
 LOST_ROWS = Family(
     "turnback_lost_rows_total", Kind.COUNTER, "Exchanges whose tallies were dropped because too many rows waited."
 )
+FEEDBACK = Family(
+    "turnback_feedback_total", Kind.COUNTER, "Items of feedback, by what became of them.", ("model", "result")
+)
+FEEDBACK_LAG = Family(
+    "turnback_feedback_lag_seconds", Kind.HISTOGRAM, "From the draw of an exchange to its label's arrival.", ("model",)
+)
+FEEDBACK_SPOOLED = Family(
+    "turnback_feedback_spooled", Kind.GAUGE, "Labels that wait on this machine's disk for Postgres."
+)
 DROPPED = Family(
     "turnback_series_dropped_total", Kind.COUNTER, "Series folded into another or left out to keep labels bounded."
 )
@@ -219,6 +228,9 @@ FAMILIES = (
     ROUTING_AGE,
     JOURNAL_UP,
     LOST_ROWS,
+    FEEDBACK,
+    FEEDBACK_LAG,
+    FEEDBACK_SPOOLED,
     DROPPED,
 )
 

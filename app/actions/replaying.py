@@ -6,7 +6,7 @@ Rule: nothing is guessed. A decision that was stored without its inputs is not r
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -210,6 +210,8 @@ async def _resummed(means: Means, judged: Rollout | None) -> Resummed:
     evidence = rollout_from_json(json.dumps(begun)).evidence
     for after in range(judged.evidence.started_s - 1, past.last_s, CHUNK_S):
         evidence = await _absorbed(means, past, evidence, after)
+    # Labels and what was read of answers are taken as the decision kept them: only tallies are counts of everything.
+    evidence = replace(evidence, of_model=judged.evidence.of_model)
     found = tuple(differences(as_json(judged.evidence), as_json(evidence)))
     return Resummed(not found, _rows_say(found), found)
 

@@ -159,7 +159,7 @@ Sample = Annotated[
 class ReferenceBody(Body):
     """A sample of what a version was trained on; kept as a distribution, never value by value."""
 
-    features: Annotated[dict[Plain, Sample], Field(default_factory=dict, max_length=FEATURES_MAX)]
+    features: Annotated[dict[Plain, Sample], Field(max_length=FEATURES_MAX)] = Field(default_factory=dict)
     predictions: Sample = ()
 
     def to_domain(self) -> Spread:
@@ -171,10 +171,9 @@ class ReferenceBody(Body):
 class CredentialsBody(Body):
     """What a version is registered with beside its addresses."""
 
-    offline: Annotated[
-        dict[Plain, Bound],
-        Field(default_factory=dict, max_length=50, description="Offline evaluation: metric to value."),
-    ]
+    offline: Annotated[dict[Plain, Bound], Field(max_length=50)] = Field(
+        default_factory=dict, description="Offline evaluation: metric to value."
+    )
     prices: PricesBody | None = None
     signature: SignatureBody | None = None
     reference: ReferenceBody | None = None

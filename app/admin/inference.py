@@ -1,5 +1,6 @@
 """The gateway's own paths on the inference port: everything under /turnback/."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
@@ -25,8 +26,13 @@ class BuildView(BaseModel):
     boot: str
 
 
-def inference_app(build: Build) -> FastAPI:
-    """What the inference listener hands over when a path is not inference."""
+def inference_app(build: Build, parts: Iterable[APIRouter] = ()) -> FastAPI:
+    """What the inference listener hands over when a path is not inference.
+
+    Args:
+        build: Which one this is.
+        parts: Further paths; what their handlers need is in the application's state.
+    """
     app = described_app("Turnback inference port", build.version, openapi_url=None)
     router = APIRouter(prefix="/turnback/v1", route_class=StrictRoute, tags=["gateway"])
 
@@ -34,5 +40,6 @@ def inference_app(build: Build) -> FastAPI:
     async def version() -> BuildView:
         return BuildView(version=build.version, boot=build.boot)
 
-    app.include_router(router, responses={404: problems.RESPONSES[404], 405: problems.RESPONSES[405]})
+    for part in (router, *parts):
+        app.include_router(part, responses={404: problems.RESPONSES[404], 405: problems.RESPONSES[405]})
     return app

@@ -9,6 +9,7 @@ from app.admin.schemas import ModelBody, RouteBody, TimeoutsBody, VersionBody
 from app.admin.strict_json import StrictRoute
 from app.admin.views import DecisionView, ModelSummary, ModelView, Page, RouteView, VersionView
 from app.domain.catalog import Bulkhead, ModelName, Version, version_name
+from app.domain.declared import Credentials
 from app.domain.routing import Route
 from app.errors import UnknownVersion
 from app.store import catalog, rollouts, routes, tallies, watches
@@ -79,7 +80,7 @@ async def put_version(
         path=body.checked_path(),
         served_model=body.served_model,
         server_name=body.checked_server_name(),
-        credentials=body.credentials.to_domain(),
+        credentials=Credentials() if body.credentials is None else body.credentials.to_domain(),
     )
     if not await register_version(given.means, new, actor=who):
         response.status_code = 200

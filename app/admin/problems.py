@@ -29,6 +29,7 @@ STATUS: Mapping[ErrorKind, HTTPStatus] = {
 # Problems no TurnbackError stands for: HTTP itself refused, or something broke.
 HTTP_CODES: Mapping[int, str] = {
     400: "MalformedRequest",
+    401: "Unauthorized",
     404: "UnknownPath",
     405: "MethodNotAllowed",
     413: "BodyTooLarge",
@@ -66,7 +67,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": HTTPStatus(status).phrase,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for status in (400, 404, 405, 409, 413, 415, 422, 500, 503)
+    for status in (400, 401, 404, 405, 409, 413, 415, 422, 500, 503)
 }
 
 log = structlog.get_logger()

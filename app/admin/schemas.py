@@ -174,7 +174,7 @@ class VersionBody(Body):
         Annotated[str, Field(min_length=1, max_length=253)] | None,
         Field(description="The name an https url's certificate must have; else the url's host."),
     ] = None
-    credentials: CredentialsBody = CredentialsBody()
+    credentials: CredentialsBody | None = None
 
     def checked_path(self) -> str | None:
         """Raises: InvalidInput."""

@@ -1,6 +1,7 @@
 """Everything the story needs running: Postgres, the gateway and one model server per version."""
 
 import asyncio
+import secrets
 import shutil
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from app.demo.model_server import BUILDS
 from app.errors import CannotServe
 from app.store.embedded import EmbeddedPostgres
 
-# Five trainings at once on few cores: threads inside each would only spin.
+# All trainings at once on few cores: threads inside each would only spin.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 GATEWAY = (sys.executable, "-m", "app", "serve")
 
@@ -30,6 +31,10 @@ class Stage:
     @property
     def inference_port(self) -> int:
         return int(self.gateway.ready["inference"].rpartition(":")[2])
+
+    @property
+    def inference_url(self) -> str:
+        return f"http://127.0.0.1:{self.inference_port}"
 
     @property
     def admin_url(self) -> str:
@@ -78,6 +83,7 @@ async def _gateway(ends: AsyncExitStack, folder: Path) -> tuple[EmbeddedPostgres
     settings = {
         "TURNBACK_DATABASE_URL": database_url,
         "TURNBACK_STATE_DIR": str(folder / "state"),
+        "TURNBACK_SECRET_KEY": secrets.token_hex(32),
         "TURNBACK_UPSTREAM_ALLOW": "127.0.0.1",
         "TURNBACK_INFERENCE_HOST": "127.0.0.1",
         "TURNBACK_INFERENCE_PORT": "0",

@@ -15,6 +15,7 @@ class Limits:
         routed_body_bytes: The body of a request that is held whole, because it names the model.
         collected_bytes: All bodies that are held whole, in one process.
         own_body_bytes: The body of a request to the gateway's own paths.
+        feedback_body_bytes: The same of labels, which come by the thousands.
         held_bytes: Request body kept for a second attempt.
         client_unread_bytes: Of an answer kept for a client that does not read, before its upstream is paused.
         upstream_read_bytes: What the kernel keeps of an answer that is not read, and so about the most that is
@@ -49,6 +50,7 @@ class Limits:
     routed_body_bytes: int = 16 * 1024 * 1024
     collected_bytes: int = 256 * 1024 * 1024
     own_body_bytes: int = 1024 * 1024
+    feedback_body_bytes: int = 8 * 1024 * 1024
     held_bytes: int = 64 * 1024
     client_unread_bytes: int = 8 * 1024
     upstream_read_bytes: int = 32 * 1024

@@ -13,7 +13,7 @@ from app.proxy.connection import COLLECTING, EXCHANGING, LINGERING, READING_HEAD
 from app.proxy.exchange import Exchange
 from app.proxy.framing import CRLF, HEAD_END
 from app.proxy.judge import Judge, check_next
-from app.proxy.own_paths import OWN_PREFIX, OwnRequest, Uvicorn
+from app.proxy.own_paths import FEEDBACK_PATH, OWN_PREFIX, OwnRequest, Uvicorn
 from app.proxy.request_head import Refused, RequestHead, body_too_large, head_too_large, malformed
 from app.proxy.routes import BadTarget, NoRoute, Target
 
@@ -262,7 +262,9 @@ class ClientConnection(Connection):
     def _begin_own(self, request: RequestHead, tail: bytes, started: float) -> None:
         """A request to the gateway itself. Raises: Refused."""
         request_id = request.request_id or self._gateway.new_request_id()
-        body = self._collected(request, self._gateway.limits.own_body_bytes)
+        limits = self._gateway.limits
+        is_feedback = request.url.partition(b"?")[0] == FEEDBACK_PATH
+        body = self._collected(request, limits.feedback_body_bytes if is_feedback else limits.own_body_bytes)
         self._begin_whole(request, OwnRequest(request, request_id, body), tail, started)
 
     def _begin_named(self, request: RequestHead, tail: bytes, started: float) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 OWN_PREFIX: Final = b"/turnback/"
+FEEDBACK_PATH: Final = b"/turnback/v1/feedback"
 _FRAMING: Final = (b"content-length:", b"transfer-encoding:")
 # What a rule and a handler cannot read differently: nothing escaped, no dot segment, no empty one, no ";".
 _PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")

@@ -13,18 +13,21 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 
+from app.domain.observed import ObservedFlush
 from app.domain.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.domain.tally import Flush, TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.replica.clock import DatabaseClock
 from app.replica.snapshot import Snapshot
-from app.store import bell, replicas, routes, tallies, units
+from app.store import answers, bell, observed, replicas, routes, tallies, units
 from app.store.database import Database
 from app.store.replicas import Brake
 
 Swap: TypeAlias = Callable[[RoutingTable], None]
 Collect: TypeAlias = Callable[[], Flush]
 Acknowledge: TypeAlias = Callable[[Flush], None]
+CollectObserved: TypeAlias = Callable[[], ObservedFlush]
+AcknowledgeObserved: TypeAlias = Callable[[ObservedFlush], None]
 DeadBoots: TypeAlias = Callable[[], Iterator["DeadBoot"]]
 OpenBrakes: TypeAlias = Callable[[], Iterable[Brake]]
 _Row = TypeVar("_Row")
@@ -100,6 +103,8 @@ class Replica:
         swap: Swap,
         collect: Collect,
         acknowledge: Acknowledge,
+        collect_observed: CollectObserved = ObservedFlush,
+        acknowledge_observed: AcknowledgeObserved = lambda _: None,
         open_brakes: OpenBrakes,
         clock: DatabaseClock,
         pace: Pace = Pace(),
@@ -110,32 +115,30 @@ class Replica:
 
         Args:
             database: Where to pull from and push to.
-            boot: A UUID of this process' life, hexadecimal.
-            role: Of this process.
+            boot, role: A UUID of this process' life, hexadecimal, and what it does.
             swap: Puts a table in force.
             collect: What changed since the last acknowledged flush; called only when Postgres listens.
-            acknowledge: Is told each flush that was committed.
+            collect_observed: The same of what was read of answers; called right after `collect`.
+            acknowledge, acknowledge_observed: Are told each flush that was committed.
             open_brakes: What this process refuses now.
             clock: Learns database time here.
             dead_boots: What other processes of this machine left, one after the other; blocks.
             snapshot: The last table on this machine's disk, for a start without Postgres.
         """
         self._database = database
-        self._boot = boot
-        self._role = role
+        self._boot, self._role = boot, role
         self._swap = swap
-        self._collect = collect
-        self._acknowledge = acknowledge
+        self._collect, self._collect_observed = collect, collect_observed
+        self._acknowledge, self._acknowledge_observed = acknowledge, acknowledge_observed
         self._open_brakes = open_brakes
         self._clock = clock
         self._pace = pace
         self._dead_boots = dead_boots
         self._snapshot = snapshot
         self._stale_since: float | None = None
-        self._from_disk = False
+        self._from_disk = self._withheld = False
         self._unsaved = asyncio.Event()
         self._table = EMPTY_TABLE
-        self._withheld = False
         self._up: bool | None = None
         self._pulled_at: float | None = None
         self._pushed_at: float | None = None
@@ -191,9 +194,11 @@ class Replica:
         try:
             async with self._database.transaction() as tx:
                 # Only now: what was once handed out is never merged any more, however long Postgres is away.
-                flush = self._collect()
+                flush, seen = self._collect(), self._collect_observed()
                 await tallies.upsert(tx, self._boot, flush.rows)
                 await units.upsert(tx, self._boot, flush.units)
+                await observed.upsert(tx, self._boot, (*seen.observed, *seen.spreads))
+                await answers.add(tx, seen.answers)
                 await replicas.beat(
                     tx, self._boot, self._role, flush.watermark, self._table.revision, self._open_brakes()
                 )
@@ -202,8 +207,9 @@ class Replica:
             return None
         self._reached(up=True)
         self._acknowledge(flush)
+        self._acknowledge_observed(seen)
         self._pushed_at = self._clock.monotonic()
-        return len(flush.rows) + len(flush.units)
+        return len(flush.rows) + len(flush.units) + len(seen.observed) + len(seen.spreads) + len(seen.answers)
 
     async def recover(self) -> None:
         """Write what dead processes of this machine counted, in their name; what fails is left for the next time."""

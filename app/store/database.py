@@ -84,7 +84,7 @@ class Database:
                 yield connection
                 committing = True
                 await connection.commit()
-        except (SQLAlchemyError, TimeoutError) as error:
+        except (SQLAlchemyError, psycopg.Error, TimeoutError) as error:
             if not _is_missing(error, limit):
                 raise
             raise (OutcomeUnknown() if committing else DatabaseUnavailable()) from error
@@ -99,6 +99,9 @@ def _is_missing(error: Exception, limit: asyncio.Timeout) -> bool:
     if isinstance(error, TimeoutError):
         return limit.expired()
     if isinstance(error, OperationalError | InterfaceError | InternalError | PoolTimeout):
+        return True
+    # What is copied in goes past SQLAlchemy, which would have wrapped it.
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError):
         return True
     if not isinstance(error, DBAPIError):
         return False

@@ -315,6 +315,7 @@ parked_labels = Table(
     Column("handle", Text, primary_key=True),
     Column("metric", Text, primary_key=True),
     Column("source", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
     Column("label", JSONB, nullable=False),
     Column("observed_at", _INSTANT),
     Column("received_at", _INSTANT, nullable=False),

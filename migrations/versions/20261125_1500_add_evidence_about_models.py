@@ -101,10 +101,11 @@ _UP = (
         handle text NOT NULL,
         metric text NOT NULL,
         source text NOT NULL,
+        revision integer NOT NULL,
         label jsonb NOT NULL,
         observed_at timestamptz,
         received_at timestamptz NOT NULL,
-        CONSTRAINT pk_parked_labels PRIMARY KEY (model, named_by, handle, metric, source),
+        CONSTRAINT pk_parked_labels PRIMARY KEY (model, named_by, handle, metric, source, revision),
         CONSTRAINT fk_parked_labels_model FOREIGN KEY (model) REFERENCES models (name)
     )
     """,

@@ -1,14 +1,16 @@
 """Partitions: ahead of time, never in the way of late rows, dropped whole."""
 
 import uuid
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 
 from app.domain.catalog import ModelName, VersionName
+from app.domain.labelling import Attributed, Exchange, Label
 from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
-from app.store import partitions, replicas, tallies
+from app.store import labels, partitions, replicas, tallies
 from app.store.database import Database
-from app.store.partitions import DAY_S
+from app.store.partitions import DAY_S, PARTITIONED
 
 FRAUD, V1 = ModelName("fraud"), VersionName("v1")
 
@@ -37,7 +39,10 @@ async def today(database: Database) -> int:
 
 async def test_today_and_the_days_ahead_exist_and_making_them_twice_makes_none(database: Database) -> None:
     async with database.transaction() as tx:
-        assert len(await partitions.ensure_partitions(tx, days_ahead=2)) == 3
+        made = await partitions.ensure_partitions(tx, days_ahead=2)
+        assert {table: sum(name.startswith(f"{table}_2") for name in made) for table in PARTITIONED} == dict.fromkeys(
+            ("tallies", "observed", "spreads", "answers", "labels"), 3
+        )
         assert await partitions.ensure_partitions(tx, days_ahead=2) == ()
     await count(database, await today(database) * DAY_S, 1)
     (table,) = await rows_by_table(database)
@@ -51,8 +56,9 @@ async def test_rows_that_came_before_their_partition_are_moved_into_it(database:
     assert await rows_by_table(database) == {"tallies_default": 2}
     async with database.transaction() as tx:
         made = await partitions.ensure_partitions(tx, days_ahead=0)
-    assert len(made) == 2
-    assert set(await rows_by_table(database)) == set(made)
+    of_tallies = {name for name in made if name.startswith("tallies_")}
+    assert len(of_tallies) == 2
+    assert set(await rows_by_table(database)) == of_tallies
     assert await total(database) == 11
 
 
@@ -67,6 +73,35 @@ async def test_old_days_are_dropped_whole_and_recent_ones_stay(database: Databas
     assert await total(database) == 11
     async with database.transaction() as tx:
         assert await partitions.drop_partitions(tx, keep_days=3) == ()
+
+
+async def label(database: Database, second: int, exchange: str, source: str = "ann") -> None:
+    about = Exchange(exchange, second, FRAUD, V1, 1)
+    given = Label("accuracy", source, "1", None, datetime.now(UTC))
+    async with database.transaction() as tx:
+        await labels.add(tx, [Attributed(about, given)])
+
+
+async def labels_by_table(database: Database) -> dict[str, int]:
+    async with database.transaction() as tx:
+        found = await tx.execute(text("SELECT tableoid::regclass::text, count(*) FROM labels GROUP BY 1"))
+        return {row[0]: row[1] for row in found}
+
+
+async def test_a_late_label_lands_in_the_day_of_its_draw_and_is_dropped_with_it(database: Database) -> None:
+    day = await today(database)
+    exchange = uuid.uuid4().hex
+    await label(database, (day - 9) * DAY_S, exchange)
+    async with database.transaction() as tx:
+        await partitions.ensure_partitions(tx)
+    await label(database, (day - 9) * DAY_S, exchange, "bob")
+    await label(database, (day - 9) * DAY_S, exchange, "bob")
+    (table,) = await labels_by_table(database)
+    assert await labels_by_table(database) == {table: 2}
+    assert table != "labels_default"
+    async with database.transaction() as tx:
+        assert await partitions.drop_partitions(tx, keep_days=8) == (table,)
+    assert await labels_by_table(database) == {}
 
 
 async def test_boots_are_forgotten_only_after_all_they_counted(database: Database) -> None:

@@ -21,6 +21,8 @@ NEVER = {
     "rollout.look_failed",
     "tallies.not_all_written",
 }
+# What signs receipts; the same in all processes of a test.
+SECRET_KEY = "-".join(("of", "the", "tests") * 4)
 SERVE = "from app import main, settings; raise SystemExit(main.serve(settings.load(), main.Role({role!r})))"
 
 
@@ -44,11 +46,12 @@ class Gateway:
     @classmethod
     async def start(cls, role: str, *, wait_for: str = "server.ready", **settings: str) -> Self:
         ports = {"inference_port": "0", "admin_port": "0", "ops_port": "0", "inference_host": "127.0.0.1"}
+        keys = {"secret_key": SECRET_KEY} if "database_url" in settings else {}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             SERVE.format(role=role),
-            env=clean_environment(**{**ports, **settings}),
+            env=clean_environment(**{**ports, **keys, **settings}),
             stderr=asyncio.subprocess.PIPE,
         )
         gateway = cls(process)
@@ -135,11 +138,14 @@ class ModelServer:
     port: int
 
     @classmethod
-    async def start(cls, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0) -> Self:
+    async def start(
+        cls, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0, says: float | None = None
+    ) -> Self:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(MODEL_SERVER),
             *("--name", name, "--error-rate", str(error_rate), "--delay-ms", str(delay_ms)),
+            *(() if says is None else ("--says", str(says))),
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
@@ -170,6 +176,10 @@ class Admin:
     async def register(self, model: str, **servers: ModelServer) -> None:
         """A model and its versions; the first one becomes stable."""
         await self("POST", "/models", name=model)
+        await self.register_versions(model, **servers)
+
+    async def register_versions(self, model: str, **servers: ModelServer) -> None:
+        """Versions of a model that is there."""
         for version, server in servers.items():
             await self("PUT", f"/models/{model}/versions/{version}", urls=[server.url], health_path="/ready")
 
@@ -198,8 +208,10 @@ class Stage:
         self._started.append(gateway)
         return gateway
 
-    async def model_server(self, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0) -> ModelServer:
-        server = await ModelServer.start(name, error_rate=error_rate, delay_ms=delay_ms)
+    async def model_server(
+        self, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0, says: float | None = None
+    ) -> ModelServer:
+        server = await ModelServer.start(name, error_rate=error_rate, delay_ms=delay_ms, says=says)
         self._started.append(server)
         return server
 

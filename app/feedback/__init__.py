@@ -1,0 +1,1 @@
+"""Labels as they come back: read, checked, attributed, kept while Postgres is away, joined."""

@@ -1,0 +1,64 @@
+"""The parts of feedback of one process, put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.domain.catalog import Model, ModelName
+from app.domain.receipt import ReceiptKey
+from app.domain.routing import RoutingTable
+from app.feedback.figures import FeedbackFigures
+from app.feedback.intake import Intake
+from app.feedback.items import Reader
+from app.feedback.keys import Sources
+from app.feedback.spool import Spool
+from app.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackDesk:
+    """What handlers, loops and telemetry ask for.
+
+    Attributes:
+        keys: Of receipts.
+    """
+
+    intake: Intake
+    figures: FeedbackFigures
+    sources: Sources
+    keys: tuple[ReceiptKey, ...]
+
+
+def feedback_desk(
+    database: Database,
+    state_dir: Path,
+    boot: str,
+    *,
+    keys: tuple[ReceiptKey, ...],
+    sources: Sources,
+    table: Callable[[], RoutingTable],
+    keep_days: int,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+) -> FeedbackDesk:
+    """One process' desk.
+
+    Args:
+        database: Where labels go.
+        state_dir: Where they wait for it.
+        boot: A UUID of this process' life.
+        keys: Of receipts.
+        sources: Who may give labels.
+        table: The routing table in force, which says what models declare.
+        keep_days: So long exchanges are kept.
+        clock: Unix seconds in database time.
+        monotonic: Seconds.
+    """
+
+    def declared(name: ModelName) -> Model | None:
+        return next((routed.model for routed in table().models if routed.model.name == name), None)
+
+    spool = Spool(state_dir / "feedback", boot)
+    figures = FeedbackFigures(lambda: spool.labels, lambda name: declared(ModelName(name)) is not None)
+    intake = Intake(database, Reader(keys, declared, keep_days), spool, figures, clock=clock, monotonic=monotonic)
+    return FeedbackDesk(intake, figures, sources, keys)

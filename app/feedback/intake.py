@@ -1,0 +1,225 @@
+"""Where checked labels go: into Postgres, or on the disk until it is back.
+
+Rule: what was accepted is never lost and never counts twice; while anything waits on the disk,
+what comes later waits behind it, so that a correction never arrives before what it corrects.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+import structlog
+
+from app.domain.labelling import Attributed, Named, Result, Settled
+from app.domain.receipt import Receipt
+from app.errors import DatabaseUnavailable, OutcomeUnknown
+from app.feedback.figures import FeedbackFigures
+from app.feedback.items import Checked, Reader, Refused
+from app.feedback.spool import Spool, SpoolFile
+from app.store import answers, labels, parked
+from app.store.answers import Name
+from app.store.database import Database, Transaction
+from app.store.labels import KeptLabel
+
+# Labels in one transaction, and items between two pauses: some milliseconds of the event loop each.
+AT_ONCE: Final = 2_000
+CHECKED_AT_ONCE: Final = 200
+EVERY_S: Final = 1.0
+# A label that waits for longer is looked for once a minute only.
+FRESH_S: Final = 120.0
+ALL_EVERY_S: Final = 60.0
+KEPT_S: Final = 86_400.0
+
+log = structlog.get_logger()
+
+
+class Taken(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+        items: Each item's verdict, in their order.
+        spooled: Whether some of it waits on the disk.
+    """
+
+    items: Sequence[Settled]
+    spooled: bool
+
+
+class Intake:
+    """One process' way for labels."""
+
+    def __init__(
+        self,
+        database: Database,
+        reader: Reader,
+        spool: Spool,
+        figures: FeedbackFigures,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Args: clock: Unix seconds in database time; monotonic: seconds."""
+        self._database = database
+        self._reader = reader
+        self._spool = spool
+        self._figures = figures
+        self._clock = clock
+        self._monotonic = monotonic
+        self._disk = asyncio.Lock()
+        self._all_swept_at = float("-inf")
+
+    async def take(self, items: Sequence[object], source: str) -> Taken:
+        """Check, attribute and keep a batch; its good items whatever the others are. Raises: SpoolFull."""
+        verdicts: dict[int, Settled] = {}
+        good: dict[int, Checked] = {}
+        now = self._now()
+        for at, item in enumerate(items):
+            try:
+                good[at] = self._reader.read(item, source, now)
+            except Refused as refused:
+                verdicts[at] = Settled(Result.INVALID, None, str(refused))
+                self._figures.add(refused.model, Result.INVALID)
+            if at % CHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        kept, spooled = await self._keep(list(good.values()))
+        verdicts.update(zip(good, kept, strict=True))
+        return Taken([verdicts[at] for at in range(len(items))], spooled)
+
+    async def of_exchange(self, receipt: Receipt) -> tuple[KeptLabel, ...]:
+        """All labels of one exchange. Raises: DatabaseUnavailable."""
+        async with self._database.transaction() as tx:
+            return await labels.of_exchange(tx, receipt.exchange, receipt.second)
+
+    async def _keep(self, good: Sequence[Checked]) -> tuple[list[Settled], bool]:
+        verdicts: list[Settled] = []
+        if self._spool.is_empty:
+            try:
+                for some in _pieces(good):
+                    verdicts += await self._write(some)
+            except (DatabaseUnavailable, OutcomeUnknown):
+                pass
+            else:
+                return verdicts, False
+        left = good[len(verdicts) :]
+        if not left:
+            return verdicts, False
+        async with self._disk:
+            await asyncio.to_thread(self._spool.append, left)
+        return [*verdicts, *(Settled(Result.PENDING) for _ in left)], True
+
+    async def _write(self, some: Sequence[Checked]) -> list[Settled]:
+        """All of it in one transaction. Raises: DatabaseUnavailable, OutcomeUnknown."""
+        async with self._database.transaction() as tx:
+            verdicts = await _settled(tx, some)
+        self._count(some, verdicts)
+        return [verdict for _, verdict in verdicts]
+
+    def _count(self, some: Sequence[Checked], verdicts: Sequence[tuple[Attributed | None, Settled]]) -> None:
+        for item, (attributed, verdict) in zip(some, verdicts, strict=True):
+            model = item.model if isinstance(item, Named) else item.exchange.model
+            self._figures.add(model, verdict.result)
+            if attributed is not None and verdict.result is Result.JOINED:
+                self._figures.add_lags(model, [_lag_s(attributed)])
+
+    # ------------------------------------------------------------------ beside the requests
+
+    async def run(self) -> None:
+        """Write what waits on the disk, join what waits for its exchange, until cancelled."""
+        async with self._disk:
+            await asyncio.to_thread(self._spool.take_over)
+        while True:
+            try:
+                await self.drain()
+                await self.sweep()
+            except (DatabaseUnavailable, OutcomeUnknown):
+                # Whoever watches Postgres says so.
+                pass
+            await asyncio.sleep(EVERY_S)
+
+    async def drain(self) -> None:
+        """Write what waits on the disk, the oldest first. Raises: DatabaseUnavailable, OutcomeUnknown."""
+        while True:
+            async with self._disk:
+                file = await asyncio.to_thread(self._spool.oldest)
+            if file is None:
+                return
+            try:
+                await self._write_file(file)
+            except (DatabaseUnavailable, OutcomeUnknown):
+                raise
+            except Exception:
+                # One file that Postgres refuses must not keep all others waiting.
+                log.exception("feedback.spool_refused", labels=file.labels)
+                await self._end(self._spool.refuse, file)
+            else:
+                log.info("feedback.spool_written", labels=file.labels)
+                await self._end(self._spool.done, file)
+
+    async def _write_file(self, file: SpoolFile) -> None:
+        batches = await asyncio.to_thread(lambda: list(file.batches()))
+        for batch in batches:
+            for some in _pieces(batch):
+                await self._write(some)
+
+    async def _end(self, how: Callable[[SpoolFile], None], file: SpoolFile) -> None:
+        async with self._disk:
+            await asyncio.to_thread(how, file)
+
+    async def sweep(self) -> None:
+        """Join parked labels whose exchange is there by now. Raises: DatabaseUnavailable, OutcomeUnknown."""
+        now = self._now()
+        begin_again = self._monotonic() >= self._all_swept_at + ALL_EVERY_S
+        since = now - timedelta(seconds=KEPT_S if begin_again else FRESH_S)
+        place: parked.Place | None = parked.START
+        while place is not None:
+            async with self._database.transaction() as tx:
+                swept = await parked.sweep(tx, place, since, most=AT_ONCE)
+            for attributed, verdict in swept.joined:
+                self._figures.add(attributed.exchange.model, verdict.result)
+                if verdict.result is Result.JOINED:
+                    self._figures.add_lags(attributed.exchange.model, [_lag_s(attributed)])
+            place = swept.next
+        if begin_again:
+            await self._forget(now - timedelta(seconds=KEPT_S))
+            self._all_swept_at = self._monotonic()
+
+    async def _forget(self, before: datetime) -> None:
+        async with self._database.transaction() as tx:
+            orphans = await parked.forget(tx, before, most=AT_ONCE)
+        for model in orphans:
+            self._figures.add(model, Result.ORPHAN)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+
+async def _settled(tx: Transaction, some: Sequence[Checked]) -> list[tuple[Attributed | None, Settled]]:
+    """Join what can be joined and park the rest: each one's exchange, if it is known, and verdict."""
+    named = [item for item in some if isinstance(item, Named)]
+    found = await answers.find(tx, map(_name, named)) if named else {}
+    known = [_attributed(item, found.get(_name(item))) if isinstance(item, Named) else item for item in some]
+    to_join = [item for item in known if item is not None]
+    to_park = [item for item, there in zip(some, known, strict=True) if isinstance(item, Named) and there is None]
+    # What was said before about the same exchanges comes first.
+    earlier = await parked.take(tx, found)
+    to_join = [*earlier, *to_join]
+    joined = iter((await labels.add(tx, to_join) if to_join else [])[len(earlier) :])
+    waiting = iter(await parked.park(tx, to_park) if to_park else ())
+    return [(there, next(waiting if there is None else joined)) for there in known]
+
+
+def _name(item: Named) -> Name:
+    return Name(item.model, item.named_by, item.handle)
+
+
+def _attributed(item: Named, answered: answers.Answered | None) -> Attributed | None:
+    return None if answered is None else Attributed(answered.exchange, item.label, answered.slices)
+
+
+def _lag_s(item: Attributed) -> float:
+    return item.label.received_at.timestamp() - item.exchange.second
+
+
+def _pieces(items: Sequence[Checked]) -> Iterator[Sequence[Checked]]:
+    return (items[at : at + AT_ONCE] for at in range(0, len(items), AT_ONCE))

@@ -1,0 +1,155 @@
+"""One item of feedback: a JSON object to a label whose exchange is known or named, or the reason why not.
+
+Rule: nothing here asks Postgres; a forged receipt and a foreign one get the same answer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from app.domain.catalog import Model, ModelName
+from app.domain.declared import Feedback, QualityMetric, RowsKept
+from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy, why_not
+from app.domain.receipt import Forged, Receipt, ReceiptKey, opened
+
+Checked: TypeAlias = Attributed | Named
+
+FIELDS: Final = frozenset(
+    {"receipt", "model", "request_id", "client_key", "metric", "label", "value", "observed_at", "supersedes"}
+)
+FUTURE_S: Final = 60.0
+HANDLE_MAX: Final = 256
+REVISION_MAX: Final = 1_000
+DAY_S: Final = 86_400
+
+
+class Refused(Exception):
+    """The item is none; the message says why, and nothing of what was sent.
+
+    Attributes:
+        model: As far as it is known.
+    """
+
+    def __init__(self, why: str, model: str = "") -> None:
+        super().__init__(why)
+        self.model = model
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How items are read.
+
+    Attributes:
+        keys: Of receipts.
+        declared: The model of that name, None if nobody knows it.
+        keep_days: Older exchanges are forgotten.
+    """
+
+    keys: Sequence[ReceiptKey]
+    declared: Callable[[ModelName], Model | None]
+    keep_days: int
+
+    def read(self, item: object, source: str, now: datetime) -> Checked:
+        """The label in an item. Raises: Refused."""
+        if not isinstance(item, dict):
+            raise Refused("an item is a JSON object")
+        if not FIELDS.issuperset(item):
+            raise Refused("an item has only the fields " + ", ".join(sorted(FIELDS)))
+        receipt = self._receipt(item)
+        name, feedback = self._feedback(item, receipt)
+        try:
+            label = _label(item, feedback, source, now)
+            if receipt is not None:
+                return self._attributed(receipt, label, now)
+            return _named(item, name, feedback, label)
+        except Refused as refused:
+            raise Refused(str(refused), name) from None
+
+    def _receipt(self, item: Mapping[str, object]) -> Receipt | None:
+        if "receipt" not in item:
+            return None
+        if {"model", "request_id", "client_key"} & item.keys():
+            raise Refused("an item has a receipt, or a model and an id, and not both")
+        token = item["receipt"]
+        try:
+            return opened(token if isinstance(token, str) else "", self.keys)
+        except Forged:
+            raise Refused("this is no receipt of this gateway") from None
+
+    def _feedback(self, item: Mapping[str, object], receipt: Receipt | None) -> tuple[ModelName, Feedback]:
+        said = item.get("model") if receipt is None else receipt.model
+        if not isinstance(said, str):
+            raise Refused("an item has a receipt, or a model and a request_id or client_key")
+        model = self.declared(ModelName(said))
+        if model is None:
+            raise Refused("no model of that name is registered")
+        if model.feedback is None:
+            raise Refused("the model declares no feedback", model.name)
+        return model.name, model.feedback
+
+    def _attributed(self, receipt: Receipt, label: Label, now: datetime) -> Attributed:
+        if receipt.second < now.timestamp() - self.keep_days * DAY_S:
+            raise Refused(f"the exchange is older than the {self.keep_days} days that are kept")
+        exchange = Exchange(receipt.exchange, receipt.second, receipt.model, receipt.version, receipt.generation)
+        return Attributed(exchange, label, dict(receipt.slices))
+
+
+def _named(item: Mapping[str, object], name: ModelName, feedback: Feedback, label: Label) -> Named:
+    kinds = [kind for kind in NamedBy if kind in item]
+    if len(kinds) != 1:
+        raise Refused("an item without a receipt has either a request_id or a client_key")
+    if feedback.rows is not RowsKept.ALL:
+        raise Refused("the model keeps no row of every exchange, so only a receipt can name one")
+    if kinds[0] is NamedBy.CLIENT_KEY and feedback.client_key_header is None:
+        raise Refused("the model declares no header with the client's own key")
+    handle = item[kinds[0]]
+    if not isinstance(handle, str) or not 1 <= len(handle) <= HANDLE_MAX or "\0" in handle:
+        raise Refused(f"{kinds[0]} is a text of 1 to {HANDLE_MAX} characters, without NUL")
+    return Named(name, kinds[0], handle, label)
+
+
+def _label(item: Mapping[str, object], feedback: Feedback, source: str, now: datetime) -> Label:
+    metric = _metric(item, feedback)
+    if ("label" in item) is ("value" in item):
+        raise Refused("an item has either a label or a value")
+    is_value = "value" in item
+    given = item["value" if is_value else "label"]
+    reason = why_not(metric, given, is_value=is_value)
+    if reason is not None or not isinstance(given, str | float | int | list):
+        raise Refused(reason or "the label is of no kind that is known")
+    return Label(metric.name, source, given, _observed_at(item, now), now, _supersedes(item))
+
+
+def _metric(item: Mapping[str, object], feedback: Feedback) -> QualityMetric:
+    if "metric" not in item:
+        return feedback.metrics[0]
+    named = item["metric"]
+    metric = feedback.metric(named) if isinstance(named, str) else None
+    if metric is None:
+        raise Refused("the model declares no metric of that name")
+    return metric
+
+
+def _supersedes(item: Mapping[str, object]) -> int | None:
+    if "supersedes" not in item:
+        return None
+    revision = item["supersedes"]
+    if isinstance(revision, bool) or not isinstance(revision, int) or not 1 <= revision <= REVISION_MAX:
+        raise Refused(f"supersedes is a revision, a whole number from 1 to {REVISION_MAX}")
+    return revision
+
+
+def _observed_at(item: Mapping[str, object], now: datetime) -> datetime | None:
+    if "observed_at" not in item:
+        return None
+    said = item["observed_at"]
+    try:
+        at = datetime.fromisoformat(said) if isinstance(said, str) and "T" in said.upper() else None
+        if at is None or at.tzinfo is None:
+            raise Refused("observed_at is a time of RFC 3339, with its offset")
+        if at.timestamp() > now.timestamp() + FUTURE_S:
+            raise Refused("observed_at lies in the future")
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Refused("observed_at is a time of RFC 3339, with its offset") from None

@@ -1,0 +1,43 @@
+"""What a process refuses to start with, each in one sentence with the remedy."""
+
+import ipaddress
+
+from app.errors import CannotServe
+from app.settings import Settings
+from app.store.database import Database
+
+
+def refuse(settings: Settings, role: str, *, decides: bool) -> None:
+    """Raises: CannotServe: what was asked for is not safe or makes no sense."""
+    if settings.embedded and role != "all":
+        raise CannotServe(
+            f"Role {role} needs TURNBACK_DATABASE_URL: processes share nothing but Postgres,"
+            " and the embedded server is for one process."
+        )
+    if decides and not settings.embedded and settings.upstream_allow is None:
+        raise CannotServe(
+            "TURNBACK_UPSTREAM_ALLOW is required with TURNBACK_DATABASE_URL: list the hosts or networks"
+            " model servers may have."
+        )
+    if decides and not settings.insecure_admin and not _is_loopback(settings.admin_host):
+        raise CannotServe(
+            f"The admin listener asks for no key, so it does not bind to {settings.admin_host};"
+            " use a loopback address, or set TURNBACK_INSECURE_ADMIN=true if everybody there may roll back."
+        )
+
+
+def opened(url: str) -> Database:
+    """The database at this address. Raises: CannotServe."""
+    try:
+        return Database(url)
+    except ValueError:
+        raise CannotServe(
+            "TURNBACK_DATABASE_URL is not acceptable: it must be postgresql://user:password@host:port/database."
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

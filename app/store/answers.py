@@ -1,0 +1,115 @@
+"""Answers in Postgres: one row per exchange that may be labelled, found by the client's name for it, or recalled.
+
+Rule: a row never changes; one that is written again, because nobody knew whether it was committed, changes nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
+
+from app.domain.catalog import ModelName, VersionName
+from app.domain.labelling import Exchange, NamedBy
+from app.domain.observed import AnsweredRow
+from app.store.codec import to_json
+from app.store.copying import copy_rows
+from app.store.database import Transaction
+
+_COLUMNS: Final = {
+    "exchange": "uuid",
+    "second": "int8",
+    "model": "text",
+    "version": "text",
+    "generation": "int8",
+    "sampled": "bool",
+    "request_id": "text",
+    "client_key": "text",
+    "status": "int2",
+    "predictions": "jsonb",
+    "scores": "jsonb",
+    "slices": "jsonb",
+}
+_NAMES: Final = ", ".join(_COLUMNS)
+_ADD = text(
+    f"INSERT INTO answers ({_NAMES}) SELECT {_NAMES} FROM pg_temp.new_answers"  # noqa: S608 -- this module's constants
+    " ORDER BY exchange ON CONFLICT DO NOTHING"
+)
+
+# Clients repeat their own names; the answer they have seen last is the one they speak of.
+_FIND = {
+    named_by: text(
+        f"""
+        SELECT wanted.at, a.exchange, a.second, a.model, a.version, a.generation, a.slices
+        FROM unnest(CAST(:models AS text[]), CAST(:handles AS text[])) WITH ORDINALITY AS wanted(model, handle, at)
+        CROSS JOIN LATERAL (
+            SELECT * FROM answers WHERE model = wanted.model AND {named_by} = wanted.handle
+            ORDER BY second DESC, exchange LIMIT 1
+        ) a
+        """  # noqa: S608 -- a column's name
+    )
+    for named_by in NamedBy
+}
+
+
+class Name(NamedTuple):
+    """What a client calls an exchange."""
+
+    model: ModelName
+    named_by: NamedBy
+    handle: str
+
+
+class Answered(NamedTuple):
+    """An exchange that has a row, and its slices."""
+
+    exchange: Exchange
+    slices: dict[str, str]
+
+
+async def find(tx: Transaction, names: Iterable[Name]) -> Mapping[Name, Answered]:
+    """The exchanges of those names that have a row; of several the newest."""
+    by_kind: dict[NamedBy, list[Name]] = {}
+    for name in set(names):
+        by_kind.setdefault(name.named_by, []).append(name)
+    found: dict[Name, Answered] = {}
+    for named_by, of_kind in by_kind.items():
+        found |= await _find(tx, named_by, of_kind)
+    return found
+
+
+async def _find(tx: Transaction, named_by: NamedBy, names: Sequence[Name]) -> Mapping[Name, Answered]:
+    wanted = {"models": [name.model for name in names], "handles": [name.handle for name in names]}
+    return {
+        names[row.at - 1]: Answered(
+            Exchange(row.exchange.hex, row.second, ModelName(row.model), VersionName(row.version), row.generation),
+            row.slices,
+        )
+        for row in await tx.execute(_FIND[named_by], wanted)
+    }
+
+
+async def add(tx: Transaction, rows: Iterable[AnsweredRow]) -> None:
+    """Write rows; those that are there already stay as they are."""
+    columns = [_columns(row) for row in rows]
+    if columns:
+        await copy_rows(tx, "new_answers", _COLUMNS, columns)
+        await tx.execute(_ADD)
+
+
+def _columns(row: AnsweredRow) -> tuple[object, ...]:
+    return (
+        UUID(row.exchange),
+        row.second,
+        row.model,
+        row.version,
+        row.generation,
+        row.sampled,
+        row.request_id,
+        row.client_key,
+        row.status,
+        Jsonb(row.predictions, dumps=to_json),
+        Jsonb(row.scores, dumps=to_json),
+        Jsonb(dict(row.slices), dumps=to_json),
+    )

@@ -1,0 +1,1 @@
+"""Labels as they come back, over real databases and disks."""
