@@ -64,16 +64,7 @@ def register(
     invocations: Invocations = False,
     model_file: ModelFile = None,
     version_file: VersionFile = None,
-    admin_url: ModelFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help=f"{_NEW}YAML or JSON with its feedback, slices, features, observation, …"),
-]
-VersionFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="YAML or JSON with its credentials: offline, prices, …")
-]
-# A sample of what a version was trained on is long; the gateway says what it takes.
-_BYTES_MAX = 16_777_216
-AdminUrl = DEFAULT_URL,
+    admin_url: AdminUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
     """Add a version; the model too, when it is new."""
@@ -118,7 +109,7 @@ def _have_model(gateway: Gateway, model: str, fields: Document) -> None:
     try:
         known = gateway.get("models", model)
     except NotThere:
-        gateway.post("models", body={"name": model, **fields})
+        gateway.post("models", body={**fields, "name": model})
         return
     for name, wanted in fields.items():
         if name not in known or not _says(known[name], wanted):
