@@ -174,4 +174,5 @@ def turning_back_per_day(away: float, back: float, answers_per_s: float) -> floa
         back: The same of the version that gets it.
         answers_per_s: The traffic that moves.
     """
-    return (back - away) * answers_per_s * _SECONDS_PER_DAY
+    # Adding 0.0 makes one zero of the two.
+    return (back - away) * answers_per_s * _SECONDS_PER_DAY + 0.0
