@@ -71,7 +71,7 @@ class Gateway:
             with self._client.stream("GET", self._address(path), params=given) as response:
                 if not response.is_success:
                     response.read()
-                    raise _refused(response)
+                    raise refused(response)
                 yield response.iter_bytes()
         except (httpx.TransportError, httpx.InvalidURL) as failed:
             raise _unreachable(self._url, failed) from None
@@ -95,7 +95,7 @@ class Gateway:
             raise _unreachable(self._url, failed) from None
         if response.is_success:
             return _document(response, self._url)
-        raise _refused(response)
+        raise refused(response)
 
 
 def _who() -> dict[str, str]:
@@ -122,7 +122,7 @@ def _document(response: httpx.Response, url: str) -> object:
         raise Refused(ExitCode.UNREACHABLE, f"what answers at {url} is not a Turnback admin listener.") from None
 
 
-def _refused(response: httpx.Response) -> Refused:
+def refused(response: httpx.Response) -> Refused:
     """The problem document's own words, or the bare status when there are none."""
     try:
         problem = response.json()

@@ -64,6 +64,7 @@ VERBS = {
         Verb("pause", _ACT, "acting", "Hold the canary's weight; guardrails go on."),
         Verb("resume", _ACT, "acting", "Let a held rollout go on."),
         Verb("abort", _ACT, "acting", "End the rollout without a verdict on the canary."),
+        Verb("feedback", _ACT, "feedback", "Send a file of labels, or count a model's labels."),
         Verb("mirror", _ACT, "acting", "Send copies of requests to a version, whose answers nobody sees."),
         Verb("recall", _ACT, "recalling", "List what turned-back versions answered, or call a version's answers back."),
         Verb(

@@ -172,7 +172,7 @@ class Controller:
         self.standing.evidence[model, "combined"] = look.assessment.log_e
         for finding in look.assessment.findings:
             if finding.log_e_worse is not None:
-                self.standing.evidence[model, finding.metric] = finding.log_e_worse
+                self.standing.evidence[model, finding.family] = finding.log_e_worse
         if look.decision is None:
             return
         await self._note_decision(look.decision, look.rollout.canary)

@@ -11,6 +11,7 @@ from app.actions.means import Means, Probe
 from app.actions.rollouts import record_assessment
 from app.controller.maturing import with_cohorts
 from app.controller.observing import with_observed
+from app.controller.spreading import with_spreads
 from app.domain import analysis
 from app.domain.catalog import Protocol, Version, VersionName
 from app.domain.finding import Assessment
@@ -101,6 +102,7 @@ async def with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     rows = await tallies.mature(tx, rollout.model, arms, after, mature)
     weights = await routes.canary_weights(tx, rollout.model, rollout.canary, seen.started_generation)
     rollout = await with_observed(tx, rollout, weights, mature.status)
+    rollout = await with_spreads(tx, rollout, weights, mature.status)
     rollout = await with_cohorts(tx, seen, rollout, weights, mature.status)
     if seen.units_since is None:
         return replace(rollout, evidence=analysis.absorb(rollout.evidence, rows, weights, mature))

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+import orjson
 
 from app.demo.children import CannotPlay
 
@@ -43,7 +44,15 @@ class AdminApi:
         """Raises: NotNow, CannotPlay."""
         return await self._document("POST", path, json=body)
 
+    async def lines(self, path: str) -> list[Any]:
+        """The documents of a list that comes as one JSON document a line. Raises: NotNow, CannotPlay."""
+        answer = await self._answer("GET", path)
+        return [orjson.loads(line) for line in answer.content.splitlines() if line]
+
     async def _document(self, method: str, path: str, **content: Any) -> Any:  # noqa: ANN401 -- httpx's own words
+        return (await self._answer(method, path, **content)).json()
+
+    async def _answer(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401 -- likewise
         try:
             answer = await self._client.request(method, f"/v1/{path}", **content)
         except httpx.TransportError as failed:
@@ -52,4 +61,4 @@ class AdminApi:
             raise NotNow(f"the gateway cannot do {method} {path} now: {answer.text}")
         if not answer.is_success:
             raise CannotPlay(f"the gateway refused {method} {path}: {answer.status_code} {answer.text}")
-        return answer.json()
+        return answer

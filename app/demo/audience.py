@@ -95,7 +95,7 @@ def screen(scene: Scene) -> Iterator[Panel]:
     """The live view of one instant."""
     clients = columns(("VERSION", "ANSWERS", "FAILED", "P50", "P95"), _client_rows(scene.counts))
     yield Panel(Text(clients), title=_headline(scene))
-    yield Panel(Text("\n".join(model_lines(scene.route, scene.route, scene.rollout))), title="the gateway")
+    yield Panel(Text("\n".join(model_lines(scene.model, scene.route, scene.rollout))), title="the gateway")
 
 
 def _headline(scene: Scene) -> str:

@@ -51,7 +51,9 @@ def _schedule(flights: Sequence[Row]) -> dict[str, NDArray[np.generic]]:
         "day": np.array([int(row["day"]) for row in flights], np.uint8),
         "minute": np.array([60 * int(row["hour"]) + int(row["minute"]) for row in flights], np.uint16),
         "distance": np.array([int(row["distance"]) for row in flights], np.uint16),
+        "dep_delay": np.array([int(row["dep_delay"]) for row in flights], np.int16),
         "arr_delay": np.array([int(row["arr_delay"]) for row in flights], np.int16),
+        "air_time": np.array([int(row["air_time"]) for row in flights], np.uint16),
     }
     for name in ("carrier", "origin", "dest"):
         codes, index = np.unique([row[name] for row in flights], return_inverse=True)

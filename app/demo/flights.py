@@ -1,6 +1,6 @@
 """The shipped flights of January to June 2013, as rows and as inference requests."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,15 +14,24 @@ DATA = Path(__file__).parent / "data" / "flights-2013-h1.npz"
 MODEL = "flight-delay"
 LATE_MINUTES = 30
 LAST_TRAINING_MONTH = 3
+# The chance from which on a model says "late".
+THRESHOLD = 0.5
+# Minutes in the air that pass in one second of the replay: to Los Angeles it takes about 2.2 s.
+AIR_MINUTES_PER_SECOND = 150.0
+# By then every flight has landed but those to Hawaii and a few more, one in 450.
+LABEL_HORIZON_S = 3.0
 NOT_REPORTED = -1
 NOT_KNOWN_YEAR = 0
 
 
 class Flight(NamedTuple):
-    """What is known of a flight before it leaves.
+    """What is known of a flight when it takes off.
+
+    What may be unknown stands last, so that every other input has one fixed place in a request.
 
     Attributes:
         minute: Scheduled departure, minutes after midnight, local time.
+        dep_delay: Minutes after the scheduled departure; negative is early.
         carrier, origin, dest: IATA codes.
         distance: Miles.
         built: Year the plane was built, NOT_KNOWN_YEAR where the registry does not say.
@@ -33,6 +42,7 @@ class Flight(NamedTuple):
     month: int
     day: int
     minute: int
+    dep_delay: int
     carrier: str
     origin: str
     dest: str
@@ -55,16 +65,35 @@ ABSENT: Mapping[str, int] = {
 }
 
 
+def pointer(name: str) -> str:
+    """Where a request has an input that is never left out (RFC 6901)."""
+    return f"/inputs/{Flight._fields.index(name)}/data/0"
+
+
+# What the gateway is told of the model beside its name.
+DECLARED: Mapping[str, object] = {
+    "protocol": "oip_v2",
+    "observation": {"prediction": "/outputs/0/data/0"},
+    "feedback": {
+        "metrics": [{"name": "late", "kind": "accuracy", "threshold": THRESHOLD, "horizon_s": LABEL_HORIZON_S}]
+    },
+    "slices": [{"name": "carrier", "pointer": pointer("carrier")}],
+    "features": [{"name": name, "pointer": pointer(name)} for name in ("minute", "dep_delay", "distance")],
+}
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """Flights and what became of them.
 
     Attributes:
         arr_delay: Minutes after the scheduled arrival; negative is early.
+        air_time: Minutes from take-off to landing, when the arrival delay becomes known.
     """
 
     flights: tuple[Flight, ...]
     arr_delay: NDArray[np.int16]
+    air_time: NDArray[np.uint16]
 
     @property
     def late(self) -> NDArray[np.bool_]:
@@ -72,8 +101,15 @@ class History:
         return self.arr_delay > LATE_MINUTES
 
     def months(self, first: int, last: int) -> "History":
-        chosen = [at for at, flight in enumerate(self.flights) if first <= flight.month <= last]
-        return History(tuple(self.flights[at] for at in chosen), self.arr_delay[chosen])
+        return self._those(lambda flight: first <= flight.month <= last)
+
+    def of_carrier(self, code: str) -> "History":
+        return self._those(lambda flight: flight.carrier == code)
+
+    def _those(self, wanted: Callable[[Flight], bool]) -> "History":
+        chosen = [at for at, flight in enumerate(self.flights) if wanted(flight)]
+        flights = tuple(self.flights[at] for at in chosen)
+        return History(flights, self.arr_delay[chosen], self.air_time[chosen])
 
 
 @cache
@@ -82,7 +118,7 @@ def history() -> History:
     with np.load(DATA, allow_pickle=False) as stored:
         columns = [_column(stored, name) for name in Flight._fields]
         flights = tuple(map(Flight, *columns))
-        return History(flights, stored["arr_delay"])
+        return History(flights, stored["arr_delay"], stored["air_time"])
 
 
 def training_months() -> History:
@@ -108,6 +144,15 @@ def request(flight: Flight, host: str) -> bytes:
         f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content
+
+
+def chance_in(answer: bytes) -> float | None:
+    """The chance of being late in an Open Inference Protocol v2 answer; None when it holds none."""
+    try:
+        chance = orjson.loads(answer)["outputs"][0]["data"][0]
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+        return None
+    return chance if isinstance(chance, float) else None
 
 
 def _column(stored: Mapping[str, NDArray[Any]], name: str) -> list[Any]:

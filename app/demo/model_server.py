@@ -36,22 +36,35 @@ class Build:
         from_month: First month it is trained on.
         absent: What stands for an input that a request may leave out.
         wait_s: Added to every answer.
+        delay_unit: Minutes of departure delay that its server takes for one.
+        lost_carrier: Of whose flights it does not learn the departure delay; or None.
     """
 
     recipe: Recipe
     from_month: int = 1
     absent: Mapping[str, int] = field(default_factory=lambda: ABSENT)
     wait_s: float = 0.0
+    delay_unit: int = 1
+    lost_carrier: str | None = None
+
+    def read(self, flight: Flight) -> Flight:
+        """The flight as this version's server hands it to its model."""
+        if flight.carrier == self.lost_carrier:
+            return flight._replace(dep_delay=0)
+        return flight._replace(dep_delay=flight.dep_delay // self.delay_unit)
 
 
 V2 = Build(Recipe.EVERYTHING)
 BUILDS: Mapping[str, Build] = {
-    "v1": Build(Recipe.HOUR_ONLY),
+    "v1": Build(Recipe.HOUR_AND_PUNCTUALITY),
     "v2": V2,
     # The mistake of v3: it believes that every request says when the plane was built.
     "v3": replace(V2, absent={name: value for name, value in ABSENT.items() if name != "built"}),
     "v4": replace(V2, wait_s=0.06),
     "v5": replace(V2, from_month=2),
+    # The mistake of v6: a model of minutes gets hours. That of v7: one carrier's delays no longer arrive.
+    "v6": replace(V2, delay_unit=60),
+    "v7": replace(V2, lost_carrier="MQ"),
 }
 
 
@@ -117,7 +130,8 @@ class ModelServer:
             flights = _flights(tensors, self._build.absent)
         except KeyError as missing:
             return _error(500, f"KeyError: {missing}")
-        return Answer(200, self._outputs(request, [self._model.probability(flight) for flight in flights]))
+        chances = [self._model.probability(self._build.read(flight)) for flight in flights]
+        return Answer(200, self._outputs(request, chances))
 
     def _outputs(self, request: Mapping[str, object], chances: Sequence[float]) -> Mapping[str, object]:
         output = {"name": "late_probability", "shape": [len(chances)], "datatype": "FP64", "data": chances}
@@ -232,7 +246,7 @@ def main(arguments: Sequence[str]) -> int:
         "ready": True,
         "version": wanted.version,
         "port": listener.getsockname()[1],
-        "quality": asdict(quality(model, replay_months())),
+        "quality": asdict(quality(model, build.read, replay_months())),
     }
     sys.stdout.write(orjson.dumps(ready).decode() + "\n")
     sys.stdout.flush()

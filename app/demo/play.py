@@ -4,28 +4,27 @@ import asyncio
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import httpx
 import orjson
 import uvloop
 
-from app.demo.admin_api import AdminApi, NotNow
+from app.demo.admin_api import AdminApi
 from app.demo.audience import Lines, Screen, audience
 from app.demo.children import CannotPlay
 from app.demo.fault import Fault, Outage
-from app.demo.flights import MODEL, replay_months
+from app.demo.flights import DECLARED, MODEL, replay_months
+from app.demo.landings import Landings
 from app.demo.model_server import BUILDS
-from app.demo.replay import Counts
-from app.demo.report import Report, Tallies
+from app.demo.recorded import decisions, recalls, tallies
+from app.demo.report import Report
 from app.demo.stage import Stage, stage
 from app.demo.story import Player
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-RECORDED_WITHIN_S = 20.0
-LOOK_S = 0.5
+PATIENCE_S = 15.0
 
 
 def run(*, headless: bool, fault: str | None = None) -> int:
@@ -75,59 +74,52 @@ def _end_on_signals() -> None:
 
 
 async def _report(followers: Lines | Screen, fault: Fault | None) -> Report:
-    followers.hear("Starting Postgres, the gateway and five model servers.")
+    followers.hear(f"Starting Postgres, the gateway and {len(BUILDS)} model servers.")
     async with AsyncExitStack() as ends:
         set_up = await ends.enter_async_context(stage())
-        client = await ends.enter_async_context(httpx.AsyncClient(base_url=set_up.admin_url, timeout=15.0))
+        client = await ends.enter_async_context(httpx.AsyncClient(base_url=set_up.admin_url, timeout=PATIENCE_S))
         api = AdminApi(client)
         began = datetime.now(UTC)
         await _register(set_up, api)
         outage = Outage(set_up.postgres) if fault is Fault.POSTGRES else None
-        player = Player(set_up, api, replay_months().flights, followers)
+        landings = await _landings(ends, set_up)
+        player = Player(set_up, api, replay_months().flights, landings, followers)
         ends.callback(player.replay.abandon)
         followers.hear(f"Ready: admin API at {set_up.admin_url}, inference on port {set_up.inference_port}.")
         ended = await player.play(outage)
+        counts = player.replay.counts
         await player.replay.stop()
-        tallies = await _tallies(api, player.replay.counts, began)
-        models = {version: server.ready["quality"] for version, server in set_up.servers.items()}
-        return Report(ended, player.replay.counts, tallies, player.replay.seconds, models, outage)
+        await landings.end()
+        return Report(
+            ended=ended,
+            counts=counts,
+            quality=landings.quality,
+            labels=landings.results,
+            unsent=landings.waiting,
+            tallies=await tallies(api, counts, began),
+            recalls=await recalls(api, counts, [one.version for one in ended if one.phase == "rolled_back"]),
+            decisions=await decisions(api),
+            seconds=player.replay.seconds,
+            models={version: server.ready["quality"] for version, server in set_up.servers.items()},
+            outage=outage,
+        )
+
+
+async def _landings(ends: AsyncExitStack, set_up: Stage) -> Landings:
+    """Flights land and are reported as long as the stage stands."""
+    inference = httpx.AsyncClient(base_url=set_up.inference_url, timeout=PATIENCE_S)
+    landings = Landings(replay_months(), await ends.enter_async_context(inference))
+    ends.callback(landings.abandon)
+    landings.begin()
+    return landings
 
 
 async def _register(set_up: Stage, api: AdminApi) -> None:
-    """The model and its versions, of which the first becomes stable."""
-    await api.post("models", {"name": MODEL})
+    """The model with what is declared of it, and its versions, of which the first becomes stable."""
+    await api.post("models", {"name": MODEL, **DECLARED})
     for version in BUILDS:
         place = {"urls": [set_up.server_url(version)], "health_path": f"/v2/models/{MODEL}/ready"}
         await api.put(f"models/{MODEL}/versions/{version}", place)
-
-
-async def _tallies(api: AdminApi, counts: Counts, began: datetime) -> Tallies:
-    """Both counts, as soon as they agree or it is clear that they will not."""
-    loop = asyncio.get_running_loop()
-    give_up = loop.time() + RECORDED_WITHIN_S
-    tallies = Tallies({}, {}, 0)
-    while not tallies.equal or not tallies.recorded_counts:
-        with suppress(NotNow):
-            tallies = await _recorded(api, counts, began)
-        if loop.time() > give_up:
-            break
-        await asyncio.sleep(LOOK_S)
-    return tallies
-
-
-async def _recorded(api: AdminApi, counts: Counts, began: datetime) -> Tallies:
-    # Wider than the traffic on both sides: the range is cut to whole seconds of the database's clock.
-    since, until = began - timedelta(minutes=1), datetime.now(UTC) + timedelta(minutes=1)
-    metrics = await api.get(f"models/{MODEL}/metrics", **{"from": since.isoformat(), "to": until.isoformat()})
-    recorded = {slot["version"]: _answers(slot) for slot in metrics["items"]}
-    excluded = sum(slot["excluded"] for slot in metrics["items"])
-    served = dict(sorted(counts.served.items()))
-    return Tallies(served, {version: count for version, count in sorted(recorded.items()) if count}, excluded)
-
-
-def _answers(slot: Mapping[str, Any]) -> int:
-    """What a version answered: what a coin gave it and it could be reached for, and what it answered without one."""
-    return int(slot["exchanges"] + slot["excluded"] - slot["outcomes"].get("connect_error", 0))
 
 
 def _write(document: Mapping[str, object]) -> None:
@@ -142,6 +134,11 @@ def _close(report: Report) -> None:
         sys.stdout.write(
             f"{one.version} {one.phase.replace('_', ' ')} by {one.trigger} after {one.seconds:g} s:"
             f" {one.canary_requests:,} answers, {one.bad_answers:,} of them bad\n"
+        )
+    for recall in report.recalls:
+        same = "the same as" if recall.equal else "different from"
+        sys.stdout.write(
+            f"the recall of {recall.version} lists {recall.listed:,} answers, {same} what the client saw\n"
         )
     tallies = "equal to" if report.tallies.equal else "different from"
     sys.stdout.write(

@@ -9,10 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import time
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 import orjson
+
+from app.demo.flights import chance_in
 
 BEAT_S = 0.004
 MAX_CONNECTIONS = 256
@@ -20,6 +22,13 @@ GATEWAY = "gateway"
 UPSTREAM = "upstream"
 TRANSPORT = "transport"
 NO_VERSION = ""
+
+
+class Request(NamedTuple):
+    """One request as it goes over the wire, and which of the flights it is about."""
+
+    content: bytes
+    flight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,10 @@ class Answer:
         version: Which version the gateway says answered, or NO_VERSION.
         server: Which version the model server itself says it is, or NO_VERSION.
         fault: Whose fault an unserved request was, as the gateway's problem says, or "transport".
+        flight: Which of the flights it is about, or None.
+        request_id: What the gateway calls the exchange, or nothing.
+        receipt: What a label must bring back, or nothing.
+        chance: Of being late, as the model says; None when it says nothing.
     """
 
     status: int
@@ -38,6 +51,10 @@ class Answer:
     server: str
     fault: str | None
     seconds: float
+    flight: int | None = None
+    request_id: str = ""
+    receipt: str = ""
+    chance: float | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +68,7 @@ class Counts:
         mislabelled: Answers whose model server names another version than the gateway.
         at: When each whole answer came, in Unix seconds, by version and in order.
         seconds: How long each whole answer took, by version and in the same order.
+        ids: What the gateway called each whole answer's exchange, by version and in the same order.
     """
 
     sent: int = 0
@@ -62,6 +80,7 @@ class Counts:
     mislabelled: int = 0
     at: dict[str, "array[float]"] = field(default_factory=dict)
     seconds: dict[str, "array[float]"] = field(default_factory=dict)
+    ids: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, answer: Answer, now: float) -> None:
         self.statuses[answer.status] += 1
@@ -75,6 +94,7 @@ class Counts:
         self.served[answer.version] += 1
         self.at.setdefault(answer.version, array("d")).append(now)
         self.seconds.setdefault(answer.version, array("f")).append(answer.seconds)
+        self.ids.setdefault(answer.version, []).append(answer.request_id)
         if answer.status >= 500 and answer.fault in {None, UPSTREAM}:
             self.bad[answer.version] += 1
         self.mislabelled += answer.server not in {NO_VERSION, answer.version}
@@ -93,20 +113,21 @@ class Connection(asyncio.Protocol):
         self._clock = client.clock
         self._transport: asyncio.Transport | None = None
         self._sent_at: float | None = None
+        self._flight: int | None = None
         self._begin()
 
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._version = self._server = NO_VERSION
-        self._is_problem = False
+        self._headers: dict[bytes, bytes] = {}
         self._body = b""
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: Request) -> None:
         self._sent_at = self._clock()
+        self._flight = request.flight
         if self._transport is None or self._transport.is_closing():
             self._fail()
         else:
-            self._transport.write(request)
+            self._transport.write(request.content)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -129,28 +150,16 @@ class Connection(asyncio.Protocol):
     # httptools calls these.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        match name.lower():
-            case b"x-turnback-version":
-                self._version = value.decode("latin-1")
-            case b"x-model-version":
-                self._server = value.decode("latin-1")
-            case b"content-type":
-                self._is_problem = value.startswith(b"application/problem+json")
-            case _:
-                pass
+        self._headers[name.lower()] = value
 
     def on_body(self, data: bytes) -> None:
-        if self._is_problem:
-            self._body += data
+        self._body += data
 
     def on_message_complete(self) -> None:
         if self._sent_at is None:
             self.close()
             return
-        now = self._clock()
-        status = self._parser.get_status_code()
-        fault = _fault(self._body) if self._is_problem else None
-        answer = Answer(status, self._version, self._server, fault, now - self._sent_at)
+        answer = self._answer(self._clock() - self._sent_at)
         keep = self._parser.should_keep_alive()
         self._sent_at = None
         self._begin()
@@ -160,11 +169,29 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
+    def _answer(self, seconds: float) -> Answer:
+        is_problem = self._headers.get(b"content-type", b"").startswith(b"application/problem+json")
+        return Answer(
+            status=self._parser.get_status_code(),
+            version=self._header(b"x-turnback-version"),
+            server=self._header(b"x-model-version"),
+            fault=_fault(self._body) if is_problem else None,
+            seconds=seconds,
+            flight=self._flight,
+            request_id=self._header(b"x-request-id"),
+            receipt=self._header(b"x-turnback-receipt"),
+            chance=chance_in(self._body),
+        )
+
+    def _header(self, name: bytes) -> str:
+        """What it says, nothing if it is not there."""
+        return self._headers.get(name, b"").decode("latin-1")
+
     def _fail(self) -> None:
         if self._sent_at is None:
             return
         now = self._clock()
-        answer = Answer(0, NO_VERSION, NO_VERSION, TRANSPORT, now - self._sent_at)
+        answer = Answer(0, NO_VERSION, NO_VERSION, TRANSPORT, now - self._sent_at, self._flight)
         self._sent_at = None
         self._client.answered(answer)
 
@@ -186,7 +213,15 @@ class Replay:
         finished: Set when there are no more requests to send.
     """
 
-    def __init__(self, host: str, port: int, requests: Iterator[bytes], per_second: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        requests: Iterator[Request],
+        per_second: float,
+        hear: Callable[[Answer], None] = lambda _answer: None,
+    ) -> None:
+        """Args: hear: Gets every answer as it comes."""
         loop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = loop.time
         self.counts = Counts()
@@ -196,10 +231,11 @@ class Replay:
         self._address = (host, port)
         self._requests = requests
         self._per_second = per_second
+        self._hear = hear
         self._idle: deque[Connection] = deque()
         self._connections: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[Request] = deque()
         self._due = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -250,6 +286,7 @@ class Replay:
 
     def answered(self, answer: Answer) -> None:
         self.counts.add(answer, time())
+        self._hear(answer)
 
     def _beat(self) -> None:
         """Send what the schedule says is due by now."""
@@ -263,7 +300,7 @@ class Replay:
             self._arrive(request)
         self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
-    def _arrive(self, request: bytes) -> None:
+    def _arrive(self, request: Request) -> None:
         if self._idle:
             self._send(self._idle.pop(), request)
             return
@@ -273,7 +310,7 @@ class Replay:
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
-    def _send(self, connection: Connection, request: bytes) -> None:
+    def _send(self, connection: Connection, request: Request) -> None:
         self.counts.sent += 1
         connection.send(request)
 

@@ -5,25 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.demo.fault import Outage
+from app.demo.landings import Quality
+from app.demo.recorded import Recall, Tallies
 from app.demo.replay import Counts
 from app.demo.story import CHAPTERS, Chapter, Ended
-
-
-@dataclass(frozen=True, slots=True)
-class Tallies:
-    """Answers by version: as the client counted them, and as Postgres has them.
-
-    Attributes:
-        excluded: Of the recorded ones, those without a coin: stable answered for a canary it could not reach.
-    """
-
-    client_counts: Mapping[str, int]
-    recorded_counts: Mapping[str, int]
-    excluded: int
-
-    @property
-    def equal(self) -> bool:
-        return self.client_counts == self.recorded_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +16,20 @@ class Report:
     """Everything measured while the story played.
 
     Attributes:
+        labels: What the gateway says became of the labels it took; unsent: How many it never took.
+        decisions: The admin API's documents of all decisions about the model.
         seconds: From the first request to the last answer.
         models: What each model server measured of its own model on April to June.
     """
 
     ended: Sequence[Ended]
     counts: Counts
+    quality: Quality
+    labels: Mapping[str, int]
+    unsent: int
     tallies: Tallies
+    recalls: Sequence[Recall]
+    decisions: Sequence[Mapping[str, Any]]
     seconds: float
     models: Mapping[str, Mapping[str, float]]
     outage: Outage | None
@@ -54,25 +46,61 @@ class Report:
             found.append(f"{self.counts.mislabelled} answers named another version than the one that gave them")
         if not self.tallies.equal:
             found.append("the recorded tallies differ from what the client counted")
+        found += [
+            f"the recall of {one.version} lists {one.listed} answers, and the client saw {one.client_saw}"
+            + (", but not the same" if one.listed == one.client_saw else "")
+            for one in self.recalls
+            if not one.equal
+        ]
+        found += self._surprising_labels()
+        found += [f"{sentence!r} turned back what no chapter was about" for sentence in self._rollbacks_besides()]
         if self.outage is not None and self.outage.down_s is None:
             found.append("Postgres was never stopped")
         return found
+
+    def _surprising_labels(self) -> list[str]:
+        """Every label was sent with a receipt of the gateway's own, so it takes every one."""
+        found = []
+        if self.unsent:
+            found.append(f"{self.unsent} labels were never taken")
+        refused = sum(self.labels.get(result, 0) for result in ("orphan", "invalid"))
+        if refused:
+            found.append(f"{refused} labels were taken for orphans or invalid")
+        return found
+
+    def _rollbacks_besides(self) -> list[str]:
+        """Decisions that turned back what nothing is wrong with but the season."""
+        told = {one.decision for one in self.ended}
+        turned_back = [decision for decision in self.decisions if decision["action"] == "roll_back"]
+        return [decision["sentence"] for decision in turned_back if decision["id"] not in told]
 
     def document(self) -> dict[str, Any]:
         surprises = self.surprises()
         return {
             "ended_as_expected": not surprises,
             "surprises": surprises,
-            "promoted": [_ending(one) for one in self.ended if one.phase == "promoted"],
-            "rolled_back": [_ending(one) for one in self.ended if one.phase == "rolled_back"],
+            "promoted": [_without(one, "phase") for one in self.ended if one.phase == "promoted"],
+            "rolled_back": [_without(one, "phase") for one in self.ended if one.phase == "rolled_back"],
             "answers": self.counts.answers,
             "answers_per_second": round(self.counts.answers / self.seconds, 1),
             "failed_by_gateway": self.counts.failed_by_gateway,
             "failed_by_models": self.counts.bad.total(),
             "tallies": {**asdict(self.tallies), "equal": self.tallies.equal},
+            "labels": {"sent": sum(self.labels.values()), **self.labels},
+            "recall": {one.version: _without(one, "version") for one in self.recalls},
+            "season": {"error_by_month": self._season(), "rollbacks": self._rollbacks_besides()},
             "seconds": round(self.seconds, 2),
             "models": self.models,
             "fault": None if self.outage is None else _fault(self.outage),
+        }
+
+    def _season(self) -> dict[str, dict[str, float]]:
+        """Share of wrong answers of the versions that were stable, by month."""
+        stable = ["v1", *(one.version for one in self.ended if one.phase == "promoted")]
+        by_month = {version: self.quality.error_by_month(version) for version in stable}
+        return {
+            version: {f"2013-{month:02}": round(error, 4) for month, error in errors.items()}
+            for version, errors in by_month.items()
         }
 
 
@@ -81,13 +109,13 @@ def _surprise(chapter: Chapter, ended: Ended | None) -> str | None:
         return f"{chapter.version} never had its turn"
     if ended.phase != chapter.phase:
         return f"{chapter.version} is {ended.phase}, not {chapter.phase}"
-    if ended.trigger not in chapter.triggers:
-        return f"{chapter.version} was decided by {ended.trigger}, not by {' or '.join(sorted(chapter.triggers))}"
+    if not ended.trigger.startswith(chapter.trigger):
+        return f"{chapter.version} was decided by {ended.trigger}, not by {chapter.trigger}"
     return None
 
 
-def _ending(ended: Ended) -> dict[str, Any]:
-    return {name: value for name, value in asdict(ended).items() if name != "phase"}
+def _without(record: Ended | Recall, left_out: str) -> dict[str, Any]:
+    return {name: value for name, value in asdict(record).items() if name != left_out}
 
 
 def _fault(outage: Outage) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from app.demo.model_server import BUILDS
 from app.errors import CannotServe
 from app.store.embedded import EmbeddedPostgres
 
-# Five trainings at once on few cores: threads inside each would only spin.
+# All trainings at once on few cores: threads inside each would only spin.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 GATEWAY = (sys.executable, "-m", "app", "serve")
 
@@ -31,6 +31,10 @@ class Stage:
     @property
     def inference_port(self) -> int:
         return int(self.gateway.ready["inference"].rpartition(":")[2])
+
+    @property
+    def inference_url(self) -> str:
+        return f"http://127.0.0.1:{self.inference_port}"
 
     @property
     def admin_url(self) -> str:

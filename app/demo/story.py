@@ -1,4 +1,4 @@
-"""The story: four versions meet real traffic; the gateway decides, and every figure is measured.
+"""The story: six versions meet real traffic; the gateway decides, and every figure is measured.
 
 Rule: a chapter says what should happen and never makes it happen; only the operator of the last one acts.
 """
@@ -19,7 +19,8 @@ from app.demo.admin_api import AdminApi, NotNow
 from app.demo.children import CannotPlay
 from app.demo.fault import Outage
 from app.demo.flights import MODEL, Flight, request
-from app.demo.replay import NO_VERSION, Answer, Counts, Replay
+from app.demo.landings import Landings, Quality
+from app.demo.replay import NO_VERSION, Answer, Counts, Replay, Request
 from app.demo.stage import Stage
 
 PER_SECOND = 1_000.0
@@ -39,22 +40,24 @@ class Chapter:
     """One rollout.
 
     Attributes:
-        triggers: What may have decided it.
+        trigger: What must have decided it, or what that begins with.
         operated: A person turns it back, once it has answered some requests.
     """
 
     version: str
     what: str
     phase: str
-    triggers: frozenset[str]
+    trigger: str
     operated: bool = False
 
 
 CHAPTERS = (
-    Chapter("v2", "looks at carrier, airport, weekday, weather and age", "promoted", frozenset({"policy"})),
-    Chapter("v3", "fails where the plane's build year is missing", "rolled_back", frozenset({"errors"})),
-    Chapter("v4", "answers right, but slowly", "rolled_back", frozenset({"latency"})),
-    Chapter("v5", "is fine, but its owner changes his mind", "rolled_back", frozenset({"operator"}), operated=True),
+    Chapter("v2", "looks at carrier, airport, weekday, weather, age and minutes of delay", "promoted", "policy"),
+    Chapter("v3", "fails where the plane's build year is missing", "rolled_back", "errors"),
+    Chapter("v4", "answers right, but slowly", "rolled_back", "latency"),
+    Chapter("v5", "is fine, but its owner changes his mind", "rolled_back", "operator", operated=True),
+    Chapter("v6", "takes minutes of delay for hours: it answers in time, and wrong", "rolled_back", "labels"),
+    Chapter("v7", "has lost one carrier's delays and is wrong there alone", "rolled_back", "slice"),
 )
 
 
@@ -64,8 +67,9 @@ class Ended:
 
     Attributes:
         canary_requests: Requests the version answered before the decision took effect.
-        bad_answers: Of those, the slow ones if latency decided, otherwise the failed ones.
+        bad_answers: Of those, the slow ones if latency decided, the wrong ones if labels did, else the failed ones.
         seconds: From the start of the rollout to the decision.
+        decision: Its id.
     """
 
     version: str
@@ -74,18 +78,20 @@ class Ended:
     canary_requests: int
     bad_answers: int
     seconds: float
+    decision: str
     sentence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to see at one instant; `rollout` and `route` are the admin API's documents."""
+    """What there is to see at one instant; `model`, `route` and `rollout` are the admin API's documents."""
 
     flight: Flight
     counts: Counts
     seconds: float
-    rollout: Any
+    model: Any
     route: Any
+    rollout: Any
 
 
 class Audience(Protocol):
@@ -99,18 +105,21 @@ class Audience(Protocol):
 class Player:
     """Plays the chapters on a stage, one after the other, under steady traffic."""
 
-    def __init__(self, stage: Stage, api: AdminApi, flights: Sequence[Flight], audience: Audience) -> None:
+    def __init__(
+        self, stage: Stage, api: AdminApi, flights: Sequence[Flight], landings: Landings, audience: Audience
+    ) -> None:
         self._stage = stage
         self._api = api
         self._flights = flights
+        self._landings = landings
         self._audience = audience
-        self.replay = Replay("127.0.0.1", stage.inference_port, self._requests(), PER_SECOND)
+        self.replay = Replay("127.0.0.1", stage.inference_port, self._requests(), PER_SECOND, landings.hear)
 
-    def _requests(self) -> Iterator[bytes]:
+    def _requests(self) -> Iterator[Request]:
         """April to June, and again from April should the story last longer."""
         host = f"127.0.0.1:{self._stage.inference_port}"
         while True:
-            yield from (request(flight, host) for flight in self._flights)
+            yield from (Request(request(flight, host), at) for at, flight in enumerate(self._flights))
 
     async def play(self, outage: Outage | None) -> list[Ended]:
         """All chapters; stops at the first that did not end as it should."""
@@ -169,15 +178,14 @@ class Player:
 
     async def _look(self, rollout_id: str) -> Any:  # noqa: ANN401 -- a document, as the schema says
         self._stage.check()
+        self._landings.check()
         rollout = await self._api.get(f"rollouts/{rollout_id}")
+        model = await self._api.get(f"models/{MODEL}")
         route = await self._api.get(f"models/{MODEL}/route")
-        self._audience.see(self._scene(rollout, route))
-        return rollout
-
-    def _scene(self, rollout: Any, route: Any) -> Scene:  # noqa: ANN401 -- documents, as the schema says
         counts = self.replay.counts
         flight = self._flights[counts.sent % len(self._flights)]
-        return Scene(flight, counts, self.replay.seconds, rollout, route)
+        self._audience.see(Scene(flight, counts, self.replay.seconds, model, route, rollout))
+        return rollout
 
     async def _ended(self, chapter: Chapter, rollout_id: str) -> Ended:
         rollout = await self._api.get_patiently(f"rollouts/{rollout_id}")
@@ -193,8 +201,9 @@ class Player:
             phase=rollout["phase"],
             trigger=decision["trigger"],
             canary_requests=_answered(self.replay.counts, chapter.version, until),
-            bad_answers=_bad(self.replay.counts, rollout, decision["trigger"]),
+            bad_answers=_bad(self.replay.counts, self._landings.quality, rollout, decision["trigger"]),
             seconds=round(at - datetime.fromisoformat(rollout["started_at"]).timestamp(), 2),
+            decision=decision["id"],
             sentence=decision["sentence"],
         )
 
@@ -204,8 +213,10 @@ def _answered(counts: Counts, version: str, until: float | None) -> int:
     return len(times) if until is None else bisect_right(times, until)
 
 
-def _bad(counts: Counts, rollout: Any, trigger: str) -> int:  # noqa: ANN401 -- a document, as the schema says
+def _bad(counts: Counts, quality: Quality, rollout: Any, trigger: str) -> int:  # noqa: ANN401 -- a document
     canary, policy = rollout["canary"], rollout["policy"]
+    if trigger == "labels" or trigger.startswith("slice"):
+        return quality.wrong_of(canary)
     stable_seconds = counts.seconds.get(rollout["stable"])
     if trigger != "latency" or not stable_seconds:
         return counts.bad[canary]

@@ -1,8 +1,10 @@
 """From tallies to a verdict: let each guardrail speak, average their evidence, say the worst."""
 
+from collections.abc import Sequence
 from math import log
 
 from app.domain.circumstances import Judged, held_by_guardrail, reason_to_hold, way_forward
+from app.domain.drift_guardrail import judge_inputs
 from app.domain.estimates import BAD, JUDGED, drawn_by_coin, rates
 from app.domain.evidence import log_weighted_mean
 from app.domain.finding import Assessment, Finding, Verdict
@@ -26,15 +28,15 @@ def assess(evidence: Evidence, policy: Policy) -> Assessment:
         return _void(evidence, flaw)
     findings = tuple(JUDGES[each.metric](evidence, policy, each) for each in policy.guardrails)
     judged = tuple(zip(policy.guardrails, findings, strict=True))
-    split = judge_split(evidence)
+    trust = _trust(evidence)
     log_e, trigger = _together(policy, judged)
     hold = reason_to_hold(evidence, policy, judged)
     epochs = drawn_by_coin(evidence)
     canary_answers = sum(epoch.canary.judged for epoch in epochs.values())
     seen = rates(epochs, BAD, JUDGED)
     return Assessment(
-        verdict=_overall(judged, split, log_e, canary_answers, policy),
-        findings=(*findings, split),
+        verdict=_overall(judged, trust, log_e, canary_answers, policy),
+        findings=(*findings, *trust),
         log_e=log_e,
         trigger=trigger,
         excess_bound=error_excess_bound(evidence, policy),
@@ -70,11 +72,17 @@ def _together(policy: Policy, judged: Judged) -> tuple[float, str]:
     return log_weighted_mean((share, log_e) for share, log_e, _ in parts), heaviest
 
 
-def _overall(judged: Judged, split: Finding, log_e: float, canary_answers: int, policy: Policy) -> Verdict:
+def _trust(evidence: Evidence) -> tuple[Finding, ...]:
+    """Whether the comparison can be trusted: the coin's split, and what both arms were asked."""
+    inputs = judge_inputs(evidence)
+    return (judge_split(evidence), *(() if inputs is None else (inputs,)))
+
+
+def _overall(judged: Judged, trust: Sequence[Finding], log_e: float, canary_answers: int, policy: Policy) -> Verdict:
     """The first that holds, the gravest first."""
     if log_e >= log(1.0 / policy.alpha_rollback):
         return Verdict.REGRESSED
-    if split.verdict is Verdict.INVALID:
+    if any(each.verdict is Verdict.INVALID for each in trust):
         return Verdict.INVALID
     if log_e >= log(policy.freeze_at) or held_by_guardrail(judged) is not None:
         return Verdict.INCONCLUSIVE_WORSE

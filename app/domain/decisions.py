@@ -74,10 +74,12 @@ def turned_back(rollout: Rollout, seen: Assessment) -> str:
     answers = seen.canary_answers + seen.stable_answers
     finding = _heaviest(seen)
     kind = "slow" if seen.trigger == Metric.LATENCY else "bad"
+    extra = finding.numbers.get("extra", 0.0)
+    too_many = "" if seen.trigger == Metric.COST else f", about {max(0.0, extra):,.0f} {kind} answers too many"
     return (
         f"Turned {rollout.canary} back after {answers:,} answers ({seen.canary_answers:,} of its own): "
         f"{_clause(finding.sentence)}; evidence {evidence_text(seen)} of {1.0 / rollout.policy.alpha_rollback:,.0f} "
-        f"needed, about {max(0.0, finding.numbers.get('extra', 0.0)):,.0f} {kind} answers too many."
+        f"needed{too_many}."
     )
 
 

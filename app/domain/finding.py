@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+# How a finding's metric begins where it names a slice, and what such findings are called together.
+OF_SLICE: Final = "slice:"
+_SLICES: Final = "slices"
 
 
 class Verdict(StrEnum):
@@ -22,7 +27,8 @@ class Finding:
     """What one guardrail says. Logs are natural; None where nothing can be said.
 
     Attributes:
-        metric: A `policy.Metric`, or "split" for the test of the coin, or "counts" if they cannot be.
+        metric: A `policy.Metric`, or "slice:KEY=VALUE" where slices have found one, or "split" for the test of the
+            coin, or "counts" if they cannot be.
         log_e_worse: Evidence that the canary is worse than stable.
         log_e_not_worse: Evidence that the canary is not worse by more than the margin.
         numbers: Estimates for display, JSON values only; rates standardised by weight epoch.
@@ -38,6 +44,11 @@ class Finding:
     numbers: Mapping[str, float] = field(default_factory=dict)
     dry_run: bool = False
     held_because: str | None = None
+
+    @property
+    def family(self) -> str:
+        """The metric without the slice that it names: one of a few words, whatever the traffic is."""
+        return _SLICES if self.metric.startswith(OF_SLICE) else self.metric
 
 
 @dataclass(frozen=True, slots=True)

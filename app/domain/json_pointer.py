@@ -1,7 +1,7 @@
 """JSON pointers: where in a document a value stands (RFC 6901)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from app.errors import InvalidInput
@@ -18,15 +18,21 @@ class JsonPointer:
     """The keys and indices that lead from a document to one value; none lead to the document itself."""
 
     tokens: tuple[str, ...]
+    # Each token with the place in a list that it names, -1 where it names none.
+    _steps: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        steps = tuple((token, int(token) if _INDEX.fullmatch(token) else -1) for token in self.tokens)
+        object.__setattr__(self, "_steps", steps)
 
     def value_in(self, document: object) -> object:
         """The value, MISSING where there is none."""
         value = document
-        for token in self.tokens:
+        for token, place in self._steps:
             if isinstance(value, dict):
                 value = value.get(token, MISSING)
-            elif isinstance(value, list) and _INDEX.fullmatch(token) and int(token) < len(value):
-                value = value[int(token)]
+            elif isinstance(value, list) and 0 <= place < len(value):
+                value = value[place]
             else:
                 return MISSING
         return value

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from app.domain.costs import judge_cost
+from app.domain.drift_guardrail import judge_drift
 from app.domain.finding import Finding
 from app.domain.guardrails import judge_errors, judge_latency, judge_timeouts
 from app.domain.labelled import judge_labels
@@ -19,4 +20,5 @@ JUDGES: Mapping[Metric, Callable[[Evidence, Policy, Guardrail], Finding]] = {
     Metric.VALIDITY: judge_validity,
     Metric.SLICES: judge_slices,
     Metric.COST: judge_cost,
+    Metric.DRIFT: judge_drift,
 }

@@ -42,7 +42,7 @@ def money(amount: float) -> str:
 def of_cost(evidence: Evidence, guardrail: Guardrail, verdict: Verdict, numbers: Mapping[str, float]) -> str:
     """Both arms' mean costs, and what may be."""
     if "canary_cost" not in numbers:
-        return f"Cost: {evidence.canary} has given no answers with a price yet."
+        return f"Cost: no answer of {evidence.stable} has a price to compare with at the same weights yet."
     margin, floor = guardrail.margins
     allowed = f"{margin * 100:g} % and {money(floor)}" if floor else f"{margin * 100:g} %"
     return (

@@ -21,6 +21,10 @@ from app.domain.sentences import about, frequency, points
 
 # Further than this nobody plans.
 _MOST_BAD = 100
+_PROVEN = {
+    Metric.VALIDITY: "gives no more flawed answers, and different ones where {stable} does",
+    Metric.COST: "is no dearer than it may be",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ def _proofs(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[st
             yield _error_proof(evidence, policy)
         elif guardrail.metric is Metric.LATENCY:
             yield _latency_proof(finding, evidence, needed)
+        elif guardrail.metric in _PROVEN:
+            yield _proof(guardrail.metric, finding, evidence, needed)
 
 
 def _error_proof(evidence: Evidence, policy: Policy) -> str:
@@ -118,6 +124,14 @@ def _latency_proof(finding: Finding, evidence: Evidence, needed: float) -> str:
         return f"latency can be proven once {evidence.stable} has given enough answers to know what is slow"
     so_far = exp(min(finding.log_e_not_worse, 50.0))
     return f"proof that {evidence.canary} is not slower than {evidence.stable}: evidence {so_far:,.2g} of {needed:,.0f}"
+
+
+def _proof(metric: Metric, finding: Finding, evidence: Evidence, needed: float) -> str:
+    if finding.log_e_not_worse is None:
+        return finding.sentence.rstrip(".")
+    so_far = exp(min(finding.log_e_not_worse, 50.0))
+    claim = _PROVEN[metric].format(stable=evidence.stable)
+    return f"proof that {evidence.canary} {claim}: evidence {so_far:,.2g} of {needed:,.0f}"
 
 
 def advice(evidence: Evidence, policy: Policy) -> tuple[str, ...]:

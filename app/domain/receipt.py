@@ -24,6 +24,8 @@ FORMAT: Final = "1"
 MAC_BYTES: Final = 15
 # Names, numbers and slices of the largest size fit.
 MAX_LENGTH: Final = 1_024
+# Of the slices; what does not fit is left out, and the first come first.
+MAX_SLICES_LENGTH: Final = 768
 _EXCHANGE: Final = re.compile(r"[0-9a-f]{32}")
 _NUMBER: Final = re.compile(r"[0-9a-f]{1,15}")
 
@@ -94,8 +96,11 @@ class Signer:
 
 
 def packed_slices(slices: Mapping[str, str]) -> bytes:
-    """Header-declared slices as a receipt holds them, without a colon."""
-    return urlencode(slices, quote_via=quote, safe="").encode()
+    """Header-declared slices as a receipt holds them, without a colon; only so many as fit."""
+    packed = urlencode(slices, quote_via=quote, safe="")
+    if len(packed) > MAX_SLICES_LENGTH:
+        packed = packed[: max(0, packed.rfind("&", 0, MAX_SLICES_LENGTH + 1))]
+    return packed.encode()
 
 
 def opened(token: str, keys: Sequence[ReceiptKey]) -> Receipt:

@@ -219,7 +219,7 @@ def _trusted(logs: list[float], losses: _Losses, cohort: Cohort) -> list[float]:
 
 def _covered(cohort: Cohort) -> Iterator[Covered]:
     """Labelled exchanges of both arms; one that counts as bad for want of a label is none."""
-    for weight_bp, epoch in cohort.by_weight.items():
+    for weight_bp, epoch in sorted(cohort.by_weight.items()):
         if 0 < weight_bp < FULL_BP:
             canary, stable = (
                 sum(int(sums.n) for source, sums in arm.by_source.items() if source != MISSING)

@@ -13,7 +13,7 @@ from app.domain import model_sentences, sentences
 from app.domain.discovery import discoveries
 from app.domain.estimates import BAD, JUDGED, drawn_by_coin, rates
 from app.domain.evidence import log_sum_exp
-from app.domain.finding import Finding, Verdict
+from app.domain.finding import OF_SLICE, Finding, Verdict
 from app.domain.guardrails import WORSE_VERDICTS, verdict_of
 from app.domain.ledger import Evidence
 from app.domain.policy import Guardrail, Policy
@@ -47,7 +47,7 @@ def judge_slices(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Fi
     worst = together.worst
     verdict = verdict_of(policy, guardrail, together.log_e, None, together.answers)
     is_worse = verdict in WORSE_VERDICTS
-    metric = f"slice:{worst.slice.key}={worst.slice.value}" if is_worse else str(guardrail.metric)
+    metric = f"{OF_SLICE}{worst.slice.key}={worst.slice.value}" if is_worse else str(guardrail.metric)
     numbers = {
         "slices": float(len({each.slice for each in compared_slices(evidence)})),
         "hypotheses": float(hypotheses(evidence)),

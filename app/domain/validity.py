@@ -67,7 +67,7 @@ def judge_validity(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> 
     read = coverage_of(Covered(bp, epoch.canary.read, epoch.stable.read) for bp, epoch in epochs.items())
     weighed = _Weighed(_flaws(evidence, read), read.proof(_soundness(evidence, policy, guardrail)), variety(evidence))
     verdict = verdict_of(policy, guardrail, weighed.worse, weighed.not_worse, answers)
-    numbers = _numbers(epochs, weighed.varied)
+    numbers = _numbers(epochs, weighed, verdict)
     sentence = _sentence(evidence, policy, weighed, verdict, numbers)
     sentence = model_sentences.with_uneven(sentence, evidence, "Answers are read", uneven=read.is_uneven)
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
@@ -110,14 +110,18 @@ def _soundness(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> floa
     return log_e_not_worse(totals, margin.delta, margin.rho, margin.proof_step)
 
 
-def _numbers(epochs: Mapping[int, ObservedEpoch], varied: Variety | None) -> Mapping[str, float]:
+def _numbers(epochs: Mapping[int, ObservedEpoch], weighed: _Weighed, verdict: Verdict) -> Mapping[str, float]:
     numbers = dict(numbers_of(_rates(epochs)))
     for flaw in Flaw:
         count = sum(epoch.canary.flaws.get(flaw, 0) for epoch in epochs.values())
         if count:
             numbers[f"canary_{flaw}"] = float(count)
+    varied = weighed.varied
     if varied is not None:
         numbers |= {"canary_same": varied.canary_share, "stable_same": varied.stable_share}
+        if weighed.is_sameness and verdict in WORSE_VERDICTS:
+            read = sum(epoch.canary.read for epoch in epochs.values())
+            numbers["extra"] = (varied.canary_share - varied.stable_share) * read
     return numbers
 
 

@@ -15,12 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
+import numpy as np
+
 from app.domain.coverage import Covered, coverage_of
-from app.domain.evidence import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
+from app.domain.evidence import BETTER, WORSE, log_weighted_mean, tilted
 from app.domain.ledger import Evidence
 from app.domain.remembered import once_per_evidence
 from app.domain.routing import FULL_BP
 from app.domain.spread import Histogram, value_at
+from app.domain.tilts import ManyOutcomes, log_e_tilt_of_many
 
 # The canary gives other outputs so many times as often as stable, or less: collapsed.
 LEAST_RATIO: Final = 0.1
@@ -107,8 +110,8 @@ def variety(evidence: Evidence) -> Variety | None:
         for bp, both in epochs.items()
     ]
     every = range(len(outputs.names))
-    collapsed = [log_e_tilt(_otherwise(seen, k, accused=True), LEAST_RATIO, BETTER) for k in every]
-    varied = [log_e_tilt(_otherwise(seen, k, accused=False), LEAST_RATIO, WORSE) for k in every]
+    collapsed = log_e_tilt_of_many(_otherwise(seen, every, accused=True), BETTER)
+    varied = log_e_tilt_of_many(_otherwise(seen, every, accused=False), WORSE)
     predicted = coverage_of(
         Covered(bp, both.canary.predictions.n, both.stable.predictions.n) for bp, both in epochs.items()
     )
@@ -185,16 +188,16 @@ def _seen(predicted: Histogram, outputs: _Outputs) -> _Seen:
     return _Seen(predicted.n, tuple(surely), tuple(at_most))
 
 
-def _otherwise(seen: Sequence[_Epoch], output: int, *, accused: bool) -> tuple[Outcomes, ...]:
-    """Both arms' exchanges that were predicted anything but this output; what is not sure helps the canary, or not."""
-    return tuple(
-        Outcomes(
-            epoch.weight,
-            epoch.canary.n - (epoch.canary.surely if accused else epoch.canary.at_most)[output],
-            epoch.stable.n - (epoch.stable.at_most if accused else epoch.stable.surely)[output],
-        )
-        for epoch in seen
-    )
+def _otherwise(seen: Sequence[_Epoch], every: Sequence[int], *, accused: bool) -> ManyOutcomes:
+    """Both arms' exchanges that were predicted anything but each output; what is not sure helps the canary, or not.
+
+    A test about LEAST_RATIO is the test about 1 of a coin tilted by it.
+    """
+    canary = [[e.canary.n - (e.canary.surely if accused else e.canary.at_most)[k] for k in every] for e in seen]
+    stable = [[e.stable.n - (e.stable.at_most if accused else e.stable.surely)[k] for k in every] for e in seen]
+    counts = np.array((canary, stable), dtype=np.float64)
+    weights = tuple(tilted(epoch.weight, LEAST_RATIO) for epoch in seen)
+    return ManyOutcomes(weights, np.concatenate((counts, np.zeros_like(counts))))
 
 
 def _is_varied(predicted: Sequence[Histogram]) -> bool:

@@ -6,6 +6,7 @@ when `count_outcome` returns, so it is told before the last byte of the answer i
 """
 
 from app.domain.histogram import latency_bin
+from app.domain.routing import NO_COIN
 from app.domain.tally import TallyKey, UnitRow
 from app.proxy.cells import CLIENT_ERROR, OUTCOMES, TIMEOUT, Cell
 from app.proxy.recorder import Recorder
@@ -20,9 +21,11 @@ class Counted:
 
     Attributes:
         arm: The version that serves it now.
+        second: When that was decided, in database time; 0 while it is not.
+        generation: The weight epoch of the coin that chose it; NO_COIN where none did.
     """
 
-    __slots__ = ("_bin", "_cell", "_drawn", "_recorder", "_unit", "arm")
+    __slots__ = ("_bin", "_cell", "_drawn", "_recorder", "_unit", "arm", "generation", "second")
 
     def __init__(self, recorder: Recorder, arm: Arm, drawn: float) -> None:
         """Nothing is counted yet.
@@ -38,6 +41,8 @@ class Counted:
         self._bin = _UNTOLD
         self._unit: tuple[int, int] | None = None
         self.arm = arm
+        self.second = 0
+        self.generation = NO_COIN
 
     @property
     def is_evidence(self) -> bool:
@@ -59,6 +64,8 @@ class Counted:
         """
         self.arm = arm
         self._cell = cell = self._current_cell(arm, self._drawn)
+        self.second = cell.second
+        self.generation = arm.generation
         cell.exchanges += 1
         arm.totals.exchanges += 1
         if salted_at and self._recorder.units.is_first(arm.model, salted_at, unit):
@@ -68,6 +75,8 @@ class Counted:
         """This arm serves without a coin."""
         self.arm = arm
         cell = self._current_cell(arm, now)
+        self.second = cell.second
+        self.generation = NO_COIN
         cell.excluded += 1
         arm.totals.excluded += 1
         journal = self._recorder.journal

@@ -116,15 +116,22 @@ class Exchange(Outgoing):
             self._primary = Primary(route.mirror)
 
     def _take_note(self) -> None:
-        route, cell = self._route, self._cell
+        route = self._route
         watched = route.watched
         if not watched.always and self.arm is route.stable:
             return
         share = watched.sample_share
         sampled = share >= 1.0 or self._gateway.coin() < share
-        second = self._recorder.second if cell is None else cell.second
-        lines = self._request.lines
-        self._note = Note(route, self.arm, lines, self._request_id, second, by_coin=cell is not None, sampled=sampled)
+        self._note = Note(
+            route,
+            self.arm,
+            self._request,
+            self._request_id,
+            self.second,
+            self.generation,
+            sampled=sampled,
+            is_inference=self.reader.is_inference,
+        )
 
     # ------------------------------------------------------------------ called by the upstream connection
 
@@ -142,7 +149,7 @@ class Exchange(Outgoing):
         self._since = now
         self._phase = RELAYING
         self._status = head.status
-        if framing > framed.BY_LENGTH or self._primary is not None or self._target.reader.observes:
+        if framing > framed.BY_LENGTH or self._primary is not None or self._note is not None:
             self._follow(head, framing, tail)
         if self._note is not None:
             self._note_head(self._note, head, tail)
@@ -180,21 +187,24 @@ class Exchange(Outgoing):
     def _note_head(self, note: Note, head: ResponseHead, tail: bytes) -> None:
         note.status = head.status
         note.size = len(tail) - len(CRLF)
-        if note.sampled and self._route.watched.reads_requests:
-            note.tail = self._request_tail()
+        self._keep_body(note)
+
+    def _keep_body(self, note: Note) -> None:
+        """Keep the request's body while it is there, where something in it is looked for."""
+        if note.reads and self._route.watched.reads_requests:
+            tail = self._request_tail()
+            note.body = None if tail is None else self._gateway.room.kept(tail)
 
     def _receipt_line(self) -> bytes:
         """What feedback must bring back."""
-        cell = self._cell
         exchange = self._gateway.receipts.new_exchange()
         if self._note is not None:
             self._note.exchange = exchange
         slices = b""
         if self._route.signs_slices:
             slices = packed_slices(self._route.watched.slices.of_fields(self._request.lines))
-        if cell is None:
-            return _RECEIPT + self.arm.signer_without_coin.receipt(self._recorder.second, exchange, slices)
-        return _RECEIPT + self.arm.signer.receipt(cell.second, exchange, slices)
+        signer = self.arm.signer if self.generation else self.arm.signer_without_coin
+        return _RECEIPT + signer.receipt(self.second, exchange, slices)
 
     def _follow(self, head: ResponseHead, framing: int, tail: bytes) -> None:
         """Let whoever wants to know what the answer says hear it."""
@@ -205,8 +215,8 @@ class Exchange(Outgoing):
             primary.feed(tail[2:])
         if framing == framed.NO_BODY:
             return
-        sampled = reader.observes and self._note is not None and self._note.sampled
-        follower = self._follower = reader.follow(head, sampled=sampled)
+        reads = self._note is not None and self._note.reads
+        follower = self._follower = reader.follow(head, sampled=reads)
         if follower is not None:
             follower.feed(tail[2:])
 
@@ -288,7 +298,7 @@ class Exchange(Outgoing):
         follower, self._follower = self._follower, None
         note, self._note = self._note, None
         if note is not None:
-            note.follower = follower if self.reader.observes else None
+            note.follower = follower if note.reads else None
             note.clean_end = clean_end
             self._gateway.observer.later(note)
         primary, self._primary = self._primary, None
@@ -299,8 +309,8 @@ class Exchange(Outgoing):
         note = self._note
         if note is not None:
             self._note_outcome(outcome)
-            if note.tail is None and note.sampled and self._route.watched.reads_requests:
-                note.tail = self._request_tail()
+            if not note.status:
+                self._keep_body(note)
         super()._settle(outcome)
         if self._follower is not None or note is not None:
             self._pass_on(clean_end=False)

@@ -24,13 +24,13 @@ from app.proxy.limits import DEFAULT_LIMITS, Limits
 from app.proxy.listener import ClientConnection
 from app.proxy.local_evidence import Suspect, suspects
 from app.proxy.mirror import Mirrors, Primary
-from app.proxy.observe import Room
 from app.proxy.observer import Observer
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
 from app.proxy.reach import Reach
 from app.proxy.receipts import Receipts
 from app.proxy.recorder import Recorder
+from app.proxy.room import Room
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
 from app.proxy.trace_context import Traces
 
@@ -54,6 +54,7 @@ class Gateway:
         admission: Counts client connections.
         collected: Counts request bodies that are held whole.
         receipts: What receipts are made with.
+        room: What copies of bodies may hold.
         observer: Looks at exchanges after they ended.
         traces: Begins a trace where a request has none.
         trusted_proxies: Networks of proxies that are believed about where a request came from.
@@ -68,7 +69,6 @@ class Gateway:
         "_pools",
         "_prefix",
         "_requests",
-        "_room",
         "_slice_values",
         "_suspects",
         "_sweeper",
@@ -86,6 +86,7 @@ class Gateway:
         "reach",
         "receipts",
         "recorder",
+        "room",
         "server_timing",
         "traces",
         "trusted_proxies",
@@ -128,7 +129,7 @@ class Gateway:
         self.draining = False
         self.server_timing = server_timing
         self.traces = Traces()
-        self._room = Room()
+        self.room = Room()
         self._mirrors = Mirrors(self.recorder, limits, monotonic)
         self.reach = reach or Reach()
         self._override_key = override_key
@@ -191,7 +192,7 @@ class Gateway:
             self._pools[key] = pool
             arms[version.name] = self._arms[key] = arm
         slice_values = self._slice_values.setdefault(routed.model.name, {})
-        return CompiledRoute(routed, arms, self._open_count, self._room, slice_values)
+        return CompiledRoute(routed, arms, self._open_count, self.room, slice_values)
 
     def _open_exchanges(self) -> list[Exchange]:
         """Every exchange under way."""
@@ -252,7 +253,7 @@ class Gateway:
     def collect(self) -> Flush:
         """What changed of the tallies, after all that ended was looked at; then `collect_observed` is complete too."""
         self.observer.catch_up()
-        return self.recorder.collect()
+        return self.observer.complete(self.recorder.collect())
 
     def collect_observed(self) -> ObservedFlush:
         """What was read since the last acknowledged flush; to be called right after `collect`."""
@@ -261,6 +262,11 @@ class Gateway:
     def acknowledge_observed(self, flush: ObservedFlush) -> None:
         """This is in Postgres; to be called after the tallies of the same flush were acknowledged."""
         self.observer.acknowledge(flush)
+
+    @property
+    def waiting(self) -> int:
+        """Rows, units and exchanges that Postgres is not known to have."""
+        return self.recorder.waiting + self.observer.waiting
 
     def mirror_later(self, exchange: Exchange, primary: Primary) -> None:
         """Copy an exchange that has ended."""

@@ -6,9 +6,12 @@ on the way.
 
 from typing import TYPE_CHECKING, Final
 
+from app.domain.routing import NO_COIN
 from app.proxy.following import Follower
+from app.proxy.request_head import RequestHead
 
 if TYPE_CHECKING:
+    from app.proxy.room import KeptBody
     from app.proxy.routes import Arm, CompiledRoute
 
 NOT_ENDED: Final = -1
@@ -20,11 +23,13 @@ class Note:
     Attributes:
         route: Its model's, as it was at the draw.
         arm: Who served it.
-        by_coin: Whether a coin assigned the arm, so that it is evidence.
-        sampled: Whether it is one of those to be read; tossed before anything came of it.
-        lines: The request's fields.
-        tail: The line end before the request's body, and the body; None when not all of it was held.
-        second: Of the draw, in database time.
+        request: The request's head.
+        body: The request's body; None when not all of it was held, or nobody looks into it.
+        second, generation: As in `Counted`.
+        sampled: Whether it is one of those to be counted; tossed before anything came of it.
+        is_kept: Whether its answer has a row.
+        reads: Whether what its answer says is of interest.
+        is_inference: Whether the path asks for a prediction.
         exchange: Its id, empty without an answer.
         request_id: As the answer names it.
         status: Of the answer, 0 while there is none.
@@ -37,12 +42,16 @@ class Note:
 
     __slots__ = (
         "arm",
-        "by_coin",
+        "body",
         "clean_end",
         "exchange",
         "follower",
-        "lines",
+        "generation",
+        "is_inference",
+        "is_kept",
         "outcome",
+        "reads",
+        "request",
         "request_id",
         "route",
         "sampled",
@@ -50,28 +59,32 @@ class Note:
         "seconds",
         "size",
         "status",
-        "tail",
     )
 
     def __init__(
         self,
         route: "CompiledRoute",
         arm: "Arm",
-        lines: list[bytes],
+        request: RequestHead,
         request_id: bytes,
         second: int,
+        generation: int,
         *,
-        by_coin: bool,
         sampled: bool,
+        is_inference: bool,
     ) -> None:
         self.route = route
         self.arm = arm
-        self.lines = lines
+        self.request = request
         self.request_id = request_id
         self.second = second
-        self.by_coin = by_coin
+        self.generation = generation
         self.sampled = sampled
-        self.tail: bytes | None = None
+        self.is_inference = is_inference
+        watched = route.watched
+        self.is_kept = arm is not route.stable or watched.keeps_all or (watched.keeps_rows and sampled)
+        self.reads = watched.always and (sampled or self.is_kept)
+        self.body: KeptBody | None = None
         self.exchange = b""
         self.status = 0
         self.size = 0
@@ -79,3 +92,10 @@ class Note:
         self.seconds = 0.0
         self.follower: Follower | None = None
         self.clean_end = False
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of those that are evidence; of sticky callers an exchange is no unit, and never is."""
+        watched = self.route.watched
+        by_coin = self.generation != NO_COIN and self.outcome != NOT_ENDED
+        return self.sampled and by_coin and watched.always and not watched.is_sticky

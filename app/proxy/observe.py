@@ -14,11 +14,12 @@ from app.domain.observed import Flaw
 from app.domain.tally import Counter
 from app.errors import InvalidInput
 from app.proxy import following
+from app.proxy.completions import withheld_in
 from app.proxy.copies import MAX_BODY, Unexpected, Unreadable, decoded, document
-from app.proxy.flaws import withheld_in
 from app.proxy.following import NOTHING, Follower, Prediction, Reading
 from app.proxy.predictions import READERS, read_rows
 from app.proxy.response_head import EVENT_STREAM, JSON, JSON_LINES, Content, ResponseHead
+from app.proxy.room import HeldPieces, Room
 from app.proxy.spoken import answers_inference, ending, spoken
 from app.proxy.streams import ObservedStream, StreamJudge, is_failure, tokens
 from app.proxy.tensors import RawTensors
@@ -35,27 +36,15 @@ _PROMISING: Final = frozenset((Protocol.KSERVE_V1, Protocol.TF_SERVING, Protocol
 _NOTHING_SAID: Final = Observation()
 
 
-class Room:
-    """The memory all copies of a process share.
-
-    Attributes:
-        left: Bytes that may still be held, beside the first piece of each answer.
-    """
-
-    __slots__ = ("left",)
-
-    def __init__(self, left: int = 64 * 1024 * 1024) -> None:
-        self.left = left
-
-
 class Reader:
     """How answers to one path of one model are followed and read; made once.
 
     Attributes:
-        observes: Whether more than how their streams end is of interest.
+        observes: Whether more can be read than how their streams end.
+        is_inference: Whether the path asks for a prediction.
     """
 
-    __slots__ = ("_ending", "_prediction", "_protocol", "_room", "_score", "observes")
+    __slots__ = ("_ending", "_prediction", "_protocol", "_room", "_score", "is_inference", "observes")
 
     def __init__(self, model: Model, path: bytes, room: Room) -> None:
         """Compile what a model declares; a pointer that is none, which nobody can register, reads nothing.
@@ -72,8 +61,8 @@ class Reader:
         self._prediction: JsonPointer | None = None
         self._score: JsonPointer | None = None
         points = observation.prediction is not None or observation.score is not None
-        is_readable = points if self._protocol is Protocol.RAW else answers_inference(self._protocol, path)
-        self.observes = model.observation is not None and is_readable
+        self.is_inference = answers_inference(self._protocol, path)
+        self.observes = points if self._protocol is Protocol.RAW else self.is_inference
         try:
             self._prediction = _pointer(observation.prediction)
             self._score = _pointer(observation.score)
@@ -166,23 +155,6 @@ class Reader:
         return values
 
 
-class _Held:
-    """What is copied of one answer behind its first piece; whoever forgets it gives its room back."""
-
-    __slots__ = ("_room", "data")
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self.data = bytearray()
-
-    def __del__(self) -> None:
-        self._room.left += len(self.data)
-
-    def add(self, piece: bytes) -> None:
-        self._room.left -= len(piece)
-        self.data += piece
-
-
 class Tap(Follower):
     """Keeps the copy of one answer until it is read."""
 
@@ -200,7 +172,7 @@ class Tap(Follower):
         self._is_over = length > MAX_BODY
         self._size = 0
         self._first = b""
-        self._more: _Held | None = None
+        self._more: HeldPieces | None = None
 
     @property
     def body(self) -> bytes | None:
@@ -221,7 +193,7 @@ class Tap(Follower):
             self._let_go()
         else:
             if self._more is None:
-                self._more = _Held(self._room)
+                self._more = HeldPieces(self._room)
             self._more.add(payload)
 
     def ended_well(self, *, clean_end: bool) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from app.domain.observed import Flaw, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
-from app.domain.spread import Histogram, Spread, histogram_of
+from app.domain.spread import Spread
 from app.domain.tally import TallyKey
+from app.proxy.histogram_cell import HistogramCell
 
 _ZERO = (0, 0.0, 0.0)
 
@@ -13,18 +14,36 @@ class ObservedCell:
     """What becomes one row; every change raises its sequence.
 
     Attributes:
+        key: The row's.
         sequence: How often it changed; acknowledged: the sequence Postgres has.
+        is_handed_out: Whether Postgres may have some of it.
     """
 
-    __slots__ = ("_bad", "_flawed", "_flaws", "_judged", "_measures", "_read", "_slices", "acknowledged", "sequence")
+    __slots__ = (
+        "_bad",
+        "_before",
+        "_flawed",
+        "_flaws",
+        "_judged",
+        "_measures",
+        "_read",
+        "_slices",
+        "acknowledged",
+        "is_handed_out",
+        "key",
+        "sequence",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, key: TallyKey) -> None:
+        self.key = key
         self._judged = self._bad = self._read = self._flawed = 0
         self._flaws: dict[Flaw, int] = {}
         self._measures: dict[str, tuple[int, float, float]] = {}
         self._slices: dict[str, dict[str, SliceCounts]] = {}
+        self._before = Observed()
         self.sequence = 0
         self.acknowledged = 0
+        self.is_handed_out = False
 
     def add(self, counts: SliceCounts, flaws: Iterable[Flaw], slices: Mapping[str, str]) -> None:
         """One exchange, as counts of 0 and 1."""
@@ -50,39 +69,62 @@ class ObservedCell:
         n, total, squares = self._measures.get(name, _ZERO)
         self._measures[name] = (n + 1, total + value, squares + value * value)
 
-    def row(self, key: TallyKey) -> ObservedRow:
+    def take_over(self, other: "ObservedCell") -> None:
+        """All that another row of the same arm has."""
+        self._before += other.observed()
+        self.sequence += other.sequence
+
+    def observed(self) -> Observed:
+        """A copy of what was added."""
         measures = {name: Measure(*sums) for name, sums in self._measures.items()}
         slices = {name: dict(values) for name, values in self._slices.items()}
-        observed = Observed(self._judged, self._bad, self._read, self._flawed, dict(self._flaws), measures, slices)
-        return ObservedRow(key, observed, self.sequence)
+        own = Observed(self._judged, self._bad, self._read, self._flawed, dict(self._flaws), measures, slices)
+        return self._before + own
+
+    def handed_out(self) -> ObservedRow:
+        """As it is written now."""
+        self.is_handed_out = True
+        return ObservedRow(self.key, self.observed(), self.sequence)
 
 
 class SpreadCell:
-    """The same of distributions: values wait in lists and are binned together."""
+    """The same of distributions; its key's second is a multiple of SPREAD_S."""
 
-    __slots__ = ("_features", "_predictions", "_spread", "acknowledged", "sequence")
+    __slots__ = ("_before", "_features", "_predictions", "acknowledged", "is_handed_out", "key", "sequence")
 
-    def __init__(self) -> None:
-        self._predictions: list[float | str | None] = []
-        self._features: dict[str, list[float | str | None]] = {}
-        self._spread = Spread()
+    def __init__(self, key: TallyKey) -> None:
+        self.key = key
+        self._predictions = HistogramCell()
+        self._features: dict[str, HistogramCell] = {}
+        self._before = Spread()
         self.sequence = 0
         self.acknowledged = 0
+        self.is_handed_out = False
 
-    def predict(self, value: float | str) -> None:
+    def predict(self, value: float | str | None) -> None:
+        """One exchange's prediction; None where one belongs and there is none."""
         self.sequence += 1
-        self._predictions.append(value)
+        self._predictions.add(value)
 
     def feature(self, name: str, value: float | str | None) -> None:
+        """One exchange's value of a feature; None where it has none."""
         self.sequence += 1
-        self._features.setdefault(name, []).append(value)
+        cell = self._features.get(name)
+        if cell is None:
+            cell = self._features[name] = HistogramCell()
+        cell.add(value)
 
-    def row(self, key: TallyKey) -> SpreadRow:
-        new = Spread(
-            histogram_of(self._predictions) if self._predictions else Histogram(),
-            {name: histogram_of(values) for name, values in self._features.items()},
-        )
-        self._predictions.clear()
-        self._features.clear()
-        self._spread = self._spread + new
-        return SpreadRow(key, self._spread, self.sequence)
+    def take_over(self, other: "SpreadCell") -> None:
+        """All that another row of the same arm has."""
+        self._before += other.spread()
+        self.sequence += other.sequence
+
+    def spread(self) -> Spread:
+        """A copy of what was added."""
+        features = {name: cell.histogram() for name, cell in self._features.items()}
+        return self._before + Spread(self._predictions.histogram(), features)
+
+    def handed_out(self) -> SpreadRow:
+        """As it is written now."""
+        self.is_handed_out = True
+        return SpreadRow(self.key, self.spread(), self.sequence)

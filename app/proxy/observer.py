@@ -7,11 +7,11 @@ looked at. What waits for Postgres is bounded: readings add up, rows are dropped
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import isfinite
 from typing import Final
 
-import orjson
-
-from app.domain.declared import Credentials, Prices
+from app.domain.declared import Credentials, Prices, Signature
 from app.domain.json_pointer import MISSING
 from app.domain.observed import (
     COMPLETION_TOKENS,
@@ -19,197 +19,181 @@ from app.domain.observed import (
     MEGABYTES,
     PROMPT_TOKENS,
     SECONDS,
-    SPREAD_S,
     AnsweredRow,
     Flaw,
     ObservedFlush,
     SliceCounts,
 )
-from app.domain.routing import NO_COIN
-from app.domain.tally import Counter, TallyKey
+from app.domain.tally import Counter, Flush, Watermark
 from app.proxy import following
+from app.proxy.asked import feature_of, said_in
 from app.proxy.cells import CANCELLED, CLIENT_ERROR, OK
-from app.proxy.copies import MAX_BODY
 from app.proxy.flaws import flaws_of
 from app.proxy.following import Reading
 from app.proxy.framing import BLANKS
-from app.proxy.notes import NOT_ENDED, Note
-from app.proxy.observed_cell import ObservedCell, SpreadCell
+from app.proxy.notes import Note
+from app.proxy.observed_cell import ObservedCell
+from app.proxy.plain import plain, storable
 from app.proxy.recorder import Recorder
+from app.proxy.streams import StreamJudge
+from app.proxy.waiting_rows import WaitingRows
 
 # So many are looked at before the loop gets its turn.
 _AT_ONCE: Final = 32
-ROWS_MAX: Final = 200_000
-ROWS_PER_FLUSH: Final = 20_000
 CLIENT_KEY_MAX: Final = 256
+_NO_FLAWS: Final[frozenset[Flaw]] = frozenset()
 
 
 class Observer:
     """Everything of one process.
 
     Attributes:
-        dropped: Rows of exchanges that Postgres will never have.
+        rows: What waits for Postgres.
     """
 
-    __slots__ = ("_cells", "_monotonic", "_recorder", "_rows", "_scheduled", "_spreads", "_waiting", "dropped")
+    __slots__ = ("_final", "_monotonic", "_recorder", "_scheduled", "_waiting", "rows")
 
     def __init__(self, recorder: Recorder, monotonic: Callable[[], float]) -> None:
         self._recorder = recorder
         self._monotonic = monotonic
         self._waiting: deque[Note] = deque()
         self._scheduled = False
-        self._cells: dict[TallyKey, ObservedCell] = {}
-        self._spreads: dict[TallyKey, SpreadCell] = {}
-        self._rows: deque[AnsweredRow] = deque()
-        self.dropped = 0
+        self._final = -1
+        self.rows = WaitingRows()
 
     def later(self, note: Note) -> None:
         """Look at this exchange once the loop has nothing more urgent."""
         self._waiting.append(note)
-        if not self._scheduled:
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._waiting and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._look_at_some)
 
     def _look_at_some(self) -> None:
-        for _ in range(min(_AT_ONCE, len(self._waiting))):
-            self._look(self._waiting.popleft())
-        self._scheduled = bool(self._waiting)
-        if self._scheduled:
-            asyncio.get_running_loop().call_soon(self._look_at_some)
+        self._scheduled = False
+        try:
+            for _ in range(min(_AT_ONCE, len(self._waiting))):
+                self._look(self._waiting.popleft())
+        finally:
+            self._schedule()
 
     def catch_up(self) -> None:
         """Look at all that has ended."""
         while self._waiting:
             self._look(self._waiting.popleft())
 
+    @property
+    def waiting(self) -> int:
+        """Exchanges and rows that Postgres is not known to have."""
+        return len(self._waiting) + len(self.rows)
+
     # ------------------------------------------------------------------ one exchange
 
     def _look(self, note: Note) -> None:
         reading = following.NOTHING if note.follower is None else note.follower.read(clean_end=note.clean_end)
-        if reading.counters:
+        if note.sampled and reading.counters:
             self._recorder.count(note.arm, reading.counters, self._monotonic())
+        is_counted, is_kept = note.is_counted, note.is_kept and note.status > 0
+        if not is_counted and not is_kept:
+            return
         watched = note.route.watched
-        request = _request_of(note) if watched.reads_requests and note.sampled else MISSING
-        slices = _slices(note, request)
-        # Of a sticky model an exchange is no unit: its callers are, and they are counted elsewhere.
-        if note.sampled and note.by_coin and note.outcome != NOT_ENDED and not watched.is_sticky:
-            self._observe(note, reading, slices)
-            for name, at in watched.features:
-                self._spread(note).feature(name, _first(MISSING if request is MISSING else at.value_in(request)))
-        if note.status and _is_kept(note):
-            self._keep(_row(note, reading, slices))
+        # An exchange that is kept and not counted has slices, and no features.
+        is_asked = watched.slices.by_body or is_counted
+        said = MISSING if note.body is None or not is_asked else said_in(note.body.data, note.request)
+        slices = _slices(note, said)
+        if is_counted:
+            self._count(note, reading, slices)
+            if note.is_inference:
+                self._spread(note, reading, said)
+        if is_kept:
+            self.rows.keep(_row(note, reading, slices))
 
-    def _observe(self, note: Note, reading: Reading, slices: Mapping[str, str]) -> None:
+    def _count(self, note: Note, reading: Reading, slices: Mapping[str, str]) -> None:
         """Count it for the arm and the second of its draw."""
-        flaws: tuple[Flaw, ...] = ()
-        was_read = Counter.READ in reading.counters or Counter.INVALID in reading.counters
+        if note.outcome == CANCELLED:
+            return
+        bad = note.outcome > CLIENT_ERROR
         credentials = note.route.watched.credentials.get(note.arm.version)
-        if was_read:
-            flaws = tuple(flaws_of(reading, None if credentials is None else credentials.signature))
-        elif note.follower is not None and OK < note.outcome != CANCELLED and 200 <= note.status < 300:
-            was_read, flaws = True, (Flaw.STREAM,)
-        bad = note.outcome not in {OK, CLIENT_ERROR, CANCELLED}
-        counts = SliceCounts(int(note.outcome != CANCELLED), int(bad), int(was_read), int(bool(flaws)))
-        cell = self._cell(note)
-        cell.add(counts, flaws, slices)
-        if 200 <= note.status < 300 and note.clean_end:
+        flaws = _flaws(note, reading, None if credentials is None else credentials.signature, bad=bad)
+        counts = SliceCounts(1, int(bad), int(flaws is not None), int(bool(flaws)))
+        arm = note.arm
+        cell = self.rows.observed.cell(note.second, arm.model, note.generation, arm.version)
+        cell.add(counts, flaws or (), slices)
+        if note.outcome == OK:
             _measure(cell, note, reading, credentials)
+
+    def _spread(self, note: Note, reading: Reading, said: object) -> None:
+        """Add its values to the arm's distributions, whatever came of it: who left early is no one's choice."""
+        features = note.route.watched.features
+        is_missing = reading.withheld is Flaw.EMPTY or Counter.INVALID in reading.counters
+        if not (features or is_missing or reading.predictions):
+            return
+        arm = note.arm
+        cell = self.rows.spreads.cell(note.second, arm.model, note.generation, arm.version)
         if reading.predictions:
-            self._spread(note).predict(reading.predictions[0])
-
-    def _cell(self, note: Note) -> ObservedCell:
-        arm = note.arm
-        key = TallyKey(note.second, arm.model, arm.generation, arm.version)
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = ObservedCell()
-        return cell
-
-    def _spread(self, note: Note) -> SpreadCell:
-        arm = note.arm
-        key = _ten_of(TallyKey(note.second, arm.model, arm.generation, arm.version))
-        cell = self._spreads.get(key)
-        if cell is None:
-            cell = self._spreads[key] = SpreadCell()
-        return cell
-
-    def _keep(self, row: AnsweredRow) -> None:
-        self._rows.append(row)
-        if len(self._rows) > ROWS_MAX:
-            self._rows.popleft()
-            self.dropped += 1
+            first = reading.predictions[0]
+            cell.predict(plain(first) if isinstance(first, str) else first)
+        elif is_missing:
+            cell.predict(None)
+        for name, at in features:
+            cell.feature(name, feature_of(said, at))
 
     # ------------------------------------------------------------------ handing out
 
-    def collect(self) -> ObservedFlush:
-        """What changed since it was last acknowledged, and the oldest rows that wait.
+    def complete(self, flush: Flush) -> Flush:
+        """The tallies, no second of them called final of which the next `collect` will lack something.
 
-        To be called right after the recorder's tallies were collected: what is final there is complete here.
+        To be called when all that ended was looked at.
         """
-        observed = [cell.row(key) for key, cell in self._cells.items() if cell.sequence > cell.acknowledged]
-        spreads = [cell.row(key) for key, cell in self._spreads.items() if cell.sequence > cell.acknowledged]
-        most = min(ROWS_PER_FLUSH, len(self._rows))
-        return ObservedFlush(tuple(observed), tuple(spreads), tuple(self._rows[at] for at in range(most)))
+        left_out = self.rows.left_out()
+        if left_out is not None:
+            status = min(flush.watermark.status, left_out - 1)
+            flush = replace(flush, watermark=Watermark(status, flush.watermark.latency))
+        self._final = flush.watermark.status
+        return flush
+
+    def collect(self) -> ObservedFlush:
+        """What changed since it was last acknowledged, and the oldest rows that wait."""
+        return self.rows.flush()
 
     def acknowledge(self, flush: ObservedFlush) -> None:
         """The flush is in Postgres: forget what can no longer change."""
-        sent = set(map(id, flush.answers))
-        while self._rows and id(self._rows[0]) in sent:
-            self._rows.popleft()
-        for row in flush.observed:
-            cell = self._cells.get(row.key)
-            if cell is not None:
-                cell.acknowledged = max(cell.acknowledged, row.sequence)
-        for spread in flush.spreads:
-            spread_cell = self._spreads.get(spread.key)
-            if spread_cell is not None:
-                spread_cell.acknowledged = max(spread_cell.acknowledged, spread.sequence)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Drop what Postgres has and no exchange can still be added to."""
-        growing = self._recorder.growing()
-        self._cells = {
-            key: cell for key, cell in self._cells.items() if key in growing or cell.sequence > cell.acknowledged
-        }
-        tens = {_ten_of(key) for key in growing}
-        self._spreads = {
-            key: cell for key, cell in self._spreads.items() if key in tens or cell.sequence > cell.acknowledged
-        }
+        self.rows.acknowledge(flush, self._final)
 
 
-def _ten_of(key: TallyKey) -> TallyKey:
-    return TallyKey(key.second - key.second % SPREAD_S, key.model, key.generation, key.version)
+def _flaws(note: Note, reading: Reading, signature: Signature | None, *, bad: bool) -> frozenset[Flaw] | None:
+    """What is wrong with the answer; None when it was not looked at."""
+    said = Counter.READ in reading.counters or Counter.INVALID in reading.counters
+    flaws = frozenset(flaws_of(reading, signature)) if said else _NO_FLAWS
+    # How a stream ended is looked at in all of them.
+    if isinstance(note.follower, StreamJudge):
+        return flaws | {Flaw.STREAM} if bad else flaws
+    return flaws if said else None
 
 
-def _slices(note: Note, request: object) -> Mapping[str, str]:
+def _slices(note: Note, said: object) -> Mapping[str, str]:
     reader = note.route.watched.slices
-    slices = reader.of_fields(note.lines) if reader.by_header else {}
-    if reader.by_body and note.sampled:
-        slices |= reader.of_body(request)
+    slices = reader.of_fields(note.request.lines) if reader.by_header else {}
+    if reader.by_body and note.reads:
+        slices |= reader.of_body(said)
     return reader.bounded(slices) if slices else slices
 
 
-def _is_kept(note: Note) -> bool:
-    watched = note.route.watched
-    on_trial = note.arm.version != note.route.stable.version
-    return on_trial or watched.keeps_all or (watched.keeps_rows and note.sampled)
-
-
 def _row(note: Note, reading: Reading, slices: Mapping[str, str]) -> AnsweredRow:
-    arm = note.arm
     return AnsweredRow(
         note.second,
         note.exchange.decode(),
-        arm.model,
-        arm.version,
-        arm.generation if note.by_coin else NO_COIN,
+        note.arm.model,
+        note.arm.version,
+        note.generation,
         note.sampled,
         note.request_id.decode("ascii", "replace"),
         _client_key(note),
         note.status,
-        reading.predictions,
-        reading.scores,
+        tuple(map(storable, reading.predictions)),
+        tuple(score for score in reading.scores if isfinite(score)),
         slices,
     )
 
@@ -217,36 +201,11 @@ def _row(note: Note, reading: Reading, slices: Mapping[str, str]) -> AnsweredRow
 def _client_key(note: Note) -> str | None:
     start = note.route.watched.client_key
     if start:
-        for line in note.lines:
+        for line in note.request.lines:
             if line[: len(start)].lower() == start:
-                key = line[len(start) :].strip(BLANKS)
-                return key.decode("utf-8", "replace") if 0 < len(key) <= CLIENT_KEY_MAX else None
+                key = line[len(start) :].strip(BLANKS).decode("utf-8", "replace")
+                return key if 0 < len(key) <= CLIENT_KEY_MAX and key.isprintable() else None
     return None
-
-
-def _request_of(note: Note) -> object:
-    """The request's body as JSON; MISSING when it is none, or not at hand."""
-    tail = note.tail
-    if tail is None or not 2 < len(tail) <= MAX_BODY:
-        return MISSING
-    try:
-        return orjson.loads(tail[2:])
-    except orjson.JSONDecodeError:
-        return MISSING
-
-
-def _first(value: object) -> float | str | None:
-    """One value of an exchange: the first of a list, for what came together says no more than once."""
-    while isinstance(value, list):
-        value = value[0] if value else None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        try:
-            return float(value)
-        except OverflowError:
-            return float("inf")
-    return value[:64] if isinstance(value, str) else None
 
 
 def _measure(cell: ObservedCell, note: Note, reading: Reading, credentials: Credentials | None) -> None:

@@ -5,7 +5,7 @@ is undecided and its second is over; so no count is lost while Postgres is away.
 wait, they are merged into wider ones before any is dropped.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from app.domain.catalog import ModelName, VersionName
@@ -191,6 +191,8 @@ class Recorder:
         self._look_at_clock()
         final = Watermark(self.second - 1, self.second - 1)
         changed: list[Cell] = []
+        # What was acknowledged within its own second is over only now.
+        self._cells = {key: cell for key, cell in self._cells.items() if not self._is_over(cell)}
         for cell in self._cells.values():
             counts = cell.counts()
             final = _before_undecided(final, cell, counts)
@@ -231,9 +233,13 @@ class Recorder:
             if cell is None:
                 continue
             cell.acknowledged = max(cell.acknowledged, row.sequence)
-            settled = cell.counts() == cell.collected and cell.acknowledged == cell.sequence
-            if settled and cell.is_decided and row.key.second < self.second:
+            if self._is_over(cell):
                 del self._cells[row.key]
+
+    def _is_over(self, cell: Cell) -> bool:
+        """Whether Postgres has the row and nothing can change it any more."""
+        is_known = cell.acknowledged == cell.sequence and cell.second < self.second
+        return is_known and cell.counts() == cell.collected and cell.is_decided
 
     # ------------------------------------------------------------------ for the journal
 
@@ -254,10 +260,6 @@ class Recorder:
     def arms(self) -> set[ArmName]:
         """Whose rows are still kept."""
         return {(key.model, key.generation, key.version) for key in self._cells}
-
-    def growing(self) -> Collection[TallyKey]:
-        """The rows that Postgres may not have in full yet."""
-        return self._cells.keys()
 
     @property
     def wants_coarsening(self) -> bool:

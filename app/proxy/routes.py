@@ -13,7 +13,8 @@ from app.domain.receipt import ReceiptKey, Signer
 from app.domain.routing import FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
-from app.proxy.observe import Reader, Room
+from app.proxy.observe import Reader
+from app.proxy.room import Room
 from app.proxy.sticky import Sticky
 from app.proxy.watched import Watched
 

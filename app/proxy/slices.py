@@ -6,11 +6,12 @@ Rule: of each key a bounded number of values is told apart, whatever clients sen
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from app.domain.declared import SLICE_VALUE_MAX, SliceKey
+from app.domain.declared import SliceKey
 from app.domain.json_pointer import MISSING, JsonPointer, json_pointer
 from app.domain.spread import OTHER
 from app.errors import InvalidInput
 from app.proxy.framing import BLANKS
+from app.proxy.plain import plain
 
 # The value of what a request does not say, or not so that it can be read.
 UNKNOWN: Final = "unknown"
@@ -81,12 +82,11 @@ def _value_at(at: JsonPointer, document: object) -> str:
         return _plain(value)
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
-        return f"{value:.12g}"
-    return UNKNOWN
+    if isinstance(value, int):
+        return _plain(str(value))
+    # 1.0 is 1 to a client that has only one kind of number.
+    return f"{value:.15g}" if isinstance(value, float) else UNKNOWN
 
 
 def _plain(value: str) -> str:
-    """One short line without control characters."""
-    short = value[:SLICE_VALUE_MAX]
-    return "".join(letter for letter in short if letter.isprintable()) or UNKNOWN
+    return plain(value) or UNKNOWN

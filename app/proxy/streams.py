@@ -10,9 +10,10 @@ from typing import Final
 
 import orjson
 
+from app.domain.observed import Flaw
 from app.domain.tally import Counter
 from app.proxy.events import EVENT_ENDS, LINE_ENDS, EventCutter, events
-from app.proxy.following import INVALID, NOTHING, Follower, Reading, Usage
+from app.proxy.following import NOTHING, Follower, Reading, Usage
 from app.proxy.spoken import Ending
 from app.proxy.usage import Usages
 
@@ -142,9 +143,15 @@ class ObservedStream(StreamJudge):
         """Its usage as it said itself; as counted by its events where it broke off before or never says."""
         self._usages.note(self._finish())
         usage = self._usages.usage(clean_end=clean_end)
+        withheld = self._withheld(usage) if clean_end else None
         if usage is None:
-            return INVALID if clean_end else NOTHING
-        return Reading({Counter.READ: 1, **tokens(usage)}, usage=usage)
+            return Reading({Counter.INVALID: 1}, withheld=withheld) if clean_end else NOTHING
+        return Reading({Counter.READ: 1, **tokens(usage)}, usage=usage, withheld=withheld)
+
+    def _withheld(self, usage: Usage | None) -> Flaw | None:
+        if self._usages.is_refused:
+            return Flaw.REFUSED
+        return None if usage is not None and usage.completion else Flaw.EMPTY
 
 
 def is_failure(document: dict[str, object]) -> bool:

@@ -1,5 +1,6 @@
 """Token usage, as an answer says it itself or as the events of a stream let it be estimated."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,19 +15,30 @@ _NULL: Final = b"null"
 _HOLDERS: Final = ("message", "response")
 _PROMPT: Final = ("prompt_tokens", "input_tokens")
 _COMPLETION: Final = ("completion_tokens", "output_tokens")
+# Bytes of which one is in every event that says of a refusal, and in few others; quotes in a text are escaped.
+_REFUSAL_HINTS: Final = (b'content_filter"', b"refusal")
+_REFUSAL: Final = re.compile(
+    rb'"(?:finish_reason|stop_reason|reason)"\s*:\s*"(?:content_filter|refusal)"'
+    rb'|"refusal"\s*:\s*"[^"]|"type"\s*:\s*"(?:response\.)?refusal'
+)
 _NO_TEXT: Final = (b'"content":""', b'"content": ""', b'"content":null', b'"content": null')
 
 
 class Usages:
-    """Keeps of a stream's events what its usage can be told from: two lines and a count."""
+    """Keeps of a stream's events what its usage can be told from: two lines and a count.
 
-    __slots__ = ("_delta", "_deltas", "_first", "_is_opening", "_last")
+    Attributes:
+        is_refused: Whether an event said that the answer was refused or filtered.
+    """
+
+    __slots__ = ("_delta", "_deltas", "_first", "_is_opening", "_last", "is_refused")
 
     def __init__(self, delta: bytes) -> None:
         """Count events by the bytes that are once in each that brings a piece of the answer."""
         self._delta = delta
         self._deltas = 0
         self._is_opening = True
+        self.is_refused = False
         self._first = b""
         self._last = b""
 
@@ -38,6 +50,8 @@ class Usages:
             start, end = _line_at(whole, whole.find(self._delta))
             deltas -= _says_only_who_speaks(whole[start:end])
         self._deltas += deltas
+        if whole.find(_REFUSAL_HINTS[0]) >= 0 or whole.find(_REFUSAL_HINTS[1]) >= 0:
+            self.is_refused = self.is_refused or _REFUSAL.search(whole) is not None
         position = whole.find(_KEY)
         while position >= 0:
             position = whole.find(_KEY, self._keep(whole, position))

@@ -1,7 +1,9 @@
 """Domain values as JSON and back, every float bit for bit."""
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -17,6 +19,9 @@ from app.domain.rollout import Rollout
 from app.domain.routing import Weights
 from app.domain.spread import Spread
 from app.domain.watch import Watch
+
+# An escaped NUL, and not an escaped backslash before what only looks like one.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 @cache
@@ -37,6 +42,28 @@ def _watch() -> TypeAdapter[Watch]:
 def to_json(value: object) -> str:
     """Any domain value as JSON text; infinities and NaN as strings, as JSON has no numbers for them."""
     return pydantic_core.to_json(value, inf_nan_mode="strings").decode()
+
+
+def to_jsonb(value: object) -> str:
+    """The same for a jsonb column, which takes neither NUL nor half a surrogate pair, whatever was sent."""
+    try:
+        document = to_json(value)
+    except pydantic_core.PydanticSerializationError:
+        document = to_json(_encodable(value))
+    return _NUL.sub(r"\1\\ufffd", document) if "\\u0000" in document else document
+
+
+def _encodable(value: object) -> object:
+    """The same members, with what is no character replaced."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(inner) for inner in value]
+    if is_dataclass(value):
+        return {each.name: _encodable(getattr(value, each.name)) for each in fields(value)}
+    return value
 
 
 def as_json(value: object) -> Any:  # noqa: ANN401 -- JSON's own types, whatever they are

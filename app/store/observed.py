@@ -13,7 +13,7 @@ from app.domain.catalog import ModelName, VersionName
 from app.domain.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
 from app.domain.spread import Spread
 from app.domain.tally import TallyKey
-from app.store.codec import observed_from_json, spread_from_json, to_json
+from app.store.codec import observed_from_json, spread_from_json, to_jsonb
 from app.store.database import Transaction
 
 _TABLES = {ObservedRow: "observed", SpreadRow: "spreads"}
@@ -72,7 +72,7 @@ async def upsert(tx: Transaction, boot: str, rows: Iterable[ObservedRow | Spread
         columns[type(row)].append(_columns(row))
     for kind, of_kind in columns.items():
         if of_kind:
-            await tx.execute(_UPSERTS[kind], {"boot": UUID(boot), "rows": to_json(of_kind)})
+            await tx.execute(_UPSERTS[kind], {"boot": UUID(boot), "rows": to_jsonb(of_kind)})
 
 
 async def mature(

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -16,11 +17,12 @@ from app.actions.rollouts import order, start_rollout
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
+from app.domain.observed import Observed, ObservedRow
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.proxy.brake import Cause
-from app.store import audit, decisions, partitions, replicas, rollouts, routes, tallies, units
+from app.store import audit, decisions, observed, partitions, replicas, rollouts, routes, tallies, units
 from app.store.database import Database
 from app.store.partitions import DAY_S
 from app.telemetry import DecisionCount
@@ -76,6 +78,18 @@ class World:
             await tallies.upsert(tx, BOOT, rows)
             await replicas.beat(tx, BOOT, "proxy", Watermark(second, second), 0, frozenset())
 
+    async def observed(self, name: str, second: int, *, stable: int, canary: int, canary_flawed: int) -> None:
+        """What was read of one second's answers; `traffic` makes it final."""
+        model = ModelName(name)
+        async with self.database.transaction() as tx:
+            route = await routes.route(tx, model)
+            assert route is not None
+            rows = [
+                ObservedRow(TallyKey(second, model, route.generation, version), Observed(n, 0, n, flawed), 1)
+                for version, n, flawed in ((V1, stable, 0), (V2, canary, canary_flawed))
+            ]
+            await observed.upsert(tx, BOOT, rows)
+
     async def brake(self, *names: str, cause: str = "") -> None:
         open_brakes = [replicas.Brake(ModelName(name), V2, cause) for name in names]
         async with self.database.transaction() as tx:
@@ -113,6 +127,22 @@ async def test_a_canary_whose_answers_are_all_bad_is_turned_back(world: World) -
     assert world.controller.standing.phases[ModelName("fraud")] is Phase.ROLLED_BACK
     await world.controller.tick()
     assert (await world.last_decision("fraud")).id == decision.id
+
+
+async def test_a_canary_whose_answers_are_flawed_is_turned_back_by_what_was_read_of_them(world: World) -> None:
+    policy = replace(QUICK, guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.VALIDITY)))
+    rollout_id = await world.rollout("fraud", policy)
+    start = await world.now()
+    await world.controller.tick()
+    await world.observed("fraud", start + 1, stable=900, canary=30, canary_flawed=30)
+    await world.traffic("fraud", start + 1, stable=900, canary=30)
+    await world.controller.tick()
+    decision = await world.last_decision("fraud")
+    assert (decision.action, decision.trigger) == ("roll_back", "validity")
+    assert "Flawed answers 100.0 % for v2" in decision.sentence
+    stored = (await world.stored(rollout_id)).evidence.of_model
+    assert stored.observed_through == start + 1
+    assert sum(epoch.canary.flawed for epoch in stored.observed.values()) == 30
 
 
 async def test_only_a_canary_that_answers_gets_its_first_exchange(world: World) -> None:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from rich.console import Console, Group
 
 from app.admin.rollout_views import RolloutView
-from app.admin.views import RouteView
+from app.admin.views import ModelView, RouteView
 from app.demo.audience import Lines, Screen, screen
 from app.demo.flights import history
 from app.demo.replay import Answer, Counts
 from app.demo.story import Scene
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog import Model, ModelName, VersionName
 from app.domain.policy import Policy
 from app.domain.rollout import RolloutId, begin
 from app.domain.routing import Route
@@ -32,6 +32,7 @@ def scene() -> Scene:
         flight=history().flights[100_000],
         counts=counts,
         seconds=3.0,
+        model=ModelView.of_all(Model(MODEL), route, rollout, None, ()).model_dump(mode="json"),
         rollout=RolloutView.of(rollout).model_dump(mode="json"),
         route=RouteView.of(route, {STABLE: 5, CANARY: 1}, 60).model_dump(mode="json"),
     )

@@ -53,6 +53,8 @@ def test_flights_keep_what_is_known_and_say_what_is_not(monkeypatch: pytest.Monk
     assert columns["day"] == [1, 1, 2]
     assert columns["minute"] == [300, 360, 330]
     assert columns["arr_delay"] == [45, -5, 11]
+    assert columns["dep_delay"] == [0, 0, 2]
+    assert columns["air_time"] == [150, 40, 227]
     assert [columns["carrier_codes"][code] for code in columns["carrier"]] == [b"AA", b"B6", b"UA"]
     # A plane nobody registered, a registered one without a year, and one with.
     assert columns["built"] == [0, 0, 2004]

@@ -3,7 +3,23 @@
 import hashlib
 import re
 
-from app.demo.flights import ABSENT, DATA, NOT_KNOWN_YEAR, Flight, body, history, replay_months, training_months
+import orjson
+import pytest
+
+from app.demo.flights import (
+    ABSENT,
+    AIR_MINUTES_PER_SECOND,
+    DATA,
+    LABEL_HORIZON_S,
+    NOT_KNOWN_YEAR,
+    Flight,
+    body,
+    chance_in,
+    history,
+    pointer,
+    replay_months,
+    training_months,
+)
 from app.demo.scoring import NUMBERS_AT, Recipe, everything
 
 
@@ -13,14 +29,14 @@ def test_the_extract_is_small_and_is_the_one_its_provenance_describes() -> None:
     assert len(content) <= 1_500_000
     assert f"`{hashlib.sha256(content).hexdigest()}`" in provenance
     assert re.search(r"\b160,678\b", provenance)
-    assert len(history().flights) == len(history().arr_delay) == 160_678
+    assert len(history().flights) == len(history().arr_delay) == len(history().air_time) == 160_678
 
 
 def test_the_first_flight_is_the_first_of_the_year() -> None:
     first = history().flights[0]
     assert (first.month, first.day, first.minute) == (1, 1, 5 * 60 + 15)
     assert (first.carrier, first.origin, first.dest, first.distance) == ("UA", "EWR", "IAH", 1400)
-    assert history().arr_delay[0] == 11
+    assert (first.dep_delay, history().arr_delay[0], history().air_time[0]) == (2, 11, 227)
 
 
 def test_flights_are_ordered_by_scheduled_departure() -> None:
@@ -60,3 +76,31 @@ def test_an_unknown_carrier_or_airport_is_no_error() -> None:
     strange = known._replace(carrier="ZZ", origin="XXX")
     ones = [at for at, _ in everything(strange) if at < NUMBERS_AT]
     assert len(ones) == len([at for at, _ in everything(known) if at < NUMBERS_AT]) - 2
+
+
+@pytest.mark.parametrize("name", [name for name in Flight._fields if name not in ABSENT])
+def test_an_input_that_is_never_left_out_stands_where_its_pointer_says(name: str) -> None:
+    for flight in history().flights[::9_973]:
+        for known in (flight, Flight(**{**flight._asdict(), **ABSENT})):
+            assert orjson.loads(body(known))["inputs"][int(pointer(name).split("/")[2])]["name"] == name
+
+
+def test_all_but_a_few_flights_land_within_the_horizon_of_their_labels() -> None:
+    seconds = replay_months().air_time / AIR_MINUTES_PER_SECOND
+    assert 0.002 < (seconds > LABEL_HORIZON_S).mean() < 0.0025
+    assert {flight.dest for flight, s in zip(replay_months().flights, seconds, strict=True) if s > 4} == {"HNL"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "chance"),
+    [
+        (b'{"outputs": [{"data": [0.25]}]}', 0.25),
+        (b'{"outputs": [{"data": ["late"]}]}', None),
+        (b'{"outputs": []}', None),
+        (b'{"error": "KeyError"}', None),
+        (b"[]", None),
+        (b"", None),
+    ],
+)
+def test_an_answer_says_a_chance_or_it_does_not(answer: bytes, chance: float | None) -> None:
+    assert chance_in(answer) == chance

@@ -8,9 +8,9 @@ from itertools import repeat
 import pytest
 
 from app.demo.flights import history, request
-from app.demo.replay import Counts, Replay
+from app.demo.replay import Answer, Counts, Replay, Request
 
-REQUEST = request(history().flights[0], "localhost")
+REQUEST = Request(request(history().flights[0], "localhost"), 7)
 
 
 def answer(status: str, body: bytes, *headers: str) -> bytes:
@@ -33,7 +33,7 @@ async def server(script: Callable[[int], list[bytes]]) -> AsyncIterator[int]:
         nonlocal seen
         while True:
             try:
-                await reader.readexactly(len(REQUEST))
+                await reader.readexactly(len(REQUEST.content))
             except asyncio.IncompleteReadError:
                 break
             pieces = script(seen)
@@ -132,11 +132,27 @@ async def test_an_answer_whose_server_names_another_version_is_mislabelled() -> 
     assert counts.mislabelled == 2
 
 
+async def test_whoever_follows_hears_what_each_answer_said_and_what_it_was_about() -> None:
+    body = b'{"outputs": [{"data": [0.75]}]}'
+    named = ("x-turnback-version: v1", "X-Request-Id: a-1", "x-turnback-receipt: 1:sealed")
+    heard: list[Answer] = []
+    async with server(lambda n: [answer("200 OK", body, *named) if n == 0 else GOOD]) as port:
+        replay = Replay("127.0.0.1", port, repeat(REQUEST, 2), 20.0, heard.append)
+        replay.start()
+        async with asyncio.timeout(10):
+            await replay.finished.wait()
+            await replay.stop()
+    first, second = heard
+    assert (first.flight, first.chance, first.receipt, first.request_id) == (7, 0.75, "1:sealed", "a-1")
+    assert (second.flight, second.chance, second.receipt, second.request_id) == (7, None, "", "")
+    assert replay.counts.ids == {"v1": ["a-1", ""]}
+
+
 async def test_a_slow_server_does_not_slow_the_schedule_down() -> None:
     release = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(len(REQUEST))
+        await reader.readexactly(len(REQUEST.content))
         await release.wait()
         writer.write(GOOD)
         await writer.drain()

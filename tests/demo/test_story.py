@@ -29,7 +29,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.demo
 @pytest.mark.timeout(300)
-async def test_v2_is_promoted_and_v3_v4_and_v5_are_turned_back_while_no_answer_fails() -> None:
+async def test_v2_is_promoted_and_each_other_version_turned_back_for_its_own_reason_while_no_answer_fails() -> None:
     process = await asyncio.create_subprocess_exec(
         *COMMAND, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -47,11 +47,20 @@ async def test_v2_is_promoted_and_v3_v4_and_v5_are_turned_back_while_no_answer_f
         ("v3", "errors"),
         ("v4", "latency"),
         ("v5", "operator"),
+        ("v6", "labels"),
+        ("v7", "slice:carrier=MQ"),
     ]
     assert document["failed_by_gateway"] == 0
     assert document["tallies"]["equal"] is True
     assert document["answers"] == sum(document["tallies"]["recorded_counts"].values())
     assert document["failed_by_models"] == document["rolled_back"][0]["bad_answers"] > 0
+    equal = {version: recall["equal"] for version, recall in document["recall"].items()}
+    assert equal == dict.fromkeys(("v3", "v4", "v5", "v6", "v7"), True)
+    assert document["recall"]["v6"]["listed"] == document["rolled_back"][3]["canary_requests"] > 0
+    assert document["labels"]["joined"] > 0.9 * document["answers"]
+    assert document["season"]["rollbacks"] == []
+    assert max(document["season"]["error_by_month"]["v2"].values()) > 0.06
+    assert document["seconds"] <= 150
 
 
 @pytest.mark.timeout(180)

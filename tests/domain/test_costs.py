@@ -4,15 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from counts import HISTORY, START
+from counts import HISTORY, START, arm
+from walking import pending
 
+from app.domain import decisions
+from app.domain.analysis import assess
 from app.domain.catalog import VersionName
 from app.domain.costs import cost_per_answer, cost_per_day, judge_cost, keeping_warm
 from app.domain.declared import Prices
 from app.domain.finding import Finding, Verdict
-from app.domain.ledger import Evidence
+from app.domain.ledger import EpochCounts, Evidence
 from app.domain.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.observed import COST, Measure, Observed
+from app.domain.outlook import outlook
 from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
 
 COSTLY = Guardrail(Metric.COST)
@@ -117,3 +121,26 @@ def test_money_of_a_day_counts_answers_and_the_machine_that_gives_them() -> None
     assert keeping_warm(prices, 12.0) == 24.0
     assert cost_per_answer(Observed(measures={COST: Measure(4, 1.0, 0.5)})) == 0.25
     assert cost_per_answer(Observed(read=4)) is None
+
+
+def test_a_canary_with_prices_beside_a_stable_without_any_is_not_compared() -> None:
+    rng = np.random.default_rng(5)
+    finding = judge_cost(evidence({5_000: (costs(rng, 2, 0.1), Observed(read=2))}), POLICY, COSTLY)
+    assert finding.sentence == "Cost: no answer of v1 has a price to compare with at the same weights yet."
+    assert finding.verdict is Verdict.INSUFFICIENT_DATA
+
+
+def test_a_rollout_turned_back_by_cost_counts_no_bad_answers_and_one_still_open_says_what_it_waits_for() -> None:
+    rng = np.random.default_rng(6)
+    found = evidence({5_000: (costs(rng, 20_000, 0.3), costs(rng, 20_000, 0.1))})
+    seen = assess(found, POLICY)
+    assert (seen.verdict, seen.trigger) == (Verdict.REGRESSED, "cost")
+    led = replace(pending(POLICY), evidence=found, weight_bp=5_000)
+    assert decisions.turned_back(led, seen).endswith("of 100 needed.")
+    few = evidence({5_000: (costs(rng, 50, 0.1), costs(rng, 50, 0.1))})
+    few = replace(few, by_weight={5_000: EpochCounts(arm(50), arm(50))})
+    wants = outlook(few, POLICY, assess(few, POLICY)).wants
+    assert any(want.startswith("proof that v2 is no dearer than it may be: evidence") for want in wants)
+    unpriced = replace(few, of_model=ModelEvidence())
+    wants = outlook(unpriced, POLICY, assess(unpriced, POLICY)).wants
+    assert any(want.startswith("Cost is not judged: no answer of v2 or of v1 has a price") for want in wants)

@@ -238,3 +238,17 @@ def test_a_guardrail_that_only_warns_says_so() -> None:
     found = evidence({5_000: ({**alike(), "c07": SliceCounts(500, 75, 425, 2)}, alike())})
     finding = judged(found, replace(SLICING, on_regression=OnRegression.WARN))
     assert finding.sentence.endswith("are bad; a warning, nothing follows.")
+
+
+def test_a_suspicion_is_told_as_one_and_without_rates_where_stable_has_not_answered() -> None:
+    found = evidence({100: ({"c07": SliceCounts(4, 3, 1, 0)}, {"c08": SliceCounts(900, 9, 891, 0)})})
+    finding = judged(found)
+    assert (finding.verdict, finding.metric) == (Verdict.INCONCLUSIVE_WORSE, "slice:carrier=c07")
+    assert finding.sentence.startswith(
+        "v8 looks worse, which is not proven, where carrier=c07: errors in 4 answers; v7 has given 0"
+    )
+    assert "canary_rate" not in finding.numbers
+    assert finding.family == "slices"
+    assert replace(finding, metric="errors").family == "errors"
+    uncounted = replace(found, by_weight={})
+    assert judged(uncounted).sentence.endswith("v7 has given 0.")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.domain.analysis import assess
 from app.domain.catalog import VersionName
+from app.domain.evidence import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
 from app.domain.finding import Finding, Verdict
 from app.domain.ledger import Evidence
 from app.domain.model_evidence import ModelEvidence, ObservedEpoch, SpreadEpoch
@@ -19,7 +20,7 @@ from app.domain.observed import Flaw, Observed
 from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
 from app.domain.spread import Histogram, Spread, histogram_of, order_of
 from app.domain.validity import judge_validity
-from app.domain.variety import Variety, variety
+from app.domain.variety import LEAST_RATIO, Variety, variety
 
 VALID = Guardrail(Metric.VALIDITY)
 POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), VALID))
@@ -223,3 +224,31 @@ def test_a_coarse_bin_helps_the_canary_where_it_is_accused_and_not_where_it_is_t
     seen = varied(replace(exact, of_model=replace(exact.of_model, spreads={5_000: epoch})))
     assert seen.log_e_collapsed <= varied(exact).log_e_collapsed
     assert seen.log_e_varied < 3.0
+
+
+def test_before_stable_was_read_at_the_same_weights_the_sentence_says_so() -> None:
+    assert judged(evidence({5_000: (read(2), read(0))})).sentence == (
+        "Flawed answers: v1 has given none to compare with at the same weights yet."
+    )
+
+
+def test_a_suspicion_of_sameness_is_told_as_one_and_counts_answers_too_many() -> None:
+    usual: list[Value] = ["early", "late"] * 500
+    finding = judged(predicting(["early"] * 120, usual[:120], usual))
+    assert finding.verdict is Verdict.INCONCLUSIVE_WORSE
+    assert finding.sentence.startswith("v2 predicts, as it seems, only early: in 100.0 % of its answers, ")
+    assert finding.numbers["extra"] == pytest.approx(60.0)
+
+
+def test_the_evidence_is_that_of_the_tilts_about_a_tenth_averaged_for_harm_and_the_least_for_the_proof() -> None:
+    canary, stable = {"early": 95, "late": 4, "never": 1}, {"early": 88, "late": 12}
+    said = [[name for name, n in arm.items() for _ in range(n)] for arm in (canary, stable)]
+    found = predicting(said[0], said[1], USUAL)
+    # Everything else, which is "never" here, is an output too.
+    shown = [{"early": 95, "late": 4, "else": 1}, {"early": 88, "late": 12, "else": 0}]
+    others = [[100 - arm[output] for arm in shown] for output in ("early", "late", "else")]
+    harm = [log_e_tilt([Outcomes(0.5, *both)], LEAST_RATIO, BETTER) for both in others]
+    proof = [log_e_tilt([Outcomes(0.5, *both)], LEAST_RATIO, WORSE) for both in others]
+    seen = varied(found)
+    assert seen.log_e_collapsed == pytest.approx(log_weighted_mean((1 / 3, each) for each in harm))
+    assert seen.log_e_varied == pytest.approx(min(proof))

@@ -8,8 +8,9 @@ from app.domain.catalog import Model, ModelName, Observation, Protocol
 from app.domain.tally import Counter
 from app.proxy.following import Follower, Reading
 from app.proxy.limits import DEFAULT_LIMITS
-from app.proxy.observe import Reader, Room
+from app.proxy.observe import Reader
 from app.proxy.response_head import ResponseHead
+from app.proxy.room import Room
 
 READ_ALL = Observation()
 READ = {Counter.READ: 1}

@@ -9,7 +9,8 @@ import pytest
 from app.domain.catalog import Protocol
 from app.proxy.copies import MAX_BODY
 from app.proxy.following import Reading
-from app.proxy.observe import Room, Tap
+from app.proxy.observe import Tap
+from app.proxy.room import Room
 from proxy.answering import INVALID, READ, SKIPPED, V1, following, head_of, read, reader, text
 
 PLAIN = b'{"predictions": [1]}'
@@ -88,7 +89,6 @@ def test_only_successes_are_read(status: int) -> None:
 def test_nothing_follows_what_nobody_wants_to_read() -> None:
     head = head_of("content-type: application/json")
     assert reader(path=V1).follow(head, sampled=False) is None
-    assert reader(path=V1, observation=None).follow(head, sampled=True) is None
     assert reader(Protocol.RAW, V1).follow(head, sampled=True) is None
 
 

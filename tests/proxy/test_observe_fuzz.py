@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from app.domain.catalog import Observation, Protocol
 from app.domain.tally import Counter
 from app.proxy.following import Follower, Reading
-from app.proxy.observe import Room, agree
+from app.proxy.observe import agree
+from app.proxy.room import Room
 from proxy.answering import binary, head_of, output, reader, strings, text, v2
 
 PATHS = (

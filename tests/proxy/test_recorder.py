@@ -163,3 +163,13 @@ class Flushing(RuleBasedStateMachine):
 
 Flushing.TestCase.settings = settings(max_examples=40, deadline=None)
 TestNoCountIsLostOrDoubled = Flushing.TestCase
+
+
+def test_a_row_that_was_acknowledged_within_its_own_second_is_forgotten_later() -> None:
+    world = World()
+    for _ in range(5):
+        world.serve()
+        world.recorder.acknowledge(world.recorder.collect())
+        world.time.pass_(2.0)
+    assert world.recorder.collect().rows == ()
+    assert world.recorder.arms() == set()

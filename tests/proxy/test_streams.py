@@ -292,14 +292,16 @@ def test_a_language_models_stream_that_is_none_is_invalid() -> None:
 
 
 def test_a_stream_that_is_only_judged_says_nothing() -> None:
-    follower = following(reader(path=CHAT, observation=None), SSE, WHOLE_CHAT)
+    follower = reader(path=CHAT).follow(SSE, sampled=False)
+    assert follower is not None
+    follower.feed(WHOLE_CHAT)
     assert follower.ended_well(clean_end=True)
     assert follower.read(clean_end=True).counters == {}
 
 
 def test_a_compressed_stream_is_not_judged_but_counted_as_skipped() -> None:
     head = head_of("content-type: text/event-stream", "content-encoding: gzip")
-    assert reader(path=CHAT, observation=None).follow(head, sampled=True) is None
+    assert reader(path=CHAT, observation=None).follow(head, sampled=False) is None
     follower = following(reader(path=CHAT), head, b"\x1f\x8b" + bytes(100))
     assert follower.ended_well(clean_end=True)
     assert follower.read(clean_end=True).counters == {Counter.SKIPPED: 1}

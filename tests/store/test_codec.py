@@ -5,18 +5,23 @@ import struct
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from app.domain.analysis import assess
 from app.domain.catalog import ModelName, VersionName
 from app.domain.ledger import ArmCounts, EpochCounts
+from app.domain.model_evidence import SpreadEpoch
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, Rollout, RolloutId, begin
+from app.domain.spread import Spread, histogram_of
 from app.domain.tally import Outcome, Tally
 from app.store.codec import rollout_from_json, to_json
 from app.store.database import Database
+from bench import slices
 
 NOW = datetime(2026, 9, 1, 10, 11, 12, 131_415, UTC)
 POLICY, NOTHING = Policy(), Tally()
@@ -86,3 +91,26 @@ def test_what_json_has_no_number_for_travels_as_text() -> None:
     assert json.loads(to_json({"up": float("inf"), "none": float("nan")})) == {"up": "Infinity", "none": "NaN"}
     endless = rollout(replace(POLICY, max_extra_bad=float("inf")))
     assert rollout_from_json(to_json(endless)) == endless
+
+
+def reordered(value: object) -> object:
+    """The same document with its members in another order, as a database keeps them."""
+    if isinstance(value, dict):
+        return {key: reordered(value[key]) for key in sorted(value, reverse=True)}
+    return [reordered(each) for each in value] if isinstance(value, list) else value
+
+
+def test_what_was_read_and_labelled_is_judged_to_the_bit_the_same_after_it_was_stored() -> None:
+    evidence = slices.drawn(np.random.default_rng(3), 7)
+    rng = np.random.default_rng(4)
+    seen, usual = (Spread(histogram_of(rng.normal(size=n).tolist())) for n in (500, 900))
+    of_model = replace(
+        evidence.of_model, spreads={100: SpreadEpoch(seen, seen), 5_000: SpreadEpoch(seen, usual)}, usual=usual
+    )
+    metrics = (Metric.ERRORS, Metric.VALIDITY, Metric.SLICES, Metric.COST)
+    before = replace(
+        rollout(Policy(guardrails=tuple(map(Guardrail, metrics)))), evidence=replace(evidence, of_model=of_model)
+    )
+    after = rollout_from_json(json.dumps(reordered(json.loads(to_json(before)))))
+    assert after == before
+    assert assess(after.evidence, after.policy) == assess(before.evidence, before.policy)

@@ -62,6 +62,24 @@ async def test_rows_of_both_kinds_come_back_to_the_bit_as_they_were_written(data
     assert await read_spreads(database, START - 1, START + 20) == (values,)
 
 
+HOSTILE = ["a\x00b", "\ud800", "\\u0000", "\\\x00", "\U0001f6eb", "\x1b[2J"]
+
+
+@pytest.mark.parametrize("text_sent", HOSTILE, ids=range(len(HOSTILE)))
+async def test_no_text_that_a_request_or_a_model_sends_keeps_rows_from_being_written(
+    database: Database, text_sent: str
+) -> None:
+    counts = Observed(2, slices={"carrier": {text_sent: SliceCounts(1), "UA": SliceCounts(1)}})
+    rows = (ObservedRow(key(START, V1), counts, 1), spread(START, V1, 1, [text_sent, "fine"]))
+    await written(database, str(uuid.uuid4()), *rows, through=START + 20)
+    (row,) = await read(database, START - 1, START + 20)
+    assert sorted(row.observed.slices["carrier"].values()) == [SliceCounts(1), SliceCounts(1)]
+    (distribution,) = await read_spreads(database, START - 1, START + 20)
+    assert sum(distribution.spread.predictions.labels.values()) == 2
+    unchanged = "\x00" not in text_sent and text_sent != "\ud800"
+    assert (text_sent in row.observed.slices["carrier"]) == unchanged
+
+
 async def test_writing_nothing_is_allowed(database: Database) -> None:
     await written(database, str(uuid.uuid4()), through=START)
     assert await read(database, 0, START) == ()

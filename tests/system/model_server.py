@@ -10,8 +10,9 @@ import httptools
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, name: str, error_rate: float, delay_s: float, chance: random.Random) -> None:
+    def __init__(self, name: str, error_rate: float, delay_s: float, says: float | None, chance: random.Random) -> None:
         self.name = name
+        self.outputs = [] if says is None else [{"name": "said", "datatype": "FP64", "shape": [1], "data": [says]}]
         self.error_rate = error_rate
         self.delay_s = delay_s
         self.chance = chance
@@ -42,7 +43,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(answer)
 
     def response(self, status: int) -> bytes:
-        body = json.dumps({"model_version": self.name, "outputs": []}).encode()
+        body = json.dumps({"model_version": self.name, "outputs": self.outputs}).encode()
         head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         return head.encode() + body
 
@@ -52,10 +53,11 @@ async def main() -> None:
     arguments.add_argument("--name", required=True)
     arguments.add_argument("--error-rate", type=float, default=0.0)
     arguments.add_argument("--delay-ms", type=float, default=0.0)
+    arguments.add_argument("--says", type=float, help="what it predicts")
     told = arguments.parse_args()
     chance = random.Random(told.name)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(told.name, told.error_rate, told.delay_ms / 1_000, chance), "127.0.0.1", 0
+        lambda: Connection(told.name, told.error_rate, told.delay_ms / 1_000, told.says, chance), "127.0.0.1", 0
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

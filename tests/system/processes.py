@@ -138,11 +138,14 @@ class ModelServer:
     port: int
 
     @classmethod
-    async def start(cls, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0) -> Self:
+    async def start(
+        cls, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0, says: float | None = None
+    ) -> Self:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(MODEL_SERVER),
             *("--name", name, "--error-rate", str(error_rate), "--delay-ms", str(delay_ms)),
+            *(() if says is None else ("--says", str(says))),
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
@@ -173,6 +176,10 @@ class Admin:
     async def register(self, model: str, **servers: ModelServer) -> None:
         """A model and its versions; the first one becomes stable."""
         await self("POST", "/models", name=model)
+        await self.register_versions(model, **servers)
+
+    async def register_versions(self, model: str, **servers: ModelServer) -> None:
+        """Versions of a model that is there."""
         for version, server in servers.items():
             await self("PUT", f"/models/{model}/versions/{version}", urls=[server.url], health_path="/ready")
 
@@ -201,8 +208,10 @@ class Stage:
         self._started.append(gateway)
         return gateway
 
-    async def model_server(self, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0) -> ModelServer:
-        server = await ModelServer.start(name, error_rate=error_rate, delay_ms=delay_ms)
+    async def model_server(
+        self, name: str, *, error_rate: float = 0.0, delay_ms: float = 0.0, says: float | None = None
+    ) -> ModelServer:
+        server = await ModelServer.start(name, error_rate=error_rate, delay_ms=delay_ms, says=says)
         self._started.append(server)
         return server
 

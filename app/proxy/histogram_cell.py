@@ -1,0 +1,86 @@
+"""A distribution while it grows: values are put aside and counted many at once.
+
+Rule: what comes out is `app.domain.spread.histogram_of` of all values, whenever it is asked for.
+"""
+
+from collections.abc import Iterable, Mapping
+from struct import pack, unpack
+from typing import Final
+
+from app.domain.spread import BINS_MAX, LABELS_MAX, Histogram, order_of
+
+_ASIDE_MAX: Final = 256
+_KEPT_LABELS: Final = 8 * LABELS_MAX
+_LOW_63: Final = (1 << 63) - 1
+_INFINITE: Final = order_of(float("inf"))
+_NONE: Final = Histogram()
+
+
+class HistogramCell:
+    """How often which value was seen."""
+
+    __slots__ = ("_aside", "_bins", "_labels", "_level", "_missing", "_nonfinite")
+
+    def __init__(self) -> None:
+        self._aside: list[float] = []
+        self._bins: dict[int, int] = {}
+        self._labels: dict[str, int] = {}
+        self._level = 0
+        self._missing = 0
+        self._nonfinite = 0
+
+    def add(self, value: float | str | None) -> None:
+        """Count a value; None is one that is missing."""
+        if value is None:
+            self._missing += 1
+        elif isinstance(value, str):
+            labels = self._labels
+            labels[value] = labels.get(value, 0) + 1
+            if len(labels) > _KEPT_LABELS:
+                self._labels = dict((Histogram(labels=labels) + _NONE).labels)
+        else:
+            self._aside.append(value)
+            if len(self._aside) >= _ASIDE_MAX:
+                self._count()
+
+    def histogram(self) -> Histogram:
+        """A copy of what was counted."""
+        self._count()
+        counted = Histogram(self._level, dict(self._bins), dict(self._labels), self._missing, self._nonfinite)
+        return counted + _NONE
+
+    def _count(self) -> None:
+        """Count what was put aside."""
+        n = len(self._aside)
+        bins, level = self._bins, self._level
+        for bits in unpack(f"<{n}q", pack(f"<{n}d", *self._aside)):
+            place = bits if bits >= 0 else -(bits & _LOW_63)
+            if -_INFINITE < place < _INFINITE:
+                place >>= level
+                bins[place] = bins.get(place, 0) + 1
+            else:
+                self._nonfinite += 1
+        self._aside.clear()
+        if len(bins) > BINS_MAX:
+            shift = _shift(bins)
+            self._level += shift
+            self._bins = _shifted(bins, shift)
+
+
+def _shift(places: Iterable[int]) -> int:
+    """By how many bits places have to be shifted to be few enough; found by halving, for it is mostly dozens."""
+    least, most = 1, 64
+    while least < most:
+        middle = (least + most) // 2
+        if len({place >> middle for place in places}) > BINS_MAX:
+            least = middle + 1
+        else:
+            most = middle
+    return least
+
+
+def _shifted(bins: Mapping[int, int], shift: int) -> dict[int, int]:
+    fewer: dict[int, int] = {}
+    for place, count in bins.items():
+        fewer[place >> shift] = fewer.get(place >> shift, 0) + count
+    return fewer

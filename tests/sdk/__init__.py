@@ -1,0 +1,1 @@
+"""Tests of the client that is a distribution of its own."""
