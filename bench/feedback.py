@@ -1,7 +1,9 @@
 """How many labels a second one gateway process takes into Postgres.
 
-Method: batches of new labels go through the inference port's application, in one process on one
-core, into a Postgres of its own that syncs its log; each batch is answered before the next is sent.
+Method: batches of new labels go through the inference port's application into a Postgres of its own
+that syncs its log, both on one core; each batch is answered before the next is sent. Labels per
+second of CPU, of gateway and Postgres together, say what an idle core does; those per second of the
+clock say that only on a machine with nothing else to do.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from uuid import uuid4
 
 import httpx
 import orjson
+import psutil  # type: ignore[import-untyped]  # comes with the embedded Postgres, without types
 
 from app.admin.inference import Build, inference_app
 from app.domain.catalog import Model, ModelName, Version, VersionName
@@ -48,32 +51,35 @@ class Timed:
 
     labels: int
     wall_s: float
-    cpu_s: float
+    gateway_s: float
+    postgres_s: float
 
     def document(self, **what: object) -> dict[str, object]:
         return {
             **what,
             "labels": self.labels,
             "labels_per_s": round(self.labels / self.wall_s),
-            "labels_per_cpu_s": round(self.labels / self.cpu_s),
+            "labels_per_cpu_s": round(self.labels / (self.gateway_s + self.postgres_s)),
+            "gateway_us": round(self.gateway_s / self.labels * 1e6, 1),
+            "postgres_us": round(self.postgres_s / self.labels * 1e6, 1),
         }
 
 
 async def run(labels: int) -> dict[str, Any]:
     """Send so many labels in each way, and say what they took."""
-    with _postgres() as url:
+    with _postgres() as (url, server):
         database = Database(url)
         try:
             return {
                 "python": platform.python_version(),
                 "processor": model_name(),
-                "cases": await _cases(database, labels),
+                "cases": await _cases(database, server, labels),
             }
         finally:
             await database.close()
 
 
-async def _cases(database: Database, labels: int) -> list[dict[str, object]]:
+async def _cases(database: Database, server: psutil.Process, labels: int) -> list[dict[str, object]]:
     await _prepare(database)
     cases = []
     key = ReceiptKey.of(token_bytes(32))
@@ -95,26 +101,33 @@ async def _cases(database: Database, labels: int) -> list[dict[str, object]]:
                 rows = _rows(labels)
                 signer = Signer(key, MODEL, STABLE, 1)
                 receipts = [signer.receipt(row.second, row.exchange.encode()).decode() for row in rows]
-                timed = await _timed(http, [{"receipt": each, "label": "1"} for each in receipts], batch)
+                timed = await _timed(http, server, [{"receipt": each, "label": "1"} for each in receipts], batch)
                 cases.append(timed.document(by="receipt", batch=batch))
-                again = await _timed(http, [{"receipt": each, "label": "1"} for each in receipts], batch)
+                again = await _timed(http, server, [{"receipt": each, "label": "1"} for each in receipts], batch)
                 cases.append(again.document(by="receipt, sent again", batch=batch))
             rows = _rows(labels)
             await _write(database, rows)
             ids = [{"model": MODEL, "request_id": row.request_id, "label": "1"} for row in rows]
-            cases.append((await _timed(http, ids, BATCHES[-1])).document(by="request id", batch=BATCHES[-1]))
+            cases.append((await _timed(http, server, ids, BATCHES[-1])).document(by="request id", batch=BATCHES[-1]))
     return cases
 
 
-async def _timed(http: httpx.AsyncClient, items: Sequence[object], batch: int) -> Timed:
+async def _timed(http: httpx.AsyncClient, server: psutil.Process, items: Sequence[object], batch: int) -> Timed:
     bodies = [orjson.dumps(items[at : at + batch]) for at in range(0, len(items), batch)]
-    began, began_cpu = time.perf_counter(), time.process_time()
+    began, gateway_s, postgres_s = time.perf_counter(), time.process_time(), _cpu_s(server)
     for body in bodies:
         answer = await http.post(_PATH, content=body, headers={"content-type": "application/json"})
         taken = answer.json()
         if answer.status_code != 202 or taken["invalid"] or taken["pending"]:
             raise RuntimeError(f"not every label was joined: {answer.text[:500]}")
-    return Timed(len(items), time.perf_counter() - began, time.process_time() - began_cpu)
+    wall_s = time.perf_counter() - began
+    return Timed(len(items), wall_s, time.process_time() - gateway_s, _cpu_s(server) - postgres_s)
+
+
+def _cpu_s(server: psutil.Process) -> float:
+    """Of a Postgres, its backends and its writers, as long as all of them live."""
+    times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 def _rows(count: int) -> list[AnsweredRow]:
@@ -143,14 +156,16 @@ def _table() -> RoutingTable:
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def _postgres() -> Iterator[tuple[str, psutil.Process]]:
+    """Its address and its first process."""
     with tempfile.TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server = EmbeddedPostgres(Path(folder) / "postgres")
         url = server.start()
         try:
             migrate.upgrade(url)
-            yield url
+            pid = int((Path(folder) / "postgres" / "postmaster.pid").read_text().split()[0])
+            yield url, psutil.Process(pid)
         finally:
             server.stop()
 
@@ -160,12 +175,12 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=int, default=50_000)
     asked = parser.parse_args(arguments)
-    with _one_core():
+    with _pinned():
         say(json.dumps(asyncio.run(run(asked.labels)), indent=2))
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def _pinned() -> Iterator[None]:
     """This thread and what it starts later; whatever runs already is elsewhere."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
