@@ -7,6 +7,7 @@ from app.admin import (
     costs,
     drift,
     explanations,
+    feedback,
     history,
     models,
     power,
@@ -35,6 +36,7 @@ PARTS = (
     costs,
     comparing,
     drift,
+    feedback,
 )
 
 
