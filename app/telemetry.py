@@ -162,6 +162,12 @@ EVIDENCE = Family(
     "Natural logarithm of the evidence that the canary is worse; 4.6 (e = 100) turns it back.",
     ("model", "metric"),
 )
+DRIFT_PSI = Family(
+    "turnback_drift_psi",
+    Kind.GAUGE,
+    "How far a canary's predictions and inputs are from stable's at the same weights, as PSI.",
+    ("model", "version", "feature"),
+)
 WATCH_EVIDENCE = Family(
     "turnback_watch_evidence",
     Kind.GAUGE,
@@ -219,6 +225,7 @@ FAMILIES = (
     ADDRESSES_REFUSED,
     ROLLOUT_STATE,
     EVIDENCE,
+    DRIFT_PSI,
     WATCH_EVIDENCE,
     DECISIONS,
     EVALUATION_DURATION,

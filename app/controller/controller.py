@@ -16,6 +16,7 @@ from app.actions.recalling import tell_recall
 from app.controller.look import Look, Looker
 from app.controller.sentinel import Sentinel, is_due
 from app.domain.catalog import ModelName, VersionName
+from app.domain.drift_guardrail import all_differing
 from app.domain.rollout import Phase, Rollout, RolloutId
 from app.domain.watch import Watch
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
@@ -37,6 +38,7 @@ class Standing:
     Attributes:
         phases: Each model's last rollout's phase.
         evidence: (model, metric) to the natural log of the evidence, active rollouts only.
+        drift: (model, canary, feature) to the PSI of the canary about stable, active rollouts only.
         watched: Promoted models with a standby to the natural log of the evidence of decay; -inf before a bad answer.
         ticks_ms: Duration in milliseconds, rounded up, to how many ticks took so long.
         completed_at: Unix time of the last tick that reached its end.
@@ -44,6 +46,7 @@ class Standing:
 
     phases: dict[ModelName, Phase] = field(default_factory=dict)
     evidence: dict[tuple[ModelName, str], float] = field(default_factory=dict)
+    drift: dict[tuple[ModelName, VersionName, str], float] = field(default_factory=dict)
     watched: dict[ModelName, float] = field(default_factory=dict)
     ticks_ms: Counter[int] = field(default_factory=Counter)
     ticks_total_s: float = 0.0
@@ -113,6 +116,7 @@ class Controller:
             self.standing.phases[rollout.model] = rollout.phase
         running = {rollout.model for rollout in found.values()}
         self.standing.evidence = {key: log_e for key, log_e in self.standing.evidence.items() if key[0] in running}
+        self.standing.drift = {key: psi for key, psi in self.standing.drift.items() if key[0] in running}
         self._active = found
         return tuple(found.values())
 
@@ -173,6 +177,9 @@ class Controller:
         for finding in look.assessment.findings:
             if finding.log_e_worse is not None:
                 self.standing.evidence[model, finding.family] = finding.log_e_worse
+        for each in all_differing(look.rollout.evidence):
+            if each.stability is not None:
+                self.standing.drift[model, look.rollout.canary, each.name] = each.stability
         if look.decision is None:
             return
         await self._note_decision(look.decision, look.rollout.canary)

@@ -23,6 +23,8 @@ class StandingFigures:
                 yield Series(telemetry.ROLLOUT_STATE, (model, phase), float(phase is current))
         for (model, metric), log_e in now.evidence.items():
             yield Series(telemetry.EVIDENCE, (model, metric), log_e)
+        for drifted, psi in now.drift.items():
+            yield Series(telemetry.DRIFT_PSI, drifted, psi)
         for model, log_m in now.watched.items():
             yield Series(telemetry.WATCH_EVIDENCE, (model,), log_m)
         took = {milliseconds / 1_000: count for milliseconds, count in now.ticks_ms.items()}

@@ -64,6 +64,12 @@ def predictions_differing(evidence: Evidence) -> Differing | None:
     )
 
 
+def all_differing(evidence: Evidence) -> tuple[Differing, ...]:
+    """Predictions, where they are known, and every watched feature."""
+    predictions = predictions_differing(evidence)
+    return (*(() if predictions is None else (predictions,)), *inputs_differing(evidence))
+
+
 def _arms(evidence: Evidence) -> Iterator[Spread]:
     for epoch in evidence.of_model.spreads.values():
         yield epoch.canary

@@ -17,9 +17,11 @@ from app.actions.rollouts import order, start_rollout
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
-from app.domain.observed import Observed, ObservedRow
+from app.domain.declared import Feature
+from app.domain.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
 from app.domain.policy import Guardrail, Metric, Policy
 from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
+from app.domain.spread import Spread, histogram_of
 from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.proxy.brake import Cause
 from app.store import audit, decisions, observed, partitions, replicas, rollouts, routes, tallies, units
@@ -29,6 +31,7 @@ from app.telemetry import DecisionCount
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32
+AGES = (range(400), range(300, 700))
 QUICK = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
 
 
@@ -251,6 +254,27 @@ async def test_the_figures_say_phase_evidence_and_decisions(world: World) -> Non
     assert ("turnback_guardrail_evidence", "fraud", "combined") in figures
     assert ("turnback_guardrail_evidence", "fraud", "errors") in figures
     assert figures["turnback_decisions_total", "fraud", "advance", "engine"] == 1.0
+
+
+async def test_how_far_inputs_and_predictions_are_from_stables_is_a_figure_while_the_rollout_runs(world: World) -> None:
+    usual, older = (Spread(histogram_of(["yes"] * 400), {"age": histogram_of(map(float, ages))}) for ages in AGES)
+    before = await world.now() // SPREAD_S * SPREAD_S - 60
+    async with world.database.transaction() as tx:
+        await observed.upsert(tx, BOOT, [SpreadRow(TallyKey(before, FRAUD, 1, V1), usual, 1)])
+    await world.rollout("fraud", model=Model(FRAUD, features=(Feature("age", "/age"),)))
+    await world.controller.tick()
+    second = before + 60 + SPREAD_S
+    async with world.database.transaction() as tx:
+        (route,) = (await routes.table(tx)).routes.values()
+        keys = (TallyKey(second, FRAUD, route.generation, version) for version in (V1, V2))
+        await observed.upsert(tx, BOOT, [SpreadRow(next(keys), seen, 1) for seen in (usual, older)])
+    await world.traffic("fraud", second + SPREAD_S, stable=900, canary=30)
+    await world.controller.tick()
+    drift = {labels[1:]: psi for labels, psi in world.controller.standing.drift.items()}
+    assert drift == {(V2, "age"): pytest.approx(drift[V2, "age"]), (V2, "predictions"): pytest.approx(0.0, abs=1e-6)}
+    assert drift[V2, "age"] > 0.25
+    names = [each.family.name for each in StandingFigures(lambda: world.controller.standing).series()]
+    assert names.count("turnback_drift_psi") == 2
 
 
 # ------------------------------------------------------------------ brakes in the audit
