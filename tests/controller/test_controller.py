@@ -265,8 +265,8 @@ async def test_how_far_inputs_and_predictions_are_from_stables_is_a_figure_while
     await world.controller.tick()
     second = before + 60 + SPREAD_S
     async with world.database.transaction() as tx:
-        (route,) = (await routes.table(tx)).routes.values()
-        keys = (TallyKey(second, FRAUD, route.generation, version) for version in (V1, V2))
+        (routed,) = (await routes.table(tx)).models
+        keys = (TallyKey(second, FRAUD, routed.route.generation, version) for version in (V1, V2))
         await observed.upsert(tx, BOOT, [SpreadRow(next(keys), seen, 1) for seen in (usual, older)])
     await world.traffic("fraud", second + SPREAD_S, stable=900, canary=30)
     await world.controller.tick()
