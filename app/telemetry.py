@@ -163,10 +163,7 @@ EVIDENCE = Family(
     ("model", "metric"),
 )
 DRIFT_PSI = Family(
-    "turnback_drift_psi",
-    Kind.GAUGE,
-    "How far a canary's predictions and inputs are from stable's at the same weights, as PSI.",
-    ("model", "version", "feature"),
+    "turnback_drift_psi", Kind.GAUGE, "PSI of a canary's distributions about stable's.", ("model", "version", "feature")
 )
 WATCH_EVIDENCE = Family(
     "turnback_watch_evidence",
