@@ -5,7 +5,9 @@ from fastapi import FastAPI
 from app.admin import (
     comparing,
     costs,
+    drift,
     explanations,
+    feedback,
     history,
     models,
     power,
@@ -33,6 +35,8 @@ PARTS = (
     quality,
     costs,
     comparing,
+    drift,
+    feedback,
 )
 
 

@@ -56,6 +56,7 @@ VERBS = {
         Verb("simulate", _READ, "simulating", "Try another policy on a model's past rollouts."),
         Verb("power", _READ, "calculating", "Say how many answers, labels and minutes an effect takes."),
         Verb("watch", _READ, "watching", "Follow a model's rollout until it ends."),
+        Verb("drift", _READ, "drifting", "Compare what a version is asked and predicts with what it was."),
         Verb("standby", _READ, "standing_by", "Show a promoted version beside the one it took the place of."),
         Verb("quality", _READ, "appraising", "Show how good each version's answers were, by the labels that came."),
         Verb("cost", _READ, "appraising", "Show what each version's answers cost, and what a rollback would."),
