@@ -336,7 +336,7 @@ class _Process:
         """The last tallies; one push may not hold all of them after an outage."""
         for _ in range(LAST_PUSHES_MAX):
             written = await replica.push()
-            left = self._gateway.recorder.waiting
+            left = self._gateway.waiting
             if left == 0:
                 return
             if not written:
