@@ -174,9 +174,7 @@ WATCH_EVIDENCE = Family(
 DECISIONS = Family(
     "turnback_decisions_total", Kind.COUNTER, "Decisions stored, by what and who.", ("model", "action", "actor")
 )
-EVALUATION_DURATION = Family(
-    "turnback_evaluation_duration_seconds", Kind.HISTOGRAM, "What one tick over all active rollouts took."
-)
+EVALUATION_DURATION = Family("turnback_evaluation_duration_seconds", Kind.HISTOGRAM, "What one tick took, all looks.")
 LAST_EVALUATION = Family(
     "turnback_last_evaluation_timestamp_seconds", Kind.GAUGE, "Unix time of the last completed tick."
 )

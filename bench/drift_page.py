@@ -24,7 +24,7 @@ _SETTING = (
 _CALM = (
     "Share of runs of 24 windows in which nothing drifts and something is flagged all the same. *Flagged* is proven "
     "and far (PSI 0.1, less what chance makes of it); *proven* is the test alone. Each may be 1 % over windows without "
-    "end. *100 by chance*: the share of all single tests with evidence of 100 or more, which the theory keeps at 1 %."
+    "end."
 )
 _FOUND = (
     "Share of windows in which one of a hundred features that has changed is flagged, at the 24th window's limit. The "
@@ -53,13 +53,12 @@ def markdown(document: Document) -> str:
 
 def _calm(calm: Document) -> str:
     rules = list(next(iter(calm.values()))["rules"])
-    head = ("values", "runs", "flagged", "proven", "100 by chance", *(f"any {rule}" for rule in rules))
+    head = ("values", "runs", "flagged", "proven", *(f"any {rule}" for rule in rules))
     rows = [
         (
             f"{int(n):,}",
             str(found["flagged"]["runs"]),
             *(_share(found[what]) for what in ("flagged", "proven")),
-            f"{100.0 * found['beyond_100']:.2g} %",
             *(_share(found["rules"][rule]) for rule in rules),
         )
         for n, found in calm.items()
