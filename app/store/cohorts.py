@@ -25,6 +25,17 @@ _SECONDS = text(
     """
 )
 
+# What is usual for stable is told from so many; an hour of a busy model's labels would take seconds to read.
+USUAL_ROWS = 5_000
+
+_BEFORE_USUAL = text(
+    """
+    SELECT second, first_value(second) OVER (ORDER BY second DESC) AS newest FROM labels
+    WHERE model = :model AND metric = :metric AND second > :after AND second <= :through
+    ORDER BY second DESC OFFSET :most LIMIT 1
+    """
+)
+
 _LABELLED = text(
     """
     WITH in_time AS (
@@ -92,6 +103,16 @@ async def matured(
         last,
         sum(bool(row.disagrees) for row in rows),
     )
+
+
+async def usual(
+    tx: Transaction, model: ModelName, metric: QualityMetric, stable: VersionName, after: int, through: int
+) -> tuple[Labelled, ...]:
+    """One version's labels of the newest whole seconds of (after, through]: up to 5,000, or of the one newest."""
+    span = {"model": model, "metric": metric.name, "after": after, "through": through, "most": USUAL_ROWS}
+    found = (await tx.execute(_BEFORE_USUAL, span)).one_or_none()
+    begin = after if found is None else min(found.second, found.newest - 1)
+    return (await matured(tx, model, metric, (stable,), begin, through)).rows
 
 
 async def _bounded(
