@@ -50,8 +50,8 @@ async def _cohort(
     tx: Transaction, model: Model, stable: Version, metric: QualityMetric, start: int, since_s: int
 ) -> Cohort:
     last = int(start - metric.horizon_s - GRACE_S)
-    usual = await cohorts.matured(tx, model.name, metric, (stable.name,), last - since_s, last)
-    return cohort_ledger.begun(metric, start, usual.rows)
+    usual = await cohorts.usual(tx, model.name, metric, stable.name, last - since_s, last)
+    return cohort_ledger.begun(metric, start, usual)
 
 
 def _flaw_reference(before: Observed) -> float:

@@ -30,8 +30,9 @@ SERVED_WITHIN_S = 15.0
 CHAPTER_MAX_S = 75.0
 SETTLE_S = 1.0
 OPERATOR_AFTER = 10
-# Everything but the warm-up is the gateway's default: these servers are warm when they say they are ready.
-POLICY = {"warmup_s": 2.0}
+# These servers are warm when they say they are ready, and the story has two minutes: a step may cost 20 bad answers,
+# not 5. Everything else is the gateway's default, its guardrails chosen by what is declared of the model.
+POLICY = {"warmup_s": 2.0, "max_extra_bad": 20.0}
 ENDS = {"promoted": "promote", "rolled_back": "roll_back"}
 
 

@@ -85,10 +85,9 @@ def test_an_input_that_is_never_left_out_stands_where_its_pointer_says(name: str
             assert orjson.loads(body(known))["inputs"][int(pointer(name).split("/")[2])]["name"] == name
 
 
-def test_all_but_a_few_flights_land_within_the_horizon_of_their_labels() -> None:
+def test_every_flight_lands_well_within_the_horizon_of_its_label() -> None:
     seconds = replay_months().air_time / AIR_MINUTES_PER_SECOND
-    assert 0.002 < (seconds > LABEL_HORIZON_S).mean() < 0.0025
-    assert {flight.dest for flight, s in zip(replay_months().flights, seconds, strict=True) if s > 4} == {"HNL"}
+    assert seconds.max() < 0.75 * LABEL_HORIZON_S
 
 
 @pytest.mark.parametrize(
