@@ -7,7 +7,6 @@ never ended.
 
 from typing import Final, Protocol
 
-from app.domain.receipt import packed_slices
 from app.domain.tally import Counter
 from app.proxy import chunks, problems, recorder
 from app.proxy import response_head as framed
@@ -202,7 +201,7 @@ class Exchange(Outgoing):
             self._note.exchange = exchange
         slices = b""
         if self._route.signs_slices:
-            slices = packed_slices(self._route.watched.slices.of_fields(self._request.lines))
+            slices = self._route.watched.slices.packed(self._request.lines)
         signer = self.arm.signer if self.generation else self.arm.signer_without_coin
         return _RECEIPT + signer.receipt(self.second, exchange, slices)
 

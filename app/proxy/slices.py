@@ -8,6 +8,7 @@ from typing import Final
 
 from app.domain.declared import SliceKey
 from app.domain.json_pointer import MISSING, JsonPointer, json_pointer
+from app.domain.receipt import packed_slices
 from app.domain.spread import OTHER
 from app.errors import InvalidInput
 from app.proxy.framing import BLANKS
@@ -15,6 +16,7 @@ from app.proxy.plain import plain
 
 # The value of what a request does not say, or not so that it can be read.
 UNKNOWN: Final = "unknown"
+_MAX_PACKED: Final = 1_024
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -26,7 +28,7 @@ class SliceReader:
         by_header: Whether some slice stands in a field.
     """
 
-    __slots__ = ("_headers", "_known", "_most", "_pointers", "by_body", "by_header")
+    __slots__ = ("_headers", "_known", "_most", "_packed", "_pointers", "_unsaid", "by_body", "by_header")
 
     def __init__(self, keys: Sequence[SliceKey], known: dict[str, set[str]]) -> None:
         """Compile what is declared.
@@ -35,21 +37,41 @@ class SliceReader:
             keys: Of one model.
             known: The values told apart so far, by key; goes on growing here.
         """
-        self._headers = [(key.name, key.header.lower().encode() + b":") for key in keys if key.header is not None]
+        self._unsaid = {key.name: UNKNOWN for key in keys if key.header is not None}
+        # By length, so that most lines are passed over without a copy in lower case.
+        self._headers: dict[int, list[tuple[str, bytes]]] = {}
+        for key in keys:
+            if key.header is not None:
+                self._headers.setdefault(len(key.header), []).append((key.name, key.header.lower().encode()))
         self._pointers = [(key.name, found) for key in keys if (found := pointer(key.pointer)) is not None]
         self._most = {key.name: key.values_max for key in keys}
         self._known = known
+        self._packed: dict[tuple[str, ...], bytes] = {}
         self.by_body = bool(self._pointers)
         self.by_header = bool(self._headers)
 
     def of_fields(self, lines: Sequence[bytes]) -> dict[str, str]:
         """The slices that a request's fields say; those of a receipt."""
-        found = dict.fromkeys((name for name, _ in self._headers), UNKNOWN)
+        found = self._unsaid.copy()
+        headers = self._headers
         for line in lines:
-            for name, start in self._headers:
-                if line[: len(start)].lower() == start:
-                    found[name] = _plain(line[len(start) :].strip(BLANKS).decode("utf-8", "replace"))
+            end = line.find(b":")
+            if end in headers:
+                for name, header in headers[end]:
+                    if line[:end].lower() == header:
+                        found[name] = _plain(line[end + 1 :].strip(BLANKS).decode("utf-8", "replace"))
         return found
+
+    def packed(self, lines: Sequence[bytes]) -> bytes:
+        """The same as a receipt holds them; packed once for all requests that say the same."""
+        found = self.of_fields(lines)
+        values = tuple(found.values())
+        packed = self._packed.get(values)
+        if packed is None:
+            if len(self._packed) >= _MAX_PACKED:
+                self._packed.clear()
+            packed = self._packed[values] = packed_slices(found)
+        return packed
 
     def of_body(self, document: object) -> dict[str, str]:
         """The slices that a request's body says; MISSING when it could not be read."""

@@ -11,8 +11,10 @@ from app.domain.declared import SliceKey
 from app.domain.receipt import Forged, Receipt, ReceiptKey, Signer, opened, packed_slices
 from app.proxy import Gateway
 from app.proxy.limits import Limits
+from app.proxy.slices import SliceReader
 from proxy.serving import routed, serving, table_of
 from proxy.talking import Answer, get, talking
+from proxy.test_upstream_faults import refusing
 
 KEY = ReceiptKey.of(b"a secret of the tests, long enough")
 
@@ -80,3 +82,57 @@ def test_whatever_is_changed_in_a_receipt_it_is_none_any_more() -> None:
     for other in ("", ":", token[1:], token[:-1], token + "A", token.replace("v1", "v2"), "x" * 2_000, "é" * 9):
         with pytest.raises(Forged):
             opened(other, [KEY])
+
+
+async def test_a_receipt_s_slices_are_short_plain_and_only_so_many_as_are_accepted_back() -> None:
+    keys = tuple(SliceKey(f"key-{number}", header=f"x-{number}") for number in range(8))
+    async with upstream(ok(b"yes")) as server, serving(_gateway(server.url, keys)) as port, talking(port) as talk:
+        for value in ("\xfc" * 100, "a" * 100, "a\tb"):
+            fields = (f"x-{number}: {value}" for number in range(8))
+            got = await talk.ask(get("/m/fraud", *fields))
+            slices = _receipt(got).slices
+            assert slices
+            assert all(len(said) <= 64 and said.isprintable() for said in slices.values())
+            assert list(slices) == [f"key-{number}" for number in range(len(slices))]
+
+
+def test_a_million_different_slices_are_packed_in_bounded_memory() -> None:
+    reader = SliceReader((SliceKey("tier", header="x-tier"),), {})
+    for number in range(20_000):
+        assert reader.packed([b"x-tier: %d" % number]) == b"tier=%d" % number
+    assert len(reader._packed) <= 1_024
+
+
+async def test_an_upstream_s_own_receipt_does_not_cross() -> None:
+    async with (
+        upstream(ok(b"yes", b"x-turnback-receipt: forged")) as server,
+        serving(_gateway(server.url)) as port,
+        talking(port) as talk,
+    ):
+        assert _receipt(await talk.ask(get("/m/fraud"))).version == "v1"
+
+
+async def test_a_stream_and_an_answer_without_a_body_have_one() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    stream = head + b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
+    for reply in (stream, b"HTTP/1.1 204 No Content\r\n\r\n"):
+        async with upstream(reply) as server, serving(_gateway(server.url)) as port, talking(port) as talk:
+            assert _receipt(await talk.ask(get("/m/fraud"))).generation == 7
+
+
+async def test_problems_of_the_gateway_itself_have_none() -> None:
+    with refusing() as url:
+        async with serving(_gateway(url)) as port, talking(port) as talk:
+            got = await talk.ask(get("/m/fraud"))
+    assert (got.status, got.field("x-turnback-receipt")) == (502, None)
+
+
+async def test_an_exchange_a_brake_kept_on_stable_has_a_receipt_that_is_no_evidence() -> None:
+    async with upstream(ok(b"yes")) as server:
+        with refusing() as dead:
+            gateway = Gateway(time.time, coin=lambda: 0.9, receipt_key=KEY)
+            gateway.swap(table_of(routed({"v1": server.url, "v2": dead}, {"v1": 5_000, "v2": 5_000}, generation=7)))
+            async with serving(gateway) as port, talking(port) as talk:
+                receipts = [_receipt(await talk.ask(get("/m/fraud"))) for _ in range(12)]
+    assert gateway.open_brakes()
+    assert {(receipt.version, receipt.generation) for receipt in receipts} == {("v1", 0)}
