@@ -155,6 +155,16 @@ class InvalidInput(TurnbackError):
         self.field = field
 
 
+class RolloutRefused(TurnbackError):
+    """The policy asks for an offline evaluation that the canary does not have."""
+
+    kind = ErrorKind.INVALID
+    title = "The policy refuses this rollout"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, field="/canary")
+
+
 class UpstreamNotAllowed(InvalidInput):
     """The upstream's address is not http(s) or not on the allow-list."""
 

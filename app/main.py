@@ -36,7 +36,7 @@ from app.feedback import api as feedback_api
 from app.feedback.desk import FeedbackDesk, feedback_desk
 from app.feedback.keys import receipt_keys, sources
 from app.proxy.admission import use_all_descriptors
-from app.proxy.figures import RecorderFigures
+from app.proxy.figures import ObserverFigures, RecorderFigures
 from app.proxy.journal import Journal
 from app.proxy.recovery import DeadBoots
 from app.proxy.tls import upstream_context
@@ -336,7 +336,7 @@ class _Process:
         """The last tallies; one push may not hold all of them after an outage."""
         for _ in range(LAST_PUSHES_MAX):
             written = await replica.push()
-            left = self._gateway.recorder.waiting
+            left = self._gateway.waiting
             if left == 0:
                 return
             if not written:
@@ -378,6 +378,7 @@ class _Process:
         yield self._decided
         if self._role.serves:
             yield RecorderFigures(self._gateway.recorder, time.monotonic)
+            yield ObserverFigures(self._gateway.observer)
             yield UpstreamFigures(self._gateway)
         if self._replica is not None:
             yield RoutingFigures(lambda: self._gateway.table, self._replica)

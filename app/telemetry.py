@@ -190,6 +190,9 @@ JOURNAL_UP = Family(
 LOST_ROWS = Family(
     "turnback_lost_rows_total", Kind.COUNTER, "Exchanges whose tallies were dropped because too many rows waited."
 )
+ANSWERS_DROPPED = Family(
+    "turnback_answers_dropped_total", Kind.COUNTER, "Answers whose rows were dropped because too many waited."
+)
 FEEDBACK = Family(
     "turnback_feedback_total", Kind.COUNTER, "Items of feedback, by what became of them.", ("model", "result")
 )
@@ -228,6 +231,7 @@ FAMILIES = (
     ROUTING_AGE,
     JOURNAL_UP,
     LOST_ROWS,
+    ANSWERS_DROPPED,
     FEEDBACK,
     FEEDBACK_LAG,
     FEEDBACK_SPOOLED,

@@ -20,8 +20,8 @@ def write(document: Document, folder: Path) -> Path:
 _SETTING = (
     "Stable is wrong in 10 % of its answers. **Late**: wrong answers are told after an hour on average, right ones "
     "after a day. **Events**: nine in ten answers come to nothing; what happens is told after an hour on average and "
-    "counts within two, and what does not is bad. **Poisoned**: one of three sources gives nine labels in ten, and lies; *one "
-    "loud, honest* is the same without the lie. Of the late ones hours are compressed sixtyfold."
+    "counts within two, and what does not is bad. **Poisoned**: one of three sources gives nine labels in ten and "
+    "lies; *one loud, honest* is the same without the lie. Of the late ones an hour is compressed to ten seconds."
 )
 _WHOLE = (
     "The default policy with labels in place of latency. A rollout that is *held* has the lowest weight and waits for "

@@ -3,7 +3,7 @@
 Method: `rollouts` plays whole rollouts of the default policy with labels in place of latency, second by second through
 the product's own `absorb`, `absorb_cohort`, `assess` and `advance`. `unstopped` adds labels at an even split and looks
 after every few, whatever was found: no hold spares the canary. Delays are those of a story of hours compressed
-sixtyfold: a second here is a minute there. `naive` is what the mean of the labels says that have arrived. One seed
+360-fold: ten seconds here are an hour there. `naive` is what the mean of the labels says that have arrived. One seed
 repeats a run exactly. `python3 -m bench.labels --report docs/bench` writes docs/bench/labels.md and labels.json.
 """
 
@@ -38,7 +38,7 @@ from bench.label_world import (
 )
 from bench.world import CANARY, STABLE, World
 
-HOUR_S = 60
+HOUR_S = 10
 RIGHT = QualityMetric("right", QualityKind.ACCURACY, horizon_s=24.0 * HOUR_S)
 BOUGHT = QualityMetric("bought", QualityKind.EVENT, horizon_s=2.0 * HOUR_S, missing=Missing.BAD)
 SOON = QualityMetric("right", QualityKind.ACCURACY, horizon_s=10.0)
@@ -94,12 +94,12 @@ class Unstopped(NamedTuple):
 
 def _late(canary_wrong: float) -> LabelSetting:
     """Wrong answers are told after an hour on average, right ones after a day."""
-    return LabelSetting(RIGHT, 0.1, canary_wrong, 10.0, POLICY, sooner_s=HOUR_S, later_s=24.0 * HOUR_S)
+    return LabelSetting(RIGHT, 0.1, canary_wrong, 30.0, POLICY, sooner_s=HOUR_S, later_s=24.0 * HOUR_S)
 
 
 def _bought(canary_without: float) -> LabelSetting:
     """Nine in ten come to nothing; what does happen is told after an hour on average, and counts within two."""
-    return LabelSetting(BOUGHT, 0.9, canary_without, 10.0, OF_EVENTS, sooner_s=HOUR_S, later_s=None)
+    return LabelSetting(BOUGHT, 0.9, canary_without, 30.0, OF_EVENTS, sooner_s=HOUR_S, later_s=None)
 
 
 def _told(canary_wrong: float, *sources: Source) -> LabelSetting:
@@ -111,34 +111,41 @@ def _one_loud(canary_wrong: float, told: Told) -> LabelSetting:
     return _told(canary_wrong, Source("loud", 0.9, told), *_QUIET)
 
 
+def _alone(canary_wrong: float, told: Told) -> LabelSetting:
+    return _told(canary_wrong, Source("loud", 0.9, told))
+
+
 _QUIET = (Source("ops", 0.05), Source("users", 0.05))
 _ALIKE = tuple(Source(name, 1.0 / 3.0) for name in ("ops", "users", "audit"))
 
 PLANS = (
-    Plan("late: same", _late(0.1), 400, 1_000, 4_000),
-    Plan("late: 20 % wrong", _late(0.2), 40, 200, 4_000),
-    Plan("late: 40 % wrong", _late(0.4), 40, 200, 4_000),
-    Plan("events: same", _bought(0.9), 40, 1_000, 4_000),
-    Plan("events: half as many", _bought(0.95), 40, 200, 4_000),
-    Plan("poisoned: same, all called wrong", _one_loud(0.1, Told.CANARY_WRONG), 1_000, 1_000, 200),
-    Plan("poisoned: 30 % wrong, all called right", _one_loud(0.3, Told.CANARY_RIGHT), 1_000, 1_000, 400),
-    Plan("poisoned: same, all called right", _one_loud(0.1, Told.CANARY_RIGHT), 20, 200, 4_000),
-    Plan("poisoned: 30 % wrong, all called wrong", _one_loud(0.3, Told.CANARY_WRONG), 20, 200, 400),
-    Plan("one loud, honest: same", _one_loud(0.1, Told.TRUTH), 20, 1_000, 4_000),
-    Plan("one loud, honest: 30 % wrong", _one_loud(0.3, Told.TRUTH), 20, 200, 400),
-    Plan("three alike: same", _told(0.1, *_ALIKE), 40, 1_000, 4_000),
-    Plan("three alike: 30 % wrong", _told(0.3, *_ALIKE), 40, 200, 400),
-    Plan("two quiet ones alone: 30 % wrong", _told(0.3, *_QUIET), 20, 200, 400),
+    Plan("late: same", _late(0.1), 60, 1_000, 2_000),
+    Plan("late: 20 % wrong", _late(0.2), 20, 100, 2_000),
+    Plan("late: 40 % wrong", _late(0.4), 20, 100, 2_000),
+    Plan("events: same", _bought(0.9), 20, 400, 2_000),
+    Plan("events: half as many", _bought(0.95), 20, 100, 2_000),
+    Plan("poisoned: same, all called wrong", _one_loud(0.1, Told.CANARY_WRONG), 100, 1_000, 60),
+    Plan("poisoned: 30 % wrong, all called right", _one_loud(0.3, Told.CANARY_RIGHT), 100, 1_000, 120),
+    Plan("poisoned: same, all called right", _one_loud(0.1, Told.CANARY_RIGHT), 6, 100, 2_000),
+    Plan("poisoned: 30 % wrong, all called wrong", _one_loud(0.3, Told.CANARY_WRONG), 10, 100, 200),
+    Plan("one loud, honest: same", _one_loud(0.1, Told.TRUTH), 6, 100, 2_000),
+    Plan("one loud, honest: 30 % wrong", _one_loud(0.3, Told.TRUTH), 10, 100, 200),
+    Plan("three alike: same", _told(0.1, *_ALIKE), 20, 400, 2_000),
+    Plan("three alike: 30 % wrong", _told(0.3, *_ALIKE), 20, 100, 200),
+    Plan("two quiet ones alone: 30 % wrong", _told(0.3, *_QUIET), 10, 100, 200),
+    Plan("nobody but a liar: same, all called wrong", _alone(0.1, Told.CANARY_WRONG), 20, 100, 100),
+    Plan("nobody but a liar: 30 % wrong, all called right", _alone(0.3, Told.CANARY_RIGHT), 20, 100, 200),
 )
 
 
 def rollouts(plan: Plan, runs: int, seed: int) -> list[Outcome]:
     """Play so many whole rollouts."""
-    return [_outcome(LabelWorld(plan.setting, rng), plan.patience_s) for rng in _rngs(runs, seed)]
+    return [_outcome(LabelWorld(plan.setting, rng), plan.patience_s) for rng in _rngs(plan, runs, seed)]
 
 
-def _rngs(runs: int, seed: int) -> list[np.random.Generator]:
-    seeds = np.random.default_rng(seed).integers(2**63, size=runs)
+def _rngs(plan: Plan, runs: int, seed: int) -> list[np.random.Generator]:
+    """Each plan has chances of its own."""
+    seeds = np.random.default_rng([seed, *plan.name.encode()]).integers(2**63, size=runs)
     return [np.random.default_rng(int(each)) for each in seeds]
 
 
@@ -150,7 +157,7 @@ def _outcome(world: World, patience_s: int) -> Outcome:
 
 def unstopped(plan: Plan, runs: int, seed: int, looks: int = _LOOKS) -> list[Unstopped]:
     """Add labels at an even split and look again and again, whatever was found."""
-    return [_unstopped(plan.setting, looks, rng) for rng in _rngs(runs, seed)]
+    return [_unstopped(plan.setting, looks, rng) for rng in _rngs(plan, runs, seed)]
 
 
 def _unstopped(setting: LabelSetting, looks: int, rng: np.random.Generator) -> Unstopped:
@@ -226,8 +233,8 @@ def run(most: int, seed: int, say: Callable[[str], None]) -> Document:
     for plan in PLANS:
         whole = rollouts(plan, min(most, plan.runs), seed)
         plans[plan.name] = summary(plan, whole, unstopped(plan, min(most, plan.unstopped), seed))
-        say(f"{plan.name}: {Counter(str(each.phase) for each in whole)}")
-    means = naive(_late(0.1), seed, 72 * HOUR_S, 6 * HOUR_S, 10.0)
+        say(f"{plan.name}: {dict(Counter(str(each.phase) for each in whole))}")
+    means = naive(_late(0.1), seed, 72 * HOUR_S, 6 * HOUR_S, 60.0)
     return {
         "seed": seed,
         "python": platform.python_version(),

@@ -14,6 +14,7 @@ from app.actions.recalling import call_back, was_exposed
 from app.domain.catalog import ModelName, Protocol, Version, VersionName
 from app.domain.judgement import Sight
 from app.domain.moves import DECAY
+from app.domain.offline import refusal
 from app.domain.policy import Policy, check_policy, completed
 from app.domain.replay import weights_after
 from app.domain.rollout import (
@@ -36,7 +37,7 @@ from app.domain.routing import FULL_BP, Route, without_own_mirror
 from app.domain.tally import Tally
 from app.domain.transitions import advance
 from app.domain.watch import EndedBy, WatchStep, begun
-from app.errors import IllegalTransition, InvalidInput, StaleGeneration, UnknownVersion
+from app.errors import IllegalTransition, InvalidInput, RolloutRefused, StaleGeneration, UnknownVersion
 from app.store import catalog, rollouts, routes, tallies, watches
 from app.store.database import Transaction
 from app.store.decisions import Decision
@@ -58,7 +59,8 @@ async def start_rollout(
     """Begin a rollout of `canary` against the model's stable, which takes all traffic until the warm-up is over.
 
     Raises: UnknownModel, UnknownVersion, RolloutActive, InvalidInput (canary is stable, blank reason),
-        TargetUnhealthy (a stable that does not answer is no way back), StaleGeneration.
+        RolloutRefused (its offline evaluation), TargetUnhealthy (a stable that does not answer is no way
+        back), StaleGeneration.
     """
     why = checked_reason(reason)
     check_policy(policy)
@@ -153,6 +155,10 @@ async def _start(
     rollout_id = RolloutId(uuid7(at, means.entropy(8)))
     model = await catalog.model(tx, before.model)
     policy = completed(policy, model)
+    incumbent, challenger = [await catalog.version(tx, before.model, name) for name in (before.stable, canary)]
+    why = refusal(policy.offline, challenger, incumbent)
+    if why is not None:
+        raise RolloutRefused(why)
     pending = begin(
         rollout_id,
         before.model,
@@ -167,8 +173,8 @@ async def _start(
     of_model = await model_evidence(
         tx,
         model,
-        await catalog.version(tx, before.model, before.stable),
-        await catalog.version(tx, before.model, canary),
+        incumbent,
+        challenger,
         int(at.timestamp()),
         int(REFERENCE.total_seconds()),
     )

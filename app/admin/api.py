@@ -2,9 +2,42 @@
 
 from fastapi import FastAPI
 
-from app.admin import explanations, history, models, power, problems, recalls, replays, rollouts, simulations, watches
+from app.admin import (
+    comparing,
+    costs,
+    drift,
+    explanations,
+    feedback,
+    history,
+    models,
+    power,
+    problems,
+    quality,
+    recalls,
+    replays,
+    rollouts,
+    simulations,
+    watches,
+)
 from app.admin.described import described_app
 from app.admin.needs import Services
+
+PARTS = (
+    models,
+    rollouts,
+    history,
+    explanations,
+    replays,
+    simulations,
+    power,
+    watches,
+    recalls,
+    quality,
+    costs,
+    comparing,
+    drift,
+    feedback,
+)
 
 
 def admin_app(services: Services | None, *, version: str, body_max_bytes: int) -> FastAPI:
@@ -12,6 +45,6 @@ def admin_app(services: Services | None, *, version: str, body_max_bytes: int) -
     app = described_app("Turnback admin API", version, openapi_url="/openapi.json")
     app.state.services = services
     app.state.body_max_bytes = body_max_bytes
-    for part in (models, rollouts, history, explanations, replays, simulations, power, watches, recalls):
+    for part in PARTS:
         app.include_router(part.router, responses=problems.RESPONSES)
     return app

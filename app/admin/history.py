@@ -21,6 +21,7 @@ from app.admin.needs import (
 from app.admin.strict_json import StrictRoute
 from app.admin.views import AuditView, DecisionView, LiveView, MetricsView, Page, SlotView
 from app.domain import histogram
+from app.domain.tally import Tally
 from app.errors import InvalidInput
 from app.store import audit, catalog, decisions, routes, tallies
 from app.store.decisions import DecisionId
@@ -124,7 +125,7 @@ async def read_metrics(
         since=start,
         until=end,
         step_s=step,
-        items=[SlotView.of(slot, _quantiles_ms(slot)) for slot in found],
+        items=[SlotView.of(slot, quantiles_ms(slot.tally)) for slot in found],
     )
 
 
@@ -135,11 +136,12 @@ def _check_range(start: datetime, end: datetime, step: int | None) -> None:
         raise InvalidInput("/query/step", f"gives more than {STEPS_MAX} steps over this range")
 
 
-def _quantiles_ms(slot: tallies.Slot) -> tuple[float | None, float | None, float | None]:
-    p50, p95, p99 = (_quantile_ms(slot, level) for level in QUANTILES)
+def quantiles_ms(tally: Tally) -> tuple[float | None, float | None, float | None]:
+    """The latencies at QUANTILES; None where nothing was answered."""
+    p50, p95, p99 = (_quantile_ms(tally, level) for level in QUANTILES)
     return p50, p95, p99
 
 
-def _quantile_ms(slot: tallies.Slot, level: float) -> float | None:
-    found = histogram.quantile_bin(slot.tally.latency_bins, level)
+def _quantile_ms(tally: Tally, level: float) -> float | None:
+    found = histogram.quantile_bin(tally.latency_bins, level)
     return None if found is None else round(histogram.edge_us(found + 1) / 1_000, 3)

@@ -29,6 +29,14 @@ class GuardrailView(BaseModel):
     of: str | None
 
 
+class OfflineLimitView(BaseModel):
+    """What the canary's offline evaluation must not fall short of."""
+
+    metric: str
+    margin: float
+    lower_is_better: bool
+
+
 class PolicyView(BaseModel):
     """How much proof and how much harm."""
 
@@ -48,6 +56,7 @@ class PolicyView(BaseModel):
     error_ceiling: float | None
     watch_s: float
     standby_bp: int
+    offline: list[OfflineLimitView]
     guardrails: list[GuardrailView]
 
     @classmethod

@@ -31,6 +31,7 @@ from app.domain.catalog import (
     version_name,
 )
 from app.domain.json_pointer import MAX_LENGTH, json_pointer
+from app.domain.offline import LIMITS_MAX, OfflineLimit
 from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
 from app.domain.routing import FULL_BP, Mirror, Weights, check_weights
 from app.errors import InvalidInput
@@ -248,6 +249,17 @@ class GuardrailBody(Body):
         return Guardrail(**_given(self))
 
 
+class OfflineLimitBody(Body):
+    """What the canary's offline evaluation must not fall short of, or the rollout does not begin."""
+
+    metric: Name
+    margin: Annotated[float, Field(description="How much worse than stable's is let through, in its unit.")] = 0.0
+    lower_is_better: bool = False
+
+    def to_domain(self) -> OfflineLimit:
+        return OfflineLimit(self.metric, self.margin, self.lower_is_better)
+
+
 class PolicyBody(Body):
     """How much proof and how much harm; what is not given is the default."""
 
@@ -277,6 +289,10 @@ class PolicyBody(Body):
         float | None, Field(description="Seconds after a promotion in which the version before is kept; 0 is none.")
     ] = None
     standby_bp: Annotated[int | None, Field(description="The weight it keeps meanwhile, to be compared with.")] = None
+    offline: Annotated[
+        Annotated[tuple[OfflineLimitBody, ...], Strict(False), Field(max_length=LIMITS_MAX)] | None,
+        Field(description="What the canary's offline evaluation must not fall short of."),
+    ] = None
     guardrails: Annotated[
         Annotated[tuple[GuardrailBody, ...], Strict(False)] | None,
         Field(
@@ -295,6 +311,8 @@ class PolicyBody(Body):
         given = {"guardrails": usual, **_given(self)}
         if self.guardrails is not None:
             given["guardrails"] = _guardrails(self.guardrails)
+        if self.offline is not None:
+            given["offline"] = tuple(each.to_domain() for each in self.offline)
         return check_policy(replace(Policy(), **given))
 
 

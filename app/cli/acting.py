@@ -2,17 +2,19 @@
 
 import json
 import re
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, Refused, plain, write, write_document
+from app.cli.output import Document, Json, Refused, plain, say, write, write_document
 from app.cli.screens import decision_lines
 from app.cli.verbs import ExitCode
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL")]
 Reason = Annotated[str, typer.Option("-m", "--reason", help="Why, in one line; kept in the audit.")]
+_COST_PATIENCE_S = 2.0
 _PERCENTAGE = re.compile(r"(?P<whole>[0-9]{1,3})(?:\.(?P<hundredths>[0-9]{1,2}))? ?%?")
 Force = Annotated[bool, typer.Option("--force", help="Even if the version that gets the traffic answers no probe.")]
 
@@ -63,7 +65,16 @@ def rollback(
     model: ModelArgument, *, reason: Reason, force: Force = False, url: Url = DEFAULT_URL, as_json: Json = False
 ) -> None:
     """Give all traffic back to stable now."""
+    _say_what_it_costs(url, model)
     _act(url, model, "rollback", reason, force=force, as_json=as_json)
+
+
+def _say_what_it_costs(url: str, model: str) -> None:
+    """Before it is done; a gateway that does not know, or is slow to say, holds no rollback up."""
+    with suppress(Refused), Gateway(url, patience_s=_COST_PATIENCE_S) as gateway:
+        back = gateway.get("models", model, "cost", window_s=3_600).get("rollback")
+        if back is not None and back["per_day"] is not None:
+            say(f"{plain(back['sentence'])}.")
 
 
 def pause(model: ModelArgument, *, reason: Reason, url: Url = DEFAULT_URL, as_json: Json = False) -> None:

@@ -1,4 +1,4 @@
-"""A policy in a file, as YAML or JSON, the way the admin API takes it.
+"""A policy or a declaration in a file, as YAML or JSON, the way the admin API takes it.
 
 Rule: what the file says is passed on and judged by the gateway; only what is no document at all is refused here.
 """
@@ -13,7 +13,7 @@ import yaml
 from app.cli.output import Document, Refused, plain
 from app.cli.verbs import ExitCode
 
-# Every policy fits in a few hundred bytes; the API takes no more than this.
+# Most fit in a few hundred bytes; the API takes no more than this unless it is set to.
 BYTES_MAX = 65_536
 
 
@@ -30,8 +30,13 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def read_policy(path: Path) -> Document:
     """The policy's fields. Raises: Refused: no such file, or no YAML or JSON object in it."""
+    return read_object(path, "policy")
+
+
+def read_object(path: Path, what: str, bytes_max: int = BYTES_MAX) -> Document:
+    """The fields in a file of at most so many bytes. Raises: Refused: as `read_policy`."""
     try:
-        text = path.read_bytes()[: BYTES_MAX + 1].decode()
+        text = path.read_bytes()[: bytes_max + 1].decode()
         # YAML 1.2 takes JSON as it is (section 1.3).
         document = yaml.load(text, _UniqueKeys)  # noqa: S506 -- a SafeLoader
         json.dumps(document, allow_nan=False)
@@ -40,7 +45,7 @@ def read_policy(path: Path) -> Document:
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError, RecursionError) as wrong:
         raise _refused(path, f"it is neither YAML nor JSON ({wrong})") from None
     if not isinstance(document, dict) or not all(isinstance(name, str) for name in document):
-        raise _refused(path, "it holds no policy: an object of names and values is wanted")
+        raise _refused(path, f"it holds no {what}: an object of names and values is wanted")
     return document
 
 

@@ -1,11 +1,13 @@
 """`register`: a version, and the model too when it is new."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from app.cli.gateway import DEFAULT_URL, Gateway, NotThere
 from app.cli.output import Document, Json, Refused, plain, write, write_document
+from app.cli.policy_file import read_object
 from app.cli.verbs import ExitCode
 
 _NEW = "For a new model: "
@@ -29,6 +31,15 @@ Prediction = Annotated[
 ]
 Score = Annotated[str | None, typer.Option(metavar="POINTER", help=f"{_NEW}where answers hold the score (RFC 6901).")]
 Invocations = Annotated[bool, typer.Option("--invocations", help=f"{_NEW}it takes /invocations without a name.")]
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help=f"{_NEW}YAML or JSON with its feedback, slices, features, observation, …"),
+]
+VersionFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML or JSON with its credentials: offline, prices, …")
+]
+# A sample of what a version was trained on is long; the gateway says what it takes.
+_BYTES_MAX = 16_777_216
 AdminUrl = Annotated[str, typer.Option("--admin-url", envvar="TURNBACK_ADMIN_URL", help="The gateway's admin address.")]
 
 
@@ -51,11 +62,13 @@ def register(
     prediction: Prediction = None,
     score: Score = None,
     invocations: Invocations = False,
+    model_file: ModelFile = None,
+    version_file: VersionFile = None,
     admin_url: AdminUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
     """Add a version; the model too, when it is new."""
-    of_model = _given(
+    of_model = _declared(model_file, "model") | _given(
         match=_given(host=host, path_prefix=path_prefix),
         protocol=protocol,
         sticky_header=sticky_header,
@@ -63,7 +76,7 @@ def register(
         observation=_given(prediction=prediction, score=score),
         takes_invocations=invocations or None,
     )
-    of_version = _given(
+    of_version = _declared(version_file, "version") | _given(
         urls=url,
         health_path=health_path,
         path=path,
@@ -81,7 +94,12 @@ def register(
         write(f"{plain(model)} {plain(version)} is registered at {places}.")
 
 
-def _given(**fields: object) -> Document:
+def _declared(file: Path | None, what: str) -> dict[str, Any]:
+    """What a file says; options say it over again."""
+    return {} if file is None else dict(read_object(file, what, _BYTES_MAX))
+
+
+def _given(**fields: object) -> dict[str, Any]:
     """Only what was said."""
     return {name: value for name, value in fields.items() if value is not None and value != {}}
 
@@ -91,10 +109,10 @@ def _have_model(gateway: Gateway, model: str, fields: Document) -> None:
     try:
         known = gateway.get("models", model)
     except NotThere:
-        gateway.post("models", body={"name": model, **fields})
+        gateway.post("models", body={**fields, "name": model})
         return
     for name, wanted in fields.items():
-        if not _says(known[name], wanted):
+        if name not in known or not _says(known[name], wanted):
             raise Refused(
                 ExitCode.CONFLICT, f"model {plain(model)} is there with another {name}; a model never changes."
             )
@@ -104,6 +122,8 @@ def _says(known: object, wanted: object) -> bool:
     """Whether all that is wanted is known to be so; what was not said does not matter."""
     if isinstance(wanted, dict):
         return isinstance(known, dict) and all(_says(known.get(name), value) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(known, list) and len(known) == len(wanted) and all(map(_says, known, wanted))
     return known == wanted
 
 

@@ -49,10 +49,12 @@ class CohortArm:
     Attributes:
         drawn: Exchanges of the matured seconds, labelled or not.
         by_source: Who gave the labels, to their sums; an exchange counts for the first who labelled it.
+        seconded: Of the exchanges that count for a source, those that others labelled too: what the next one said.
     """
 
     drawn: int = 0
     by_source: Mapping[str, LossSums] = field(default_factory=dict)
+    seconded: Mapping[str, LossSums] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ def absorb_cohort(
     for row in sorted(matured.rows, key=lambda row: (row.second, row.exchange)):
         found = loss(cohort.metric, row)
         if found is not None and row.generation in canary_weight_bp:
-            added.label(canary_weight_bp[row.generation], row, found)
+            another = None if row.another is None else loss(cohort.metric, row._replace(label=row.another))
+            added.label(canary_weight_bp[row.generation], row, found, another)
     return replace(
         cohort,
         read_through=matured.through,
@@ -97,11 +98,13 @@ class _Added:
         self._canary = canary
         self._drawn: dict[tuple[int, bool], int] = {}
         self._sums: dict[tuple[int, bool], dict[str, LossSums]] = {}
+        self._seconded: dict[tuple[int, bool], dict[str, LossSums]] = {}
         self._most = {key.name: key.values_max for key in slice_keys}
         self.slices: dict[str, dict[int, SliceEpoch]] = {name: dict(of) for name, of in cohort.slices.items()}
         for weight_bp, epoch in cohort.by_weight.items():
             for is_canary, arm in ((True, epoch.canary), (False, epoch.stable)):
                 self._drawn[weight_bp, is_canary] = arm.drawn
+                self._seconded[weight_bp, is_canary] = dict(arm.seconded)
                 # What is missing is told anew from what was drawn and what was labelled.
                 self._sums[weight_bp, is_canary] = {
                     source: sums for source, sums in arm.by_source.items() if source != MISSING
@@ -111,12 +114,15 @@ class _Added:
         place = (weight_bp, version == self._canary)
         self._drawn[place] = self._drawn.get(place, 0) + count
 
-    def label(self, weight_bp: int, row: Labelled, found: Loss) -> None:
+    def label(self, weight_bp: int, row: Labelled, found: Loss, another: Loss | None) -> None:
         is_canary = row.version == self._canary
         one = sums_of((found,))
         by_source = self._sums.setdefault((weight_bp, is_canary), {})
         source = row.source if row.source in self._sources() or len(self._sources()) < SOURCES_MAX else OTHER
         by_source[source] = by_source.get(source, LossSums()).plus(one)
+        if another is not None:
+            seconded = self._seconded.setdefault((weight_bp, is_canary), {})
+            seconded[source] = seconded.get(source, LossSums()).plus(sums_of((another,)))
         for key, value in row.slices.items():
             if key in self._most:
                 self._cut(f"{key}={self._told_apart(key, value)}", weight_bp, one, is_canary=is_canary)
@@ -149,4 +155,4 @@ class _Added:
         lacking = drawn - sum(sums.n for sums in by_source.values())
         if missing_is_bad and lacking > 0:
             by_source[MISSING] = LossSums(*(lacking * each for each in sums_of((_ALL_BAD,))))
-        return CohortArm(drawn, by_source)
+        return CohortArm(drawn, by_source, self._seconded.get((weight_bp, is_canary), {}))

@@ -164,3 +164,15 @@ def cost_per_day(per_answer: float, answers_per_s: float, prices: Prices) -> flo
 def keeping_warm(prices: Prices, hours: float) -> float:
     """What it costs to keep a version running for so many hours, answering nobody."""
     return prices.per_hour * hours
+
+
+def turning_back_per_day(away: float, back: float, answers_per_s: float) -> float:
+    """What a rollback costs a day, or saves where negative: the turned-back version's answers, given by the other.
+
+    Args:
+        away: What an answer of the version that loses its traffic costs.
+        back: The same of the version that gets it.
+        answers_per_s: The traffic that moves.
+    """
+    # Adding 0.0 makes one zero of the two.
+    return (back - away) * answers_per_s * _SECONDS_PER_DAY + 0.0

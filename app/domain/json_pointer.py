@@ -29,9 +29,10 @@ class JsonPointer:
         """The value, MISSING where there is none."""
         value = document
         for token, place in self._steps:
-            if isinstance(value, dict):
+            # JSON makes nothing that is derived from these, and this is asked for every feature of every request.
+            if type(value) is dict:
                 value = value.get(token, MISSING)
-            elif isinstance(value, list) and 0 <= place < len(value):
+            elif type(value) is list and 0 <= place < len(value):
                 value = value[place]
             else:
                 return MISSING

@@ -3,28 +3,30 @@
 Rule: only matured cohorts are compared, under the coin; unequal coverage proves nothing, and where several
 sources label, no single one decides: the evidence is what is left without any one of them.
 
-Harm is weighed as in `slice_evidence`: half P1 with the losses in place of bad answers, half P2 about the
-reference; of precision and F1 the smaller of "wrong more often" and "right less often". That it is not worse is proven
-by P2 on the linearised loss y = a - m b + m, m the reference: its mean differs by the loss ratio's difference times
-the mean of b, which of precision and F1 is taken as stable's observed one (exact in the limit of many labels).
+Harm is weighed as in `slice_evidence`: half P1 with the losses in place of bad answers, half P2 about the reference.
+Where more than half is usually lost P1 is asked the other way round, whether less is right: what is rarer says
+more by itself. Of precision and F1 it is the smaller of "wrong more often" and "right less often". That it is not
+worse is proven by P2 on the linearised loss y = a - m b + m, m the reference: its mean differs by the loss ratio's
+difference times the mean of b, which of precision and F1 is taken as stable's observed one (exact in the limit of
+many labels).
 
 Source: `evidence`, `score`; faults of single sources by leaving each out, as Huber's gross errors.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
 
 from app.domain import label_sentences, sentences
-from app.domain.cohort import Cohort, LossSums
+from app.domain.cohort import Cohort, CohortArm, LossSums
 from app.domain.cohort_ledger import MISSING
 from app.domain.coverage import Coverage, Covered, coverage_of
-from app.domain.declared import QualityKind
+from app.domain.declared import Missing, QualityKind
 from app.domain.evidence import BETTER, WORSE
 from app.domain.finding import Finding, Verdict
-from app.domain.guardrails import LEAST_WEIGHT, log_limit, margin_of, verdict_of
+from app.domain.guardrails import LEAST_WEIGHT, Margin, log_limit, margin_of, verdict_of
 from app.domain.harm import of_halves
 from app.domain.ledger import Evidence
 from app.domain.policy import Guardrail, Policy
@@ -36,6 +38,7 @@ from app.domain.tilts import ManyOutcomes, log_e_tilt_of_many
 
 # Kinds whose denominator the version itself chooses.
 _RATIOS = frozenset({QualityKind.PRECISION, QualityKind.F1})
+_EVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +87,18 @@ def judge_labels(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Fi
 
 @once_per_evidence
 def losses_of(cohort: Cohort, without: str | None = None) -> tuple[Losses, ...]:
-    """Both arms' sums by weight, of all sources but one."""
+    """Both arms' sums by weight, as if one source had said nothing."""
     return tuple(
-        Losses(weight_bp, _total(epoch.canary.by_source, without), _total(epoch.stable.by_source, without))
+        Losses(weight_bp, _total(epoch.canary, without), _total(epoch.stable, without))
         for weight_bp, epoch in sorted(cohort.by_weight.items())
         if 0 < weight_bp < FULL_BP
     )
 
 
-def _total(by_source: Mapping[str, LossSums], without: str | None) -> LossSums:
-    total = LossSums()
-    for source, sums in by_source.items():
+def _total(arm: CohortArm, without: str | None) -> LossSums:
+    # Who is left out must not take with it what others said of the same exchanges, or it would choose what they say.
+    total = LossSums() if without is None else arm.seconded.get(without, LossSums())
+    for source, sums in arm.by_source.items():
         if source != without:
             total = total.plus(sums)
     return total
@@ -107,14 +111,16 @@ def sources_of(cohort: Cohort) -> tuple[str, ...]:
 
 
 def labelled_alike(cohort: Cohort) -> Coverage:
-    """Whether labels come for both arms as the coin says; what counts as bad for want of one is none."""
+    """Whether labels come for both arms as the coin says.
+
+    Where a missing label counts as bad every exchange counts, and how many are missing is the outcome itself.
+    """
+    if cohort.metric.missing is Missing.BAD:
+        return coverage_of(())
     return coverage_of(
         Covered(
             weight_bp,
-            *(
-                round(sum(sums.n for source, sums in arm.by_source.items() if source != MISSING))
-                for arm in (epoch.canary, epoch.stable)
-            ),
+            *(round(sum(sums.n for sums in arm.by_source.values())) for arm in (epoch.canary, epoch.stable)),
         )
         for weight_bp, epoch in sorted(cohort.by_weight.items())
         if 0 < weight_bp < FULL_BP
@@ -134,17 +140,33 @@ def _without_any_one(
 
 
 def _weigh(losses: Sequence[Losses], cohort: Cohort, policy: Policy, guardrail: Guardrail) -> Weighed:
-    margin = margin_of(cohort.reference, policy, guardrail)
+    margin = _margin(cohort.reference, policy, guardrail)
     epochs = list(_linear(losses, cohort.reference))
     totals = scaled(increments(epochs, cohort.reference), margin.proof_step)
     not_worse = log_e_not_worse(totals, margin.delta * _share_eligible(losses), margin.rho, margin.proof_step)
-    more_wrong = _tilted(losses, lambda sums: sums.a, WORSE)
     if cohort.metric.kind in _RATIOS:
-        return Weighed(min(more_wrong, _tilted(losses, _right, BETTER)), not_worse)
+        return Weighed(min(_more_wrong(losses), _fewer_right(losses)), not_worse)
+    # What is rarer says more by itself; which it is was known before the start.
+    of_rarer = _more_wrong(losses) if cohort.reference <= _EVEN else _fewer_right(losses)
     scale = scale_worse(cohort.reference, LEAST_WEIGHT, policy.max_weight_bp / FULL_BP)
     unscaled = scaled(increments(epochs, cohort.reference), inf)
     by_score = log_e_worse(unscaled, 0.0, margin.rho, scale)
-    return Weighed(of_halves(more_wrong, by_score), not_worse)
+    return Weighed(of_halves(of_rarer, by_score), not_worse)
+
+
+def _margin(reference: float, policy: Policy, guardrail: Guardrail) -> Margin:
+    """Relative to what is rarer, wrong or right: of an event after one answer in ten not nine tenths may be lost."""
+    margin = margin_of(reference, policy, guardrail)
+    of_rarer = margin_of(min(reference, 1.0 - reference), policy, guardrail)
+    return replace(margin, delta=of_rarer.delta, rho=of_rarer.rho)
+
+
+def _more_wrong(losses: Sequence[Losses]) -> float:
+    return _tilted(losses, lambda sums: sums.a, WORSE)
+
+
+def _fewer_right(losses: Sequence[Losses]) -> float:
+    return _tilted(losses, _right, BETTER)
 
 
 def _tilted(losses: Sequence[Losses], count: Callable[[LossSums], float], ratios: tuple[float, ...]) -> float:

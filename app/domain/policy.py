@@ -1,10 +1,11 @@
 """How much proof and how much harm: what a rollout's owner may choose."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.domain.catalog import Model
+from app.domain.offline import LIMITS_MAX, OfflineLimit
 from app.errors import InvalidInput
 
 
@@ -120,6 +121,7 @@ class Policy:
         error_ceiling: Share of bad answers that the canary must never exceed, whatever stable does.
         watch_s: Seconds after a promotion in which the version before keeps a little traffic; 0 is none.
         standby_bp: How much of it.
+        offline: What the canary's offline evaluation must not fall short of, or the rollout does not begin.
         guardrails: What judges this rollout; those that turn back share alpha_rollback.
     """
 
@@ -139,6 +141,7 @@ class Policy:
     error_ceiling: float | None = None
     watch_s: float = 86_400.0
     standby_bp: int = 100
+    offline: tuple[OfflineLimit, ...] = ()
     guardrails: tuple[Guardrail, ...] = tuple(map(Guardrail, EVERY_MODEL))
 
     def live(self, metric: Metric) -> Guardrail | None:
@@ -227,8 +230,18 @@ def check_policy(policy: Policy, field: str = "/policy") -> Policy:
         raise InvalidInput(f"{field}/thaw_below", "must not lie above freeze_at")
     if (policy.on_deadline is OnDeadline.PROMOTE_IF_BELOW) != (policy.deadline_margin is not None):
         raise InvalidInput(f"{field}/deadline_margin", "must be given for promote_if_below, and for nothing else")
+    _check_offline(policy.offline, f"{field}/offline")
     _check_guardrails(policy, f"{field}/guardrails")
     return policy
+
+
+def _check_offline(limits: Sequence[OfflineLimit], field: str) -> None:
+    if len(limits) > LIMITS_MAX:
+        raise InvalidInput(field, f"must not hold more than {LIMITS_MAX} limits")
+    for place, limit in enumerate(limits):
+        if limit.metric in {each.metric for each in limits[:place]}:
+            raise InvalidInput(f"{field}/{place}/metric", "was named before")
+        _check_range(f"{field}/{place}/margin", limit.margin, 0.0, 1e12)
 
 
 def _check_range(field: str, value: float | None, least: float, greatest: float) -> None:

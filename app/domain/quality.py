@@ -27,6 +27,7 @@ class Labelled(NamedTuple):
     Attributes:
         label: One, or one for each prediction.
         predictions, scores: As they were read; empty where nothing was.
+        another: What the next source said of it; None if there was none.
     """
 
     exchange: str
@@ -38,6 +39,7 @@ class Labelled(NamedTuple):
     predictions: tuple[Prediction, ...] = ()
     scores: tuple[float, ...] = ()
     slices: Mapping[str, str] = {}
+    another: Label | tuple[Label, ...] | None = None
 
 
 class Loss(NamedTuple):

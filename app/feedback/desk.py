@@ -59,6 +59,8 @@ def feedback_desk(
         return next((routed.model for routed in table().models if routed.model.name == name), None)
 
     spool = Spool(state_dir / "feedback", boot)
+    # Before anything is taken: what comes now stands behind what waited already.
+    spool.take_over()
     figures = FeedbackFigures(lambda: spool.labels, lambda name: declared(ModelName(name)) is not None)
     intake = Intake(database, Reader(keys, declared, keep_days), spool, figures, clock=clock, monotonic=monotonic)
     return FeedbackDesk(intake, figures, sources, keys)

@@ -29,6 +29,7 @@ EVERY_S: Final = 1.0
 # A label that waits for longer is looked for once a minute only.
 FRESH_S: Final = 120.0
 ALL_EVERY_S: Final = 60.0
+FIND_EVERY_S: Final = 30.0
 KEPT_S: Final = 86_400.0
 
 log = structlog.get_logger()
@@ -111,24 +112,27 @@ class Intake:
     async def _write(self, some: Sequence[Checked]) -> list[Settled]:
         """All of it in one transaction. Raises: DatabaseUnavailable, OutcomeUnknown."""
         async with self._database.transaction() as tx:
-            verdicts = await _settled(tx, some)
-        self._count(some, verdicts)
-        return [verdict for _, verdict in verdicts]
+            done = await _settled(tx, some)
+        self._count([*done.earlier, *done.items])
+        return [verdict for _, verdict in done.items]
 
-    def _count(self, some: Sequence[Checked], verdicts: Sequence[tuple[Attributed | None, Settled]]) -> None:
-        for item, (attributed, verdict) in zip(some, verdicts, strict=True):
+    def _count(self, done: Sequence[tuple[Checked, Settled]]) -> None:
+        for item, verdict in done:
             model = item.model if isinstance(item, Named) else item.exchange.model
             self._figures.add(model, verdict.result)
-            if attributed is not None and verdict.result is Result.JOINED:
-                self._figures.add_lags(model, [_lag_s(attributed)])
+            if isinstance(item, Attributed) and verdict.result is Result.JOINED:
+                self._figures.add_lag(model, item.label.received_at.timestamp() - item.exchange.second)
 
     # ------------------------------------------------------------------ beside the requests
 
     async def run(self) -> None:
         """Write what waits on the disk, join what waits for its exchange, until cancelled."""
-        async with self._disk:
-            await asyncio.to_thread(self._spool.take_over)
+        found_at = float("-inf")
         while True:
+            if self._monotonic() >= found_at + FIND_EVERY_S:
+                found_at = self._monotonic()
+                async with self._disk:
+                    await asyncio.to_thread(self._spool.take_over)
             try:
                 await self.drain()
                 await self.sweep()
@@ -175,10 +179,7 @@ class Intake:
         while place is not None:
             async with self._database.transaction() as tx:
                 swept = await parked.sweep(tx, place, since, most=AT_ONCE)
-            for attributed, verdict in swept.joined:
-                self._figures.add(attributed.exchange.model, verdict.result)
-                if verdict.result is Result.JOINED:
-                    self._figures.add_lags(attributed.exchange.model, [_lag_s(attributed)])
+            self._count(swept.joined)
             place = swept.next
         if begin_again:
             await self._forget(now - timedelta(seconds=KEPT_S))
@@ -194,31 +195,34 @@ class Intake:
         return datetime.fromtimestamp(self._clock(), UTC)
 
 
-async def _settled(tx: Transaction, some: Sequence[Checked]) -> list[tuple[Attributed | None, Settled]]:
-    """Join what can be joined and park the rest: each one's exchange, if it is known, and verdict."""
+class _Done(NamedTuple):
+    """What a transaction did with some labels, and with those that had waited for the same exchanges."""
+
+    items: Sequence[tuple[Checked, Settled]]
+    earlier: Sequence[tuple[Checked, Settled]]
+
+
+async def _settled(tx: Transaction, some: Sequence[Checked]) -> _Done:
+    """Join what can be joined and park the rest; what was said before about the same exchanges comes first."""
     named = [item for item in some if isinstance(item, Named)]
     found = await answers.find(tx, map(_name, named)) if named else {}
     known = [_attributed(item, found.get(_name(item))) if isinstance(item, Named) else item for item in some]
-    to_join = [item for item in known if item is not None]
-    to_park = [item for item, there in zip(some, known, strict=True) if isinstance(item, Named) and there is None]
-    # What was said before about the same exchanges comes first.
     earlier = await parked.take(tx, found)
-    to_join = [*earlier, *to_join]
-    joined = iter((await labels.add(tx, to_join) if to_join else [])[len(earlier) :])
+    to_join = [*earlier, *(item for item in known if isinstance(item, Attributed))]
+    to_park = [item for item in known if isinstance(item, Named)]
+    joined = await labels.add(tx, to_join) if to_join else []
+    late = iter(joined[len(earlier) :])
     waiting = iter(await parked.park(tx, to_park) if to_park else ())
-    return [(there, next(waiting if there is None else joined)) for there in known]
+    verdicts = [(item, next(late if isinstance(item, Attributed) else waiting)) for item in known]
+    return _Done(verdicts, list(zip(earlier, joined, strict=False)))
 
 
 def _name(item: Named) -> Name:
     return Name(item.model, item.named_by, item.handle)
 
 
-def _attributed(item: Named, answered: answers.Answered | None) -> Attributed | None:
-    return None if answered is None else Attributed(answered.exchange, item.label, answered.slices)
-
-
-def _lag_s(item: Attributed) -> float:
-    return item.label.received_at.timestamp() - item.exchange.second
+def _attributed(item: Named, answered: answers.Answered | None) -> Checked:
+    return item if answered is None else Attributed(answered.exchange, item.label, answered.slices)
 
 
 def _pieces(items: Sequence[Checked]) -> Iterator[Sequence[Checked]]:

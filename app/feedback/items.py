@@ -3,6 +3,7 @@
 Rule: nothing here asks Postgres; a forged receipt and a foreign one get the same answer.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,10 @@ FUTURE_S: Final = 60.0
 HANDLE_MAX: Final = 256
 REVISION_MAX: Final = 1_000
 DAY_S: Final = 86_400
+# Section 5.6, from 1970 on; nothing that was predicted here was observed before.
+_RFC3339: Final = re.compile(
+    r"(?:19[7-9]\d|[2-9]\d{3})-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
 class Refused(Exception):
@@ -144,12 +149,12 @@ def _observed_at(item: Mapping[str, object], now: datetime) -> datetime | None:
     if "observed_at" not in item:
         return None
     said = item["observed_at"]
+    if not isinstance(said, str) or _RFC3339.fullmatch(said) is None:
+        raise Refused("observed_at is a time of RFC 3339, with its offset")
     try:
-        at = datetime.fromisoformat(said) if isinstance(said, str) and "T" in said.upper() else None
-        if at is None or at.tzinfo is None:
-            raise Refused("observed_at is a time of RFC 3339, with its offset")
-        if at.timestamp() > now.timestamp() + FUTURE_S:
-            raise Refused("observed_at lies in the future")
-        return at.astimezone(UTC)
-    except (ValueError, OverflowError):
+        at = datetime.fromisoformat(said)
+    except ValueError:
         raise Refused("observed_at is a time of RFC 3339, with its offset") from None
+    if at.timestamp() > now.timestamp() + FUTURE_S:
+        raise Refused("observed_at lies in the future")
+    return at.astimezone(UTC)

@@ -58,6 +58,8 @@ def feature_of(said: object, pointer: JsonPointer) -> float | str | None:
         pointer: Where the feature stands.
     """
     value = MISSING if said is MISSING else pointer.value_in(said)
+    if type(value) is float:
+        return value
     while isinstance(value, list):
         value = value[0] if value else None
     if isinstance(value, bool):

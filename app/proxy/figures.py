@@ -7,6 +7,7 @@ from itertools import accumulate
 from app import telemetry
 from app.domain import histogram
 from app.domain.catalog import ModelName, VersionName
+from app.proxy.observer import Observer
 from app.proxy.recorder import Recorder
 from app.proxy.totals import TotalsSinceStart, VersionTotals
 from app.telemetry import Distribution, Series
@@ -50,6 +51,16 @@ class RecorderFigures:
         for (model, version), count in recent.items():
             if by_model[model]:
                 yield Series(telemetry.OBSERVED, (model, version), count / by_model[model])
+
+
+class ObserverFigures:
+    """Reads what was given up of what was read."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def series(self) -> Iterator[Series]:
+        yield Series(telemetry.ANSWERS_DROPPED, (), float(self._observer.rows.dropped))
 
 
 def _of_version(of: VersionTotals) -> Iterator[Series]:

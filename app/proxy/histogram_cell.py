@@ -31,17 +31,17 @@ class HistogramCell:
 
     def add(self, value: float | str | None) -> None:
         """Count a value; None is one that is missing."""
-        if value is None:
+        if isinstance(value, float):
+            self._aside.append(value)
+            if len(self._aside) >= _ASIDE_MAX:
+                self._count()
+        elif value is None:
             self._missing += 1
-        elif isinstance(value, str):
+        else:
             labels = self._labels
             labels[value] = labels.get(value, 0) + 1
             if len(labels) > _KEPT_LABELS:
                 self._labels = dict((Histogram(labels=labels) + _NONE).labels)
-        else:
-            self._aside.append(value)
-            if len(self._aside) >= _ASIDE_MAX:
-                self._count()
 
     def histogram(self) -> Histogram:
         """A copy of what was counted."""

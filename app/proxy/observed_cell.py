@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from app.domain.json_pointer import JsonPointer
 from app.domain.observed import Flaw, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
 from app.domain.spread import Spread
 from app.domain.tally import TallyKey
+from app.proxy.asked import feature_of
 from app.proxy.histogram_cell import HistogramCell
 
 _ZERO = (0, 0.0, 0.0)
@@ -106,13 +108,20 @@ class SpreadCell:
         self.sequence += 1
         self._predictions.add(value)
 
-    def feature(self, name: str, value: float | str | None) -> None:
-        """One exchange's value of a feature; None where it has none."""
+    def ask(self, said: object, features: Iterable[tuple[str, JsonPointer]]) -> None:
+        """One exchange's features.
+
+        Args:
+            said: What its request said, as `asked.said_in`.
+            features: Name of each and where it stands.
+        """
         self.sequence += 1
-        cell = self._features.get(name)
-        if cell is None:
-            cell = self._features[name] = HistogramCell()
-        cell.add(value)
+        cells = self._features
+        for name, at in features:
+            cell = cells.get(name)
+            if cell is None:
+                cell = cells[name] = HistogramCell()
+            cell.add(feature_of(said, at))
 
     def take_over(self, other: "SpreadCell") -> None:
         """All that another row of the same arm has."""

@@ -26,7 +26,7 @@ from app.domain.observed import (
 )
 from app.domain.tally import Counter, Flush, Watermark
 from app.proxy import following
-from app.proxy.asked import feature_of, said_in
+from app.proxy.asked import said_in
 from app.proxy.cells import CANCELLED, CLIENT_ERROR, OK
 from app.proxy.flaws import flaws_of
 from app.proxy.following import Reading
@@ -102,7 +102,7 @@ class Observer:
         # An exchange that is kept and not counted has slices, and no features.
         is_asked = watched.slices.by_body or is_counted
         said = MISSING if note.body is None or not is_asked else said_in(note.body.data, note.request)
-        slices = _slices(note, said)
+        slices = slices_of(note, said)
         if is_counted:
             self._count(note, reading, slices)
             if note.is_inference:
@@ -137,8 +137,8 @@ class Observer:
             cell.predict(plain(first) if isinstance(first, str) else first)
         elif is_missing:
             cell.predict(None)
-        for name, at in features:
-            cell.feature(name, feature_of(said, at))
+        if features:
+            cell.ask(said, features)
 
     # ------------------------------------------------------------------ handing out
 
@@ -173,7 +173,8 @@ def _flaws(note: Note, reading: Reading, signature: Signature | None, *, bad: bo
     return flaws if said else None
 
 
-def _slices(note: Note, said: object) -> Mapping[str, str]:
+def slices_of(note: Note, said: object) -> Mapping[str, str]:
+    """Slice key's name to the value told apart; `said` as `asked.said_in`."""
     reader = note.route.watched.slices
     slices = reader.of_fields(note.request.lines) if reader.by_header else {}
     if reader.by_body and note.reads:

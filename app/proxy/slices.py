@@ -15,6 +15,7 @@ from app.proxy.plain import plain
 
 # The value of what a request does not say, or not so that it can be read.
 UNKNOWN: Final = "unknown"
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class SliceReader:
@@ -56,16 +57,19 @@ class SliceReader:
 
     def bounded(self, slices: Mapping[str, str]) -> Mapping[str, str]:
         """The same, with `spread.OTHER` for values beyond those that are told apart."""
-        return {name: self._bounded(name, value) for name, value in slices.items()}
+        known = self._known
+        return {
+            name: value if value in known.get(name, _NONE) or self._is_new(name, value) else OTHER
+            for name, value in slices.items()
+        }
 
-    def _bounded(self, name: str, value: str) -> str:
+    def _is_new(self, name: str, value: str) -> bool:
+        """Whether there is room to tell one more value apart; if so, it is from now on."""
         known = self._known.setdefault(name, set())
-        if value in known:
-            return value
         if len(known) >= self._most[name]:
-            return OTHER
+            return False
         known.add(value)
-        return value
+        return True
 
 
 def pointer(text: str | None) -> JsonPointer | None:

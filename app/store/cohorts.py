@@ -47,12 +47,13 @@ _LABELLED = text(
           AND received_at <= to_timestamp(second + CAST(:horizon_s AS double precision))
         ORDER BY exchange, source, revision DESC
     ), compared AS (
-        SELECT *, min(label::text) OVER of_exchange <> max(label::text) OVER of_exchange AS disagrees
+        SELECT *, min(label::text) OVER of_exchange <> max(label::text) OVER of_exchange AS disagrees,
+               lead(label) OVER (of_exchange ORDER BY first_at, source) AS another
         FROM in_time WINDOW of_exchange AS (PARTITION BY exchange)
     ), firsts AS (
         SELECT DISTINCT ON (exchange) * FROM compared ORDER BY exchange, first_at, source
     )
-    SELECT f.exchange, f.source, f.second, f.version, f.generation, f.label, f.disagrees,
+    SELECT f.exchange, f.source, f.second, f.version, f.generation, f.label, f.another, f.disagrees,
            a.predictions, a.scores, coalesce(a.slices, '{}') || f.slices AS slices
     FROM firsts f LEFT JOIN answers a ON a.exchange = f.exchange AND a.second = f.second AND a.sampled
     ORDER BY f.second, f.exchange
@@ -77,6 +78,7 @@ async def matured(
     after: int,
     through: int,
     since: int = 1,
+    most: int = ROWS_MAX,
 ) -> Matured:
     """What became old enough in the seconds (after, through], or in as many of them as one look takes.
 
@@ -88,8 +90,9 @@ async def matured(
         after: Last second already read.
         through: Newest second whose horizon has passed.
         since: Generations below it are left out; 0 was drawn without a coin.
+        most: Labels that one look takes, but for those of one second.
     """
-    last = await _bounded(tx, model, metric, after, through)
+    last = await _bounded(tx, model, metric, after, through, most)
     span = {"model": model, "versions": list(versions), "after": after, "through": last, "since": max(since, 1)}
     found = await tx.execute(_LABELLED, {**span, "metric": metric.name, "horizon_s": metric.horizon_s})
     rows = list(found)
@@ -112,27 +115,33 @@ async def usual(
     return (await matured(tx, model, metric, (stable,), begin, through)).rows
 
 
-async def _bounded(tx: Transaction, model: ModelName, metric: QualityMetric, after: int, through: int) -> int:
+async def _bounded(
+    tx: Transaction, model: ModelName, metric: QualityMetric, after: int, through: int, most: int
+) -> int:
     """The last whole second of those that hold no more labels than are read at once; at least one."""
     labels = 0
     counted = await tx.execute(_SECONDS, {"model": model, "metric": metric.name, "after": after, "through": through})
     for row in counted:
-        if labels and labels + row.labels > ROWS_MAX:
+        if labels and labels + row.labels > most:
             return int(row.second) - 1
         labels += row.labels
     return through
 
 
 def _labelled(row: Row[Any]) -> Labelled:
-    label = row.label
     return Labelled(
         row.exchange.hex,
         VersionName(row.version),
         row.generation,
         row.second,
         row.source,
-        tuple(label) if isinstance(label, list) else label,
+        _label(row.label),
         tuple(row.predictions or ()),
         tuple(row.scores or ()),
         row.slices,
+        _label(row.another),
     )
+
+
+def _label(stored: Any) -> Any:  # noqa: ANN401 -- a label is what JSON has for it
+    return tuple(stored) if isinstance(stored, list) else stored

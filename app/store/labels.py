@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
+from app.domain.catalog import ModelName
 from app.domain.labelling import Attributed, Given, Result, Settled
 from app.store.codec import to_json
 from app.store.copying import copy_rows
@@ -67,6 +68,40 @@ _OF_EXCHANGE = text(
 )
 
 
+# A receipt without a coin is labelled too; it is no part of what was drawn.
+_COUNTED = text(
+    """
+    SELECT metric, source, version, count(*) FILTER (WHERE revision = 1) AS labels,
+           count(*) FILTER (WHERE revision > 1) AS corrections
+    FROM labels WHERE model = :model AND second >= :since GROUP BY metric, source, version
+    ORDER BY metric, version, source
+    """
+)
+
+_COVERED = text(
+    """
+    WITH first_words AS (
+        SELECT metric, version, exchange, min(extract(epoch FROM received_at) - second) AS lag_s
+        FROM labels WHERE model = :model AND second >= :since AND generation > 0 AND revision = 1
+        GROUP BY metric, version, exchange
+    )
+    SELECT metric, version, count(*) AS labelled,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY lag_s) AS median_s,
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY lag_s) AS p95_s
+    FROM first_words GROUP BY metric, version ORDER BY metric, version
+    """
+)
+
+_DRAWN = text(
+    """
+    SELECT version, sum(exchanges)::bigint AS drawn FROM tallies
+    WHERE model = :model AND second >= :since AND generation > 0 GROUP BY version
+    """
+)
+
+_WAITING = text("SELECT count(*) FROM parked_labels WHERE model = :model")
+
+
 class Key(NamedTuple):
     """Whose word about what."""
 
@@ -85,6 +120,64 @@ class KeptLabel(NamedTuple):
     label: Given
     observed_at: datetime | None
     received_at: datetime
+
+
+class Counted(NamedTuple):
+    """Labels of one source about one version: exchanges it labelled, and how often it changed its mind."""
+
+    metric: str
+    source: str
+    version: str
+    labels: int
+    corrections: int
+
+
+class Covered(NamedTuple):
+    """How much of one version is labelled, and how soon.
+
+    Attributes:
+        drawn: Exchanges that a coin gave it.
+        labelled: Of those, by whoever.
+        median_s, p95_s: From the draw to the first label's arrival.
+    """
+
+    metric: str
+    version: str
+    drawn: int
+    labelled: int
+    median_s: float
+    p95_s: float
+
+
+class Stats(NamedTuple):
+    """A model's labels.
+
+    Attributes:
+        waiting: Labels whose exchange is still to be written.
+    """
+
+    counted: tuple[Counted, ...]
+    covered: tuple[Covered, ...]
+    waiting: int
+
+
+async def stats(tx: Transaction, model: ModelName, since: int) -> Stats:
+    """Of exchanges drawn from the unix second `since` on."""
+    span = {"model": model, "since": since}
+    drawn = {row.version: row.drawn for row in await tx.execute(_DRAWN, span)}
+    counted = tuple(Counted(*row) for row in await tx.execute(_COUNTED, span))
+    covered = tuple(
+        Covered(
+            row.metric,
+            row.version,
+            drawn.get(row.version, 0),
+            row.labelled,
+            float(row.median_s),
+            float(row.p95_s),
+        )
+        for row in await tx.execute(_COVERED, span)
+    )
+    return Stats(counted, covered, int(await tx.scalar(_WAITING, {"model": model}) or 0))
 
 
 async def add(tx: Transaction, items: Sequence[Attributed]) -> list[Settled]:

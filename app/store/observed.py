@@ -63,6 +63,7 @@ _HISTORY = {
     for kind, table in _TABLES.items()
 }
 _MATURE = {kind: _mature(table) for kind, table in _TABLES.items()}
+_FIRST_SPREAD = text("SELECT min(second) FROM spreads WHERE model = :model AND version = :version")
 
 
 async def upsert(tx: Transaction, boot: str, rows: Iterable[ObservedRow | SpreadRow]) -> None:
@@ -111,6 +112,12 @@ async def history_of_spreads(tx: Transaction, model: ModelName, version: Version
     """The same of distributions."""
     found = await tx.scalars(_HISTORY[SpreadRow], _before(model, version, since, until))
     return sum(map(spread_from_json, found), Spread())
+
+
+async def first_of_spreads(tx: Transaction, model: ModelName, version: VersionName) -> int | None:
+    """The second at which the oldest kept distributions of a version begin; None if there are none."""
+    first: int | None = await tx.scalar(_FIRST_SPREAD, {"model": model, "version": version})
+    return first
 
 
 def _before(model: ModelName, version: VersionName, since: int, until: int) -> Mapping[str, object]:

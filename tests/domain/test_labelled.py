@@ -170,3 +170,65 @@ def test_a_promotion_that_waits_for_labels_says_how_long() -> None:
 def test_losses_add_and_are_taken_away() -> None:
     one, two = LossSums(1, 0.5, 1, 0.25, 0.5, 1), LossSums(2, 1, 2, 0.5, 1, 2)
     assert one.plus(two).minus(two) == one
+
+
+def events(stable: tuple[int, int], canary: tuple[int, int]) -> Cohort:
+    """A cohort in which only what happened is told: how many exchanges each arm had, and after how many it did."""
+    clicks = QualityMetric("clicks", QualityKind.EVENT, horizon_s=60.0, missing=Missing.BAD)
+    rows = [
+        Labelled(f"{version}{place}", version, 2, 10, "us", "1")
+        for version, (_, happened) in ((STABLE, stable), (CANARY, canary))
+        for place in range(happened)
+    ]
+    drawn = {(2, STABLE): stable[0], (2, CANARY): canary[0]}
+    return replace(
+        absorb_cohort(begun(clicks, 0, ()), Matured(tuple(rows), drawn, 100), WEIGHTS, CANARY), reference=0.9
+    )
+
+
+def test_an_event_of_which_only_its_happening_is_told_is_judged_by_how_often_it_did() -> None:
+    # Half as many labels are half as many events: no want of coverage.
+    assert judged(events((3_000, 300), (3_000, 150))).verdict is Verdict.REGRESSED
+    assert judged(events((12_000, 1_200), (12_000, 1_200))).verdict is Verdict.HEALTHY
+
+
+def test_of_a_rare_event_no_more_than_a_margin_of_it_may_be_lost() -> None:
+    # Half of it is 5 points of the whole, less than a tenth of what is usually lost.
+    seen = judged(events((40_000, 4_000), (40_000, 2_000)))
+    assert (seen.log_e_not_worse or 0.0) < log(1.0 / POLICY.alpha_promotion)
+
+
+def test_who_labels_first_does_not_choose_which_answers_the_others_are_heard_about() -> None:
+    # One source takes every wrong answer of the canary, and as many of stable's, before two honest ones come to them.
+    rows, claimed = [], 0
+    for place in range(12_000):
+        is_canary, honest = place % 2 == 1, ("ops", "users")[place // 2 % 2]
+        is_wrong = place // 4 % 10 < (4 if is_canary else 1)
+        truth = "0" if is_wrong else "1"
+        version = CANARY if is_canary else STABLE
+        claims = is_wrong if is_canary else claimed > 0
+        claimed += (1 if is_canary else -1) * claims
+        if claims:
+            row = Labelled(f"{place:06}", version, 2, 10, "first", "1", ("1",), another=truth)
+        else:
+            row = Labelled(f"{place:06}", version, 2, 10, honest, truth, ("1",))
+        rows.append(row)
+    deaf = [row._replace(another=None) for row in rows]
+    limit = log(1.0 / POLICY.alpha_promotion)
+    assert (judged(cohort_of(deaf)).log_e_not_worse or 0.0) >= limit
+    assert (judged(cohort_of(rows)).log_e_not_worse or 0.0) < limit
+
+
+def test_what_the_next_source_says_is_kept_beside_what_counts_however_the_reading_is_cut() -> None:
+    rows = [
+        Labelled("a", CANARY, 2, 10, "ops", "1", ("1",), another="0"),
+        Labelled("b", CANARY, 2, 11, "ops", "0", ("1",), another="1"),
+        Labelled("c", CANARY, 2, 11, "users", "1", ("1",)),
+    ]
+    whole = cohort_of(rows)
+    cut = absorb_cohort(begun(ACCURACY, 0, ()), Matured(tuple(rows[:1]), {(2, CANARY): 0}, 10), WEIGHTS, CANARY)
+    cut = absorb_cohort(cut, Matured(tuple(rows[1:]), {(2, CANARY): 0}, 100), WEIGHTS, CANARY)
+    canary = whole.by_weight[5_000].canary
+    assert canary.by_source == {"ops": LossSums(2, 1, 2, 1, 1, 2), "users": LossSums(1, 0, 1, 0, 0, 1)}
+    assert canary.seconded == {"ops": LossSums(2, 1, 2, 1, 1, 2)}
+    assert cut.by_weight[5_000].canary == canary

@@ -1,7 +1,7 @@
 """Feedback's paths in this process, over a real database, and receipts that its gateway would have given."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,17 @@ class Exchange:
         )
 
 
+async def kept(database: Database) -> dict[tuple[str, str, str], list[Given]]:
+    """All labels by exchange, metric and source: the revisions in their order."""
+    found: dict[tuple[str, str, str], list[Given]] = {}
+    async with database.transaction() as tx:
+        for row in await tx.execute(text("SELECT * FROM labels ORDER BY revision")):
+            revisions = found.setdefault((row.exchange.hex, row.metric, row.source), [])
+            revisions.append(row.label)
+            assert row.revision == len(revisions)
+    return found
+
+
 @dataclass
 class FeedbackClient:
     """One gateway's feedback as clients use it."""
@@ -108,14 +119,7 @@ class FeedbackClient:
             await answers.add(tx, [exchange.row for exchange in exchanges])
 
     async def kept(self) -> dict[tuple[str, str, str], list[Given]]:
-        """All labels by exchange, metric and source: the revisions in their order."""
-        found: dict[tuple[str, str, str], list[Given]] = {}
-        async with self.database.transaction() as tx:
-            for row in await tx.execute(text("SELECT * FROM labels ORDER BY revision")):
-                revisions = found.setdefault((row.exchange.hex, row.metric, row.source), [])
-                revisions.append(row.label)
-                assert row.revision == len(revisions)
-        return found
+        return await kept(self.database)
 
     async def count(self, what: str) -> int:
         async with self.database.transaction() as tx:
@@ -125,7 +129,9 @@ class FeedbackClient:
         return {(series.family.name, *series.labels): series.value for series in self.desk.figures.series()}
 
 
-def made_desk(database: Database, state_dir: Path, said: str | None = None) -> FeedbackDesk:
+def made_desk(
+    database: Database, state_dir: Path, said: str | None = None, clock: Callable[[], float] = time.time
+) -> FeedbackDesk:
     return feedback_desk(
         database,
         state_dir,
@@ -134,7 +140,7 @@ def made_desk(database: Database, state_dir: Path, said: str | None = None) -> F
         sources=sources(said),
         table=table,
         keep_days=KEEP_DAYS,
-        clock=time.time,
+        clock=clock,
         monotonic=time.monotonic,
     )
 

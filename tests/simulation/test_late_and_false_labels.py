@@ -45,12 +45,12 @@ def told(ended: list[Outcome]) -> str:
 
 
 def test_the_mean_of_what_has_arrived_tells_a_version_apart_from_itself() -> None:
-    means = labels.naive(BY_NAME["late: same"].setting, 1, 72 * labels.HOUR_S, 6 * labels.HOUR_S, 10.0)
+    means = labels.naive(BY_NAME["late: same"].setting, 1, 72 * labels.HOUR_S, 6 * labels.HOUR_S, 60.0)
     assert means.canary == 1.0
     assert means.stable == pytest.approx(0.14, abs=0.01)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", ["late: same", "events: same", "three alike: same"])
 def test_equal_versions_are_not_told_apart_however_late_their_labels_are(name: str, seed: int) -> None:
     tested = labels.unstopped(BY_NAME[name], PORTION, seed)
@@ -67,7 +67,7 @@ def test_rollouts_of_equal_versions_wait_for_late_labels_and_are_promoted(name: 
     assert all(each.seconds > plan.setting.metric.horizon_s for each in ended), told(ended)
 
 
-@pytest.mark.parametrize("name", ["late: 20 % wrong", "late: 40 % wrong", "three alike: 30 % wrong"])
+@pytest.mark.parametrize("name", ["late: 20 % wrong", "events: half as many", "three alike: 30 % wrong"])
 def test_a_version_that_is_wrong_more_often_is_turned_back_on_labels(name: str) -> None:
     ended = rollouts(name, 5)
     assert {(each.phase, each.trigger) for each in ended} == {(Phase.ROLLED_BACK, "labels")}, told(ended)
@@ -75,9 +75,13 @@ def test_a_version_that_is_wrong_more_often_is_turned_back_on_labels(name: str) 
 
 def test_no_more_answers_wait_for_labels_than_the_policy_allows() -> None:
     plan = BY_NAME["late: 40 % wrong"]
-    allowed = plan.setting.policy.max_unlabelled
-    # A rung is taken by the rate as it seems, which scatters.
-    assert max(each.canary_answers for each in rollouts(plan.name, 5)) < 1.2 * allowed
+    strict = replace(plan.setting, policy=replace(plan.setting.policy, max_unlabelled=500))
+    waiting = [
+        max(each.canary_answers for each in labels.rollouts(replace(plan, setting=setting), 3, 1))
+        for setting in (plan.setting, strict)
+    ]
+    # Between two rungs the rate scatters; the one that is taken bounds what waits.
+    assert waiting[1] < 1.5 * 500 < waiting[0]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -99,6 +103,18 @@ def test_rollouts_under_a_source_that_lies_are_neither_turned_back_nor_promoted_
     assert {(each.phase, each.trigger) for each in good} == {(Phase.FROZEN, "labels")}, told(good)
     bad = rollouts("poisoned: 30 % wrong, all called right", 10)
     assert not [each for each in bad if each.phase is Phase.PROMOTED], told(bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [
+        ("nobody but a liar: same, all called wrong", Phase.ROLLED_BACK),
+        ("nobody but a liar: 30 % wrong, all called right", Phase.PROMOTED),
+    ],
+)
+def test_the_same_lies_do_decide_where_nobody_contradicts_them(name: str, phase: Phase) -> None:
+    ended = rollouts(name, 3)
+    assert {each.phase for each in ended} == {phase}, told(ended)
 
 
 def test_with_a_loud_source_that_is_honest_a_bad_canary_is_still_proven_worse() -> None:

@@ -1,50 +1,99 @@
-"""What is usual for stable is told from its newest labels, however many there are."""
+"""Matured labels: each exchange once, as it was said in time, beside what was predicted and what the next one said."""
 
+import json
+import uuid
 from datetime import UTC, datetime
 
-import pytest
+from sqlalchemy import text
 
 from app.domain.catalog import ModelName, VersionName
+from app.domain.cohort_ledger import Matured
 from app.domain.declared import QualityKind, QualityMetric
-from app.domain.labelling import Attributed, Exchange, Label
-from app.store import cohorts, labels
+from app.store import cohorts
 from app.store.database import Database
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
-METRIC = QualityMetric("right", QualityKind.SCORE, horizon_s=60.0)
-START = 1_800_000_000
+METRIC = QualityMetric("right", QualityKind.ACCURACY, horizon_s=60.0)
+START = int(datetime.now(UTC).timestamp())
+FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
+
+_LABEL = text(
+    """
+    INSERT INTO labels
+        (exchange, metric, source, revision, second, model, version, generation, label, slices, received_at)
+    VALUES (:exchange, 'right', :source, :revision, :second, 'fraud', :version, 2, CAST(:label AS jsonb), '{}',
+            to_timestamp(:received_s))
+    """
+)
 
 
-def label(number: int, second: int, version: VersionName, value: float) -> Attributed:
-    received = datetime.fromtimestamp(second + 1, UTC)
-    exchange = Exchange(f"{number:032x}", second, FRAUD, version, 1)
-    return Attributed(exchange, Label(METRIC.name, "clerk", value, None, received), {})
-
-
-async def usual(database: Database, after: int, through: int) -> list[int]:
-    async with database.transaction() as tx:
-        found = await cohorts.usual(tx, FRAUD, METRIC, V1, after, through)
-    return [each.second - START for each in found]
-
-
-async def test_all_labels_of_the_span_are_usual_where_there_are_few(database: Database) -> None:
-    given = [label(at, START + at, V1 if at % 2 else V2, 0.5) for at in range(10)]
-    async with database.transaction() as tx:
-        await labels.add(tx, given)
-    assert await usual(database, START + 1, START + 7) == [3, 5, 7]
-    assert await usual(database, START - 60, START) == []
-
-
-async def test_only_the_newest_whole_seconds_are_read_where_there_are_many(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+async def labelled(
+    database: Database,
+    exchange: uuid.UUID,
+    source: str,
+    label: object,
+    *,
+    after_s: float = 1.0,
+    revision: int = 1,
+    second: int = START,
 ) -> None:
-    monkeypatch.setattr(cohorts, "USUAL_ROWS", 5)
-    given = [label(10 * second + at, START + second, V1, 0.5) for second in range(6) for at in range(2)]
     async with database.transaction() as tx:
-        await labels.add(tx, given)
-    # The sixth newest lies in second 3, which would make six with its neighbour.
-    assert await usual(database, START - 1, START + 5) == [4, 4, 5, 5]
-    assert await usual(database, START - 1, START + 2) == [1, 1, 2, 2]
-    # One second alone is never too much.
-    monkeypatch.setattr(cohorts, "USUAL_ROWS", 1)
-    assert await usual(database, START - 1, START + 5) == [5, 5]
+        await tx.execute(
+            _LABEL,
+            {
+                "exchange": exchange,
+                "source": source,
+                "revision": revision,
+                "second": second,
+                "version": V2,
+                "label": json.dumps(label),
+                "received_s": second + after_s,
+            },
+        )
+
+
+async def read(database: Database, after: int = START - 1, through: int = START + 10) -> Matured:
+    async with database.transaction() as tx:
+        return await cohorts.matured(tx, FRAUD, METRIC, (V1, V2), after, through)
+
+
+async def test_an_exchange_counts_for_the_source_that_came_first_and_the_next_one_is_heard_too(
+    database: Database,
+) -> None:
+    await labelled(database, FIRST, "slow", "0", after_s=9.0)
+    await labelled(database, FIRST, "quick", "1", after_s=2.0)
+    await labelled(database, SECOND, "slow", [1, 0], after_s=3.0)
+    seen = await read(database)
+    assert [(row.exchange, row.source, row.label, row.another) for row in seen.rows] == [
+        (FIRST.hex, "quick", "1", "0"),
+        (SECOND.hex, "slow", (1, 0), None),
+    ]
+    assert seen.disagreed == 1
+
+
+async def test_a_correction_counts_if_it_came_in_time_and_does_not_lose_its_place(
+    database: Database,
+) -> None:
+    await labelled(database, FIRST, "quick", "1", after_s=2.0)
+    await labelled(database, FIRST, "slow", "0", after_s=3.0)
+    await labelled(database, FIRST, "quick", "0", after_s=50.0, revision=2)
+    await labelled(database, FIRST, "quick", "1", after_s=70.0, revision=3)
+    (row,) = (await read(database)).rows
+    assert (row.source, row.label) == ("quick", "0")
+
+
+async def test_what_came_after_the_horizon_or_lies_outside_of_the_span_is_not_read(database: Database) -> None:
+    await labelled(database, FIRST, "ops", "1", after_s=61.0)
+    await labelled(database, SECOND, "ops", "1", second=START + 11)
+    assert (await read(database)).rows == ()
+    assert [row.exchange for row in (await read(database, START, START + 11)).rows] == [SECOND.hex]
+
+
+async def test_a_look_reads_whole_seconds_and_no_more_labels_than_it_can(database: Database) -> None:
+    for place in range(6):
+        await labelled(database, uuid.UUID(int=10 + place), "ops", "1", second=START + place // 2)
+    async with database.transaction() as tx:
+        part = await cohorts.matured(tx, FRAUD, METRIC, (V2,), START - 1, START + 10, most=5)
+    assert (len(part.rows), part.through) == (4, START + 1)
+    rest = await read(database, part.through)
+    assert (len(rest.rows), rest.through) == (2, START + 10)

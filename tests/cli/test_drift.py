@@ -1,0 +1,41 @@
+"""`drift`: what people see of distributions that moved."""
+
+from app.cli.drifting import drift_lines
+from app.cli.verbs import ExitCode
+from cli.command import Command
+
+
+def test_drift_of_a_model_that_nothing_was_read_of_says_so(command: Command) -> None:
+    shown = command("drift", "fraud", "--window", "600")
+    assert shown.code == 0, shown.err
+    assert "fraud v1: no window of 600 s is over yet" in shown.out
+    assert command("drift", "fraud", "--json").document["distributions"] == []
+    assert command("drift", "fraud", "--window", "7").code == ExitCode.USAGE
+    assert command("drift", "nobody").code == ExitCode.USAGE
+
+
+def test_what_is_flagged_and_what_the_traffic_did_is_marked() -> None:
+    effect = {"psi": 0.31, "jensen_shannon": 0.04, "wasserstein": 0.12, "worst_ratio": 3.0}
+    row = {"name": "age", "n": 900, "reference_n": 5_000, "effect": effect, "log_e": 60.0, "log_limit": 7.0}
+    small = {**row, "name": "rare", "n": 0, "effect": None, "log_e": 0.0, "flagged": False}
+    beside = {"name": "predictions", "log_e": 0.0, "psi": None, "jensen_shannon": None}
+    found = {
+        "model": "fraud",
+        "version": "v2",
+        "reference": "training",
+        "window_s": 600,
+        "since": "2026-11-25T10:00:00Z",
+        "until": "2026-11-25T10:10:00Z",
+        "distributions": [{**row, "flagged": True}, small],
+        "traffic_changed": ["age"],
+        "beside_stable": {"canary": "v2", "stable": "v1", "inputs": [], "predictions": beside},
+    }
+    text = "\n".join(drift_lines(found))
+    assert "fraud v2" in text.splitlines()[0]
+    assert "beside its training" in text.splitlines()[0]
+    marked = [line for line in text.splitlines() if line.startswith("⚠")]
+    assert "age" in marked[0]
+    assert "0.31" in marked[0]
+    assert marked[1] == "⚠ changed for both versions, so by the traffic: age"
+    assert len(marked) == 2
+    assert "v2 beside v1, at the same weights" in text

@@ -1,0 +1,188 @@
+"""While Postgres is away labels wait on the disk: accepted once, lost never, taken over from the dead."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from app.domain.labelling import Attributed, Given, Label, Named, NamedBy
+from app.domain.labelling import Exchange as Known
+from app.errors import SpoolFull
+from app.feedback.items import Checked
+from app.feedback.spool import Spool
+from app.feedback.spooled import batches, record
+from app.store.database import Database
+from feedback.feedback_client import FRAUD, V1, Exchange, FeedbackClient, kept, made_desk, register
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
+
+
+@pytest.fixture
+async def nowhere() -> AsyncIterator[Database]:
+    database = Database(NOWHERE)
+    yield database
+    await database.close()
+
+
+def some(count: int = 3) -> list[Checked]:
+    known = [Known(uuid4().hex, 1_700_000_000 + at, FRAUD, V1, 1) for at in range(count)]
+    label = Label("accuracy", "ann", "1", None, NOW)
+    return [Attributed(about, label, {"region": "é"}) for about in known]
+
+
+def all_waiting(spool: Spool) -> list[Checked]:
+    found: list[Checked] = []
+    while (file := spool.oldest()) is not None:
+        for batch in file.batches():
+            found += batch
+        spool.done(file)
+    return found
+
+
+async def test_a_batch_is_accepted_without_postgres_and_written_when_it_is_back(
+    client: FeedbackClient, nowhere: Database
+) -> None:
+    about, named = Exchange(), Exchange()
+    intake = client.desk.intake
+    there, intake._database = intake._database, nowhere
+    taken = await client.give(
+        {"receipt": about.receipt(), "label": 1},
+        {"receipt": "forged", "label": 1},
+        {"model": FRAUD, "request_id": named.request_id, "label": 0},
+    )
+    assert (taken["accepted"], taken["pending"], taken["invalid"]) == ("spooled", 2, 1)
+    assert client.figures()["turnback_feedback_spooled",] == 2
+    intake._database = there
+    await client.written(named)
+    await intake.drain()
+    assert await client.kept() == {
+        (about.id, "accuracy", "anonymous"): [1],
+        (named.id, "accuracy", "anonymous"): [0],
+    }
+    assert client.figures()["turnback_feedback_spooled",] == 0
+    assert (await client.give({"receipt": about.receipt(), "label": 1}))["accepted"] == "stored"
+
+
+async def test_a_correction_waits_behind_what_it_corrects(client: FeedbackClient, nowhere: Database) -> None:
+    about, intake = Exchange(), client.desk.intake
+    there, intake._database = intake._database, nowhere
+    await client.give({"receipt": about.receipt(), "label": 1})
+    intake._database = there
+    taken = await client.give({"receipt": about.receipt(), "label": 0, "supersedes": 1})
+    assert taken["accepted"] == "spooled"
+    await intake.drain()
+    assert await client.kept() == {(about.id, "accuracy", "anonymous"): [1, 0]}
+
+
+async def test_a_batch_of_only_bad_items_spools_nothing(client: FeedbackClient, nowhere: Database) -> None:
+    client.desk.intake._database = nowhere
+    taken = await client.give({}, {"receipt": "forged", "label": 1})
+    assert (taken["invalid"], taken["accepted"]) == (2, "stored")
+    assert client.figures()["turnback_feedback_spooled",] == 0
+
+
+async def test_a_full_spool_is_a_503_and_keeps_what_it_has(
+    client: FeedbackClient, nowhere: Database, tmp_path: Path
+) -> None:
+    client.desk.intake._database = nowhere
+    client.desk.intake._spool = Spool(tmp_path / "small", uuid4().hex, bytes_max=600)
+    assert await client.results({"receipt": Exchange().receipt(), "label": 1}) == ["pending"]
+    refused = await client.post([{"receipt": Exchange().receipt(), "label": 1} for _ in range(3)])
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "SpoolFull"
+    assert int(refused.headers["retry-after"]) > 0
+    assert len(all_waiting(client.desk.intake._spool)) == 1
+
+
+async def test_what_a_dead_process_left_is_written_by_the_next(database: Database, tmp_path: Path) -> None:
+    await register(database)
+    dead = Spool(tmp_path / "feedback", uuid4().hex)
+    left = some()
+    dead.append(left)
+    dead.close()
+    desk = made_desk(database, tmp_path)
+    await desk.intake.drain()
+    assert set(await kept(database)) == {
+        (item.exchange.id, "accuracy", "ann") for item in left if isinstance(item, Attributed)
+    }
+    assert list((tmp_path / "feedback").iterdir()) == []
+
+
+def test_what_a_live_process_writes_is_left_to_it(tmp_path: Path) -> None:
+    alive, other = Spool(tmp_path, uuid4().hex), Spool(tmp_path, uuid4().hex)
+    alive.append(some())
+    other.take_over()
+    assert other.is_empty
+    alive.close()
+    other.take_over()
+    assert other.labels == 3
+
+
+def test_what_was_written_comes_back_in_its_order_over_several_files(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, uuid4().hex)
+    first, second, third = some(), some(), some()
+    spool.append(first)
+    spool.append(second)
+    assert spool.oldest() is not None
+    spool.append(third)
+    assert spool.labels == 9
+    assert all_waiting(spool) == first + second + third
+    assert spool.is_empty
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_label_is_the_same_after_the_disk() -> None:
+    given: list[Given] = ["late", 1, 1.5, True, ["a", 1, False, 0.1]]
+    labels = [Label("m", "s", each, NOW, NOW, 3) for each in given] + [Label("m", "s", "x", None, NOW)]
+    checked: list[Checked] = [Named(FRAUD, NamedBy.CLIENT_KEY, "é", label) for label in labels]
+    checked += [Attributed(Known(uuid4().hex, 7, FRAUD, V1, 0), label, {}) for label in labels]
+    (back,) = batches(record(checked))
+    assert back == checked
+    assert [repr(item.label.given) for item in back] == [repr(item.label.given) for item in checked]
+
+
+def test_whatever_a_kill_cuts_off_what_was_whole_before_is_read(tmp_path: Path) -> None:
+    first, second = some(1), some(2)
+    whole, last = record(first), record(second)
+    for kept_bytes in range(len(last)):
+        assert list(batches(whole + last[:kept_bytes])) == [first]
+    assert list(batches(whole + last)) == [first, second]
+    for at in range(8, len(last), 7):
+        spoilt = last[:at] + bytes([last[at] ^ 1]) + last[at + 1 :]
+        assert list(batches(whole + spoilt)) == [first]
+
+
+def test_what_follows_a_cut_off_record_is_put_in_its_place(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, uuid4().hex)
+    spool.append(some(1))
+    spool.close()
+    (path,) = tmp_path.iterdir()
+    with path.open("ab") as file:
+        file.write(record(some())[:-1])
+    other = Spool(tmp_path, uuid4().hex)
+    other.take_over()
+    assert other.labels == 1
+    assert len(all_waiting(other)) == 1
+
+
+def test_a_disk_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "feedback").write_text("not a folder")
+    with pytest.raises(SpoolFull):
+        Spool(tmp_path / "feedback", uuid4().hex).append(some())
+
+
+async def test_a_file_that_postgres_refuses_is_put_aside_and_others_go_on(
+    client: FeedbackClient, tmp_path: Path
+) -> None:
+    impossible = Named(FRAUD, NamedBy.REQUEST_ID, "a\0", Label("accuracy", "ann", "1", None, NOW))
+    spool = client.desk.intake._spool
+    spool.append([impossible])
+    assert spool.oldest() is not None
+    good = some()
+    spool.append(good)
+    await client.desk.intake.drain()
+    assert len(await client.kept()) == len(good)
+    assert [path.suffix for path in (tmp_path / "feedback").iterdir()] == [".refused"]
