@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 
-import httpx
 import orjson
 from processes import Admin, Gateway, Stage
 from turnback_client import AsyncTurnback, Turnback
@@ -34,21 +33,20 @@ class Callers:
         self._url = gateway.url("inference")
 
     async def ask(self) -> None:
-        limits = httpx.Limits(max_connections=AT_ONCE)
-        async with (
-            httpx.AsyncClient(trust_env=False, limits=limits) as http,
-            AsyncTurnback(self._url, client=http) as client,
-        ):
-            while True:
+        async with AsyncTurnback(self._url) as client:
+            while not self.done.is_set():
                 async with client.batch() as batch:
                     for _ in range(20):
-                        answer = await client.infer("judged", {"inputs": []})
-                        self.answers[answer.version, answer.status_code] += 1
-                        if answer.version == "v2":
-                            self.ids.append(answer.request_id)
-                        await batch.add(answer.receipt, label=1)
+                        await batch.add(await self._receipt(client), label=1)
                         await asyncio.sleep(PAUSE_S)
                 self.joined += batch.outcome.joined
+
+    async def _receipt(self, client: AsyncTurnback) -> str | None:
+        answer = await client.infer("judged", {"inputs": []})
+        self.answers[answer.version, answer.status_code] += 1
+        if answer.version == "v2":
+            self.ids.append(answer.request_id)
+        return answer.receipt
 
 
 async def test_labels_that_the_client_brings_back_turn_a_wrong_version_back_and_its_answers_are_recalled() -> None:
@@ -74,16 +72,19 @@ async def test_labels_that_the_client_brings_back_turn_a_wrong_version_back_and_
             each for each in (await admin("GET", "/decisions?model=judged"))["items"] if each["action"] == "roll_back"
         ]
         assert decision["trigger"] == "labels"
-        assert await _recalled(admin) == sorted(map(str, callers.ids))
+        assert await _recalled(admin, len(callers.ids)) == sorted(map(str, callers.ids))
 
 
-async def _recalled(admin: Admin) -> list[str]:
+async def _recalled(admin: Admin, count: int) -> list[str]:
+    """The ids of the recall's list, as soon as it has as many or will not have them."""
     (recall,) = (await admin("GET", "/recalls?model=judged"))["items"]
-    async with asyncio.timeout(20):
-        while (await admin("GET", f"/recalls/{recall['id']}"))["arriving"]:  # noqa: ASYNC110 -- another process's state
-            await asyncio.sleep(0.2)
-    listed = await admin.http.get(f"/recalls/{recall['id']}/answers")
-    return sorted(line["request_id"] for line in map(orjson.loads, listed.text.splitlines()))
+    for _ in range(50):
+        listed = await admin.http.get(f"/recalls/{recall['id']}/answers")
+        ids = sorted(line["request_id"] for line in map(orjson.loads, listed.text.splitlines()))
+        if len(ids) >= count:
+            break
+        await asyncio.sleep(0.2)
+    return ids
 
 
 async def test_the_same_label_counts_once_and_a_correction_and_a_foreign_receipt_are_told_apart() -> None:
