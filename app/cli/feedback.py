@@ -1,7 +1,7 @@
 """`feedback`: labels in bulk out of a file, and how many there are."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ import typer
 from app.cli.gateway import DEFAULT_URL, Gateway, Url
 from app.cli.label_files import LabelFile, Place
 from app.cli.label_sending import RESULTS, Bookmark, FeedbackPort, Progress, sent
-from app.cli.output import Json, Refused, plain, say, write, write_document
+from app.cli.output import Document, Json, Refused, columns, plain, say, write, write_document
 from app.cli.verbs import ExitCode
 
 SHOWN_PROBLEMS = 10
@@ -35,6 +35,7 @@ def feedback(
         Path | None, typer.Option(help="What to send: .csv with a head, or .ndjson.", show_default=False)
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Records in one request.")] = 2_000,
+    hours: Annotated[int, typer.Option(min=1, max=168, help="Of stats: how far back.")] = 24,
     inference_url: Annotated[
         str, typer.Option(envvar="TURNBACK_INFERENCE_URL", help="The gateway's inference address.")
     ] = "http://127.0.0.1:8320",
@@ -50,7 +51,7 @@ def feedback(
         case Word.STATS:
             if model is None:
                 raise Refused(ExitCode.USAGE, "`feedback stats` wants a model.")
-            return _stats(url, model)
+            return _stats(url, model, hours, as_json=as_json)
 
 
 def _send(path: Path, model: str | None, url: str, batch: int, *, as_json: bool) -> int:
@@ -122,11 +123,29 @@ def _tell(path: Path, progress: Progress, *, as_json: bool) -> None:
         say(f"  line {each['line']}: {each['result']}: {plain(each['reason'])}")
 
 
-def _stats(url: str, model: str) -> int:
+def _stats(url: str, model: str, hours: int, *, as_json: bool) -> int:
     with Gateway(url) as gateway:
-        document = gateway.get("models", model, "feedback")
-    write_document(document)
+        stats = gateway.get("models", model, "feedback", hours=hours)
+    if as_json:
+        write_document(stats)
+        return ExitCode.DONE
+    write(f"{plain(model)}: labels of the last {hours} h; {stats['waiting']:,} wait for their exchange.")
+    if stats["counted"]:
+        write(columns(("METRIC", "VERSION", "SOURCE", "LABELS", "CORRECTIONS"), map(_counted_row, stats["counted"])))
+    if stats["coverage"]:
+        head = ("METRIC", "VERSION", "DRAWN", "LABELLED", "COVERAGE", "LAG P50", "LAG P95")
+        write(columns(head, map(_coverage_row, stats["coverage"])))
     return ExitCode.DONE
+
+
+def _counted_row(counted: Document) -> Sequence[object]:
+    return counted["metric"], counted["version"], counted["source"], counted["labels"], counted["corrections"]
+
+
+def _coverage_row(covered: Document) -> Sequence[object]:
+    share = None if covered["coverage"] is None else f"{covered['coverage']:.1%}"
+    lags = (f"{covered[name]:,.0f} s" for name in ("lag_median_s", "lag_p95_s"))
+    return covered["metric"], covered["version"], covered["drawn"], covered["labelled"], share, *lags
 
 
 COMMANDS = {"feedback": feedback}

@@ -27,7 +27,7 @@ PER_SECOND = 1_000.0
 BEFORE_S = 2.0
 LOOK_S = 0.25
 SERVED_WITHIN_S = 15.0
-CHAPTER_MAX_S = 75.0
+CHAPTER_MAX_S = 100.0
 SETTLE_S = 1.0
 OPERATOR_AFTER = 10
 # These servers are warm when they say they are ready, and the story has two minutes: a step may cost 20 bad answers,

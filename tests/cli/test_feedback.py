@@ -1,8 +1,11 @@
 """`feedback send`: every record of a file once, whatever happens on the way."""
 
+import asyncio
 import json
 import random
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,11 @@ from fakes.feedback_port import FeedbackPort, Heard, Said, taken
 
 from app.cli import label_sending
 from app.cli.verbs import ExitCode
+from app.domain.catalog import ModelName, VersionName
+from app.domain.labelling import Attributed, Exchange, Label
+from app.domain.tally import Tally, TallyKey, TallyRow
+from app.store import labels, tallies
+from app.store.database import Database
 from cli.command import Command, Ran
 
 Send = Callable[..., Ran]
@@ -265,3 +273,42 @@ def test_what_is_no_inference_listener_is_told_so(send: Send, tmp_path: Path) ->
 def test_each_word_wants_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
     run = Command(capsys, "")
     assert (run("feedback", "send").code, run("feedback", "stats").code) == (ExitCode.USAGE, ExitCode.USAGE)
+
+
+def test_stats_of_a_model_without_labels_are_none_and_of_an_unknown_model_a_refusal(command: Command) -> None:
+    ran = command("feedback", "stats", "fraud", "--hours", "2")
+    assert (ran.code, ran.out) == (0, "fraud: labels of the last 2 h; 0 wait for their exchange.\n")
+    assert command("feedback", "stats", "fraud", "--json").document["counted"] == []
+    assert command("feedback", "stats", "nobody").code == ExitCode.USAGE
+
+
+def test_stats_say_who_labelled_what_and_how_much_of_each_version(command: Command, database_url: str) -> None:
+    asyncio.run(labelled(database_url))
+    ran = command("feedback", "stats", "fraud")
+    assert [line.split() for line in ran.out.splitlines()[1:]] == [
+        ["METRIC", "VERSION", "SOURCE", "LABELS", "CORRECTIONS"],
+        ["right", "v1", "clerk", "2", "1"],
+        ["METRIC", "VERSION", "DRAWN", "LABELLED", "COVERAGE", "LAG", "P50", "LAG", "P95"],
+        ["right", "v1", "4", "2", "50.0%", "30", "s", "30", "s"],
+    ]
+
+
+async def labelled(database_url: str) -> None:
+    """Two of four exchanges, half a minute after their draw, and one of them once more."""
+    now = datetime.now(UTC)
+    second = int(now.timestamp()) - 60
+    key = TallyKey(second, ModelName("fraud"), 1, VersionName("v1"))
+    received = datetime.fromtimestamp(second + 30, UTC)
+    first = [
+        Attributed(
+            Exchange(f"{at:032x}", second, key.model, key.version, 1), Label("right", "clerk", 1, None, received), {}
+        )
+        for at in range(2)
+    ]
+    corrected = Attributed(first[0].exchange, Label("right", "clerk", 0, None, received, supersedes=1), {})
+    database = Database(database_url)
+    async with database.transaction() as tx:
+        await tallies.upsert(tx, str(uuid.uuid4()), [TallyRow(key, Tally(exchanges=4), 1)])
+        await labels.add(tx, first)
+        await labels.add(tx, [corrected])
+    await database.close()
