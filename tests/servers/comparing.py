@@ -18,7 +18,7 @@ from app.proxy import Gateway
 
 # Framed or made anew by the gateway, or different in every answer of any server.
 _NOT_COMPARED = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "x-request-id"})
-_OURS = frozenset({"x-turnback-version"})
+_OURS = frozenset({"x-turnback-version", "x-turnback-receipt"})
 _UNDER_A_NAME = re.compile(rb"^([A-Z]+ )/m/[^/ ]+/?")
 _COUNTED_AS = {2: Outcome.OK, 4: Outcome.CLIENT_ERROR, 5: Outcome.UPSTREAM_ERROR}
 
