@@ -42,6 +42,7 @@ class Chapter:
 
     Attributes:
         trigger: What must have decided it, or what that begins with.
+        coverage_s: Least seconds before a promotion: what is wrong in a slice alone shows later than the whole.
         operated: A person turns it back, once it has answered some requests.
     """
 
@@ -50,6 +51,7 @@ class Chapter:
     phase: str
     trigger: str
     operated: bool = False
+    coverage_s: float = 0.0
 
 
 CHAPTERS = (
@@ -58,7 +60,7 @@ CHAPTERS = (
     Chapter("v4", "answers right, but slowly", "rolled_back", "latency"),
     Chapter("v5", "is fine, but its owner changes his mind", "rolled_back", "operator", operated=True),
     Chapter("v6", "takes minutes of delay for hours: it answers in time, and wrong", "rolled_back", "labels"),
-    Chapter("v7", "has lost one carrier's delays and is wrong there alone", "rolled_back", "slice"),
+    Chapter("v7", "has lost one carrier's delays and is wrong there alone", "rolled_back", "slice", coverage_s=90.0),
 )
 
 
@@ -157,7 +159,11 @@ class Player:
         self.replay.counts.add(Answer(answer.status_code, version, server, None, seconds), time())
 
     async def _chapter(self, chapter: Chapter, outage: Outage | None) -> Ended:
-        wanted = {"canary": chapter.version, "policy": POLICY, "reason": f"{chapter.version} {chapter.what}"}
+        wanted = {
+            "canary": chapter.version,
+            "policy": {**POLICY, "coverage_s": chapter.coverage_s},
+            "reason": f"{chapter.version} {chapter.what}",
+        }
         rollout = await self._api.post(f"models/{MODEL}/rollouts", wanted)
         async with nullcontext() if outage is None else outage.under_way(self.replay, chapter.version):
             with suppress(TimeoutError):
