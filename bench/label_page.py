@@ -1,8 +1,8 @@
 """A run of `bench.labels` for people: Markdown, and the document it was made from."""
 
-import json
 from pathlib import Path
 
+from bench import written
 from bench.judging.intervals import Document
 from bench.report import table
 
@@ -10,11 +10,8 @@ NAME = "labels"
 
 
 def write(document: Document, folder: Path) -> Path:
-    """Write `labels.md` and `labels.json` into a folder that exists; the page's path."""
-    (folder / f"{NAME}.json").write_text(json.dumps(document, indent=2) + "\n")
-    page = folder / f"{NAME}.md"
-    page.write_text(markdown(document))
-    return page
+    """Write the page and its document into a folder that exists; the page's path."""
+    return written.write(NAME, folder, document, None, markdown)
 
 
 _SETTING = (

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.catalog import VersionName
-from app.domain.cohort import Cohort, CohortArm, CohortEpoch, LossSums
-from app.domain.cohort_ledger import MISSING, Matured, absorb_cohort
+from app.domain.cohort import MISSING, Cohort, CohortArm, CohortEpoch, LossSums
+from app.domain.cohort_ledger import Matured, absorb_cohort
 from app.domain.declared import Missing, QualityKind, QualityMetric
 from app.domain.ledger import Evidence
 from app.domain.policy import Policy

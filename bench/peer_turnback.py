@@ -90,7 +90,9 @@ async def flush_for_ever(gateway: Gateway, journal: Journal | None) -> None:
         if journal is not None and not journal.is_up:
             raise SystemExit("the journal is down")
         await asyncio.sleep(FLUSH_S)
-        gateway.recorder.acknowledge(gateway.recorder.collect())
+        flush, observed = gateway.collect(), gateway.collect_observed()
+        gateway.recorder.acknowledge(flush)
+        gateway.acknowledge_observed(observed)
 
 
 async def serve(port: int, table: RoutingTable, journal_folder: Path | None) -> None:

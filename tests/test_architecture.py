@@ -21,7 +21,7 @@ BANNED_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base"
 # What a pure module may use: values, mathematics, text. Anything else needs a reason to be added here.
 PURE = frozenset(
     {"__future__", "app", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions", "functools"}
-    | {"base64", "hashlib", "heapq", "hmac", "itertools", "math", "numpy", "operator", "re", "scipy"}
+    | {"binascii", "hashlib", "heapq", "hmac", "itertools", "math", "numpy", "operator", "re", "scipy"}
     | {"struct", "types", "typing", "urllib"}
 )
 IMPURE_CALLS = re.compile(

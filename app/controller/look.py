@@ -1,19 +1,18 @@
 """One look at one rollout: collect, assess, advance, save, in one transaction.
 
-Rule: nothing waits for a model server while a transaction is open. When the save needs a probe that
-was not made yet, the look is thrown away, the probe made, and the look repeated once.
+Rule: nothing waits for a model server while a transaction is open, see `probed`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from app.actions.means import Means, Probe
 from app.actions.rollouts import record_assessment
 from app.controller.maturing import with_cohorts
 from app.controller.observing import with_observed
+from app.controller.probed import Answers, judged_with_probes
 from app.controller.spreading import with_spreads
 from app.domain import analysis
-from app.domain.catalog import Protocol, Version, VersionName
 from app.domain.finding import Assessment
 from app.domain.judgement import Sight, judge
 from app.domain.rollout import Phase, Rollout, RolloutId
@@ -23,8 +22,6 @@ from app.store.database import Transaction
 from app.store.decisions import Decision
 from app.store.rollouts import Seen
 
-PROBES_MAX = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -33,15 +30,6 @@ class Look:
     rollout: Rollout
     assessment: Assessment
     decision: Decision | None
-
-
-class ProbeWanted(Exception):
-    """The save needs to know whether this version answers."""
-
-    def __init__(self, protocol: Protocol, version: Version) -> None:
-        super().__init__(version.name)
-        self.protocol = protocol
-        self.version = version
 
 
 class Looker:
@@ -59,25 +47,15 @@ class Looker:
 
         Raises: StaleGeneration, TargetUnhealthy, DatabaseUnavailable, OutcomeUnknown.
         """
-        answers: dict[VersionName, str | None] = {}
+        answers: Answers = {}
         if before.phase is Phase.WARMING:
             async with self._means.database.transaction() as tx:
                 protocol = (await catalog.model(tx, before.model)).protocol
                 canary = await catalog.version(tx, before.model, before.canary)
             answers[canary.name] = await self._probe(protocol, canary)
-        for _ in range(PROBES_MAX):
-            try:
-                return await self._judge(before.id, answers)
-            except ProbeWanted as wanted:
-                answers[wanted.version.name] = await self._probe(wanted.protocol, wanted.version)
-        return await self._judge(before.id, answers)
+        return await judged_with_probes(self._probe, partial(self._judge, before.id, answers), answers)
 
-    async def _judge(self, rollout_id: RolloutId, answers: Mapping[VersionName, str | None]) -> Look | None:
-        async def answered(protocol: Protocol, version: Version) -> str | None:
-            if version.name not in answers:
-                raise ProbeWanted(protocol, version)
-            return answers[version.name]
-
+    async def _judge(self, rollout_id: RolloutId, answers: Answers, answered: Probe) -> Look | None:
         async with self._means.database.transaction() as tx:
             seen = await rollouts.claim(tx, rollout_id)
             if seen is None:

@@ -1,15 +1,14 @@
 """One look at a promoted version beside its standby: read, judge, save, in one transaction.
 
-Rule: as a rollout's look, nothing waits for a model server while a transaction is open.
+Rule: as a rollout's look, nothing waits for a model server while a transaction is open, see `probed`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
-from app.actions.means import Means
+from app.actions.means import Means, Probe
 from app.actions.watching import record_watch
-from app.controller.look import PROBES_MAX, ProbeWanted
-from app.domain.catalog import Protocol, Version, VersionName
+from app.controller.probed import judged_with_probes
 from app.domain.rollout import RolloutId
 from app.domain.tally import Watermark
 from app.domain.watch import ANSWERS, Watch, WatchStep, looked
@@ -43,20 +42,9 @@ class Sentinel:
 
         Raises: StaleGeneration, TargetUnhealthy, DatabaseUnavailable, OutcomeUnknown.
         """
-        answers: dict[VersionName, str | None] = {}
-        for _ in range(PROBES_MAX):
-            try:
-                return await self._judge(rollout_id, answers)
-            except ProbeWanted as wanted:
-                answers[wanted.version.name] = await self._means.probe(wanted.protocol, wanted.version)
-        return await self._judge(rollout_id, answers)
+        return await judged_with_probes(self._means.probe, partial(self._judge, rollout_id), {})
 
-    async def _judge(self, rollout_id: RolloutId, answers: Mapping[VersionName, str | None]) -> WatchLook | None:
-        async def answered(protocol: Protocol, version: Version) -> str | None:
-            if version.name not in answers:
-                raise ProbeWanted(protocol, version)
-            return answers[version.name]
-
+    async def _judge(self, rollout_id: RolloutId, answered: Probe) -> WatchLook | None:
         async with self._means.database.transaction() as tx:
             watched = await watches.claim(tx, rollout_id)
             if watched is None:

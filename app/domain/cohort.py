@@ -12,6 +12,8 @@ from app.domain.declared import QualityMetric
 
 # Feedback that waited on a gateway's disk for Postgres gets so long to be written before its second is read.
 GRACE_S = 5
+# Who did not label, where that counts as bad; no source of labels.
+MISSING = "missing"
 # More sources of labels are told apart by name no longer.
 SOURCES_MAX = 16
 
@@ -37,10 +39,6 @@ class LossSums(NamedTuple):
         """Both together."""
         return LossSums(*map(sum, zip(self, other, strict=True)))
 
-    def minus(self, part: "LossSums") -> "LossSums":
-        """The rest without a part of it."""
-        return LossSums(*(whole - out for whole, out in zip(self, part, strict=True)))
-
 
 @dataclass(frozen=True, slots=True)
 class CohortArm:
@@ -55,6 +53,11 @@ class CohortArm:
     drawn: int = 0
     by_source: Mapping[str, LossSums] = field(default_factory=dict)
     seconded: Mapping[str, LossSums] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> int:
+        """Labelled exchanges; one that counts as bad for want of a label is none."""
+        return round(sum(sums.n for source, sums in self.by_source.items() if source != MISSING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,6 @@ class Cohort:
         by_weight: Canary weight in basis points to both arms.
         slices: "key=value" to canary weight to both arms.
         disagreed: Exchanges that two sources labelled differently.
-        late: Labels that came after their second had been read.
     """
 
     metric: QualityMetric
@@ -92,4 +94,9 @@ class Cohort:
     by_weight: Mapping[int, CohortEpoch] = field(default_factory=dict)
     slices: Mapping[str, Mapping[int, SliceEpoch]] = field(default_factory=dict)
     disagreed: int = 0
-    late: int = 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Who labelled."""
+        arms = (arm for epoch in self.by_weight.values() for arm in (epoch.canary, epoch.stable))
+        return tuple(sorted({source for arm in arms for source in arm.by_source} - {MISSING}))

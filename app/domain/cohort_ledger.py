@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from app.domain.catalog import VersionName
-from app.domain.cohort import SOURCES_MAX, Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
+from app.domain.cohort import MISSING, SOURCES_MAX, Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
 from app.domain.declared import Missing, QualityMetric, SliceKey
 from app.domain.quality import Labelled, Loss, loss, sums_of
 from app.domain.spread import OTHER
 
-# Who did not label, where that counts as bad; no source of labels.
-MISSING = "missing"
 _ALL_BAD = Loss(1.0, 1.0)
 # Without enough labels of stable a loss like this is taken for usual; a wrong one costs power, never validity.
 USUAL_LOSS = 0.1
@@ -99,6 +97,7 @@ class _Added:
         self._drawn: dict[tuple[int, bool], int] = {}
         self._sums: dict[tuple[int, bool], dict[str, LossSums]] = {}
         self._seconded: dict[tuple[int, bool], dict[str, LossSums]] = {}
+        self._sources = set(cohort.sources)
         self._most = {key.name: key.values_max for key in slice_keys}
         self.slices: dict[str, dict[int, SliceEpoch]] = {name: dict(of) for name, of in cohort.slices.items()}
         for weight_bp, epoch in cohort.by_weight.items():
@@ -118,7 +117,7 @@ class _Added:
         is_canary = row.version == self._canary
         one = sums_of((found,))
         by_source = self._sums.setdefault((weight_bp, is_canary), {})
-        source = row.source if row.source in self._sources() or len(self._sources()) < SOURCES_MAX else OTHER
+        source = self._source(row.source)
         by_source[source] = by_source.get(source, LossSums()).plus(one)
         if another is not None:
             seconded = self._seconded.setdefault((weight_bp, is_canary), {})
@@ -127,8 +126,11 @@ class _Added:
             if key in self._most:
                 self._cut(f"{key}={self._told_apart(key, value)}", weight_bp, one, is_canary=is_canary)
 
-    def _sources(self) -> set[str]:
-        return {source for by_source in self._sums.values() for source in by_source}
+    def _source(self, source: str) -> str:
+        """The source, while there is room to tell one more apart."""
+        if len(self._sources) < SOURCES_MAX:
+            self._sources.add(source)
+        return source if source in self._sources else OTHER
 
     def _told_apart(self, key: str, value: str) -> str:
         known = {name for name in self.slices if name.startswith(f"{key}=")} - {f"{key}={OTHER}"}

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from math import log
 from typing import NamedTuple
 
+from app.domain.cohort import Cohort
+from app.domain.declared import Missing
 from app.domain.evidence import Outcomes, log_e_split
 from app.domain.guardrails import SPLIT_DOUBT, SPLIT_LIMIT
 from app.domain.routing import FULL_BP
@@ -42,6 +44,20 @@ class Coverage(NamedTuple):
     def proof(self, log_e: float) -> float:
         """Evidence of no harm, at most 1 where the coverage is uneven."""
         return min(log_e, 0.0) if self.is_uneven else log_e
+
+
+def labelled_alike(cohort: Cohort) -> Coverage:
+    """Whether labels come for both arms as the coin says.
+
+    Where a missing label counts as bad every exchange counts, and how many are missing is the outcome itself.
+    """
+    if cohort.metric.missing is Missing.BAD:
+        return coverage_of(())
+    return coverage_of(
+        Covered(weight_bp, epoch.canary.labelled, epoch.stable.labelled)
+        for weight_bp, epoch in sorted(cohort.by_weight.items())
+        if 0 < weight_bp < FULL_BP
+    )
 
 
 def coverage_of(epochs: Iterable[Covered]) -> Coverage:

@@ -21,9 +21,8 @@ import numpy as np
 
 from app.domain import label_sentences, sentences
 from app.domain.cohort import Cohort, CohortArm, LossSums
-from app.domain.cohort_ledger import MISSING
-from app.domain.coverage import Coverage, Covered, coverage_of
-from app.domain.declared import Missing, QualityKind
+from app.domain.coverage import labelled_alike
+from app.domain.declared import QualityKind
 from app.domain.evidence import BETTER, WORSE
 from app.domain.finding import Finding, Verdict
 from app.domain.guardrails import LEAST_WEIGHT, Margin, log_limit, margin_of, verdict_of
@@ -104,34 +103,11 @@ def _total(arm: CohortArm, without: str | None) -> LossSums:
     return total
 
 
-def sources_of(cohort: Cohort) -> tuple[str, ...]:
-    """Who labelled."""
-    arms = (arm for epoch in cohort.by_weight.values() for arm in (epoch.canary, epoch.stable))
-    return tuple(sorted({source for arm in arms for source in arm.by_source} - {MISSING}))
-
-
-def labelled_alike(cohort: Cohort) -> Coverage:
-    """Whether labels come for both arms as the coin says.
-
-    Where a missing label counts as bad every exchange counts, and how many are missing is the outcome itself.
-    """
-    if cohort.metric.missing is Missing.BAD:
-        return coverage_of(())
-    return coverage_of(
-        Covered(
-            weight_bp,
-            *(round(sum(sums.n for sums in arm.by_source.values())) for arm in (epoch.canary, epoch.stable)),
-        )
-        for weight_bp, epoch in sorted(cohort.by_weight.items())
-        if 0 < weight_bp < FULL_BP
-    )
-
-
 def _without_any_one(
     cohort: Cohort, whole: Weighed, policy: Policy, guardrail: Guardrail
 ) -> tuple[Weighed, str | None]:
     """The least that is left without one source, and the source that the harm hangs on; None with one source."""
-    sources = sources_of(cohort)
+    sources = cohort.sources
     if len(sources) < 2:
         return whole, None
     left = {source: _weigh(losses_of(cohort, source), cohort, policy, guardrail) for source in sources}
@@ -230,23 +206,12 @@ def _numbers(cohort: Cohort, losses: Sequence[Losses]) -> Mapping[str, float]:
 
 
 def _coverage(cohort: Cohort) -> Mapping[str, float]:
-    arms: Mapping[str, Callable[[int], tuple[int, float]]] = {
-        "canary_coverage": lambda bp: _covered(cohort, bp, canary=True),
-        "stable_coverage": lambda bp: _covered(cohort, bp, canary=False),
+    epochs = [epoch for weight_bp, epoch in cohort.by_weight.items() if 0 < weight_bp < FULL_BP]
+    arms = {"canary": [epoch.canary for epoch in epochs], "stable": [epoch.stable for epoch in epochs]}
+    drawn = {name: sum(arm.drawn for arm in of) for name, of in arms.items()}
+    return {
+        f"{name}_coverage": sum(arm.labelled for arm in of) / drawn[name] for name, of in arms.items() if drawn[name]
     }
-    shares = {}
-    for name, of_weight in arms.items():
-        counts = [of_weight(bp) for bp in cohort.by_weight if 0 < bp < FULL_BP]
-        drawn = sum(count for count, _ in counts)
-        if drawn:
-            shares[name] = sum(labelled for _, labelled in counts) / drawn
-    return shares
-
-
-def _covered(cohort: Cohort, weight_bp: int, *, canary: bool) -> tuple[int, float]:
-    epoch = cohort.by_weight[weight_bp]
-    arm = epoch.canary if canary else epoch.stable
-    return arm.drawn, sum(sums.n for source, sums in arm.by_source.items() if source != MISSING)
 
 
 def waits_s(evidence: Evidence, policy: Policy) -> float:

@@ -7,6 +7,7 @@ is in here before its second is said to be final.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from app.domain.catalog import ModelName, VersionName
@@ -133,8 +134,7 @@ class SpreadRow:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweredRow:
+class AnsweredRow(NamedTuple):
     """One exchange, so that it can be labelled, found again and recalled.
 
     Attributes:
@@ -160,7 +160,7 @@ class AnsweredRow:
     status: int
     predictions: tuple[float | str, ...] = ()
     scores: tuple[float, ...] = ()
-    slices: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ is attributed without a look-up; nobody can make one, or change one, without the
 
     1 : key : model : version : generation : second : exchange : slices : mac
 
-Fields are ASCII text between colons, which no name contains; numbers are hexadecimal. The MAC is
-keyed BLAKE2b (RFC 7693) of 120 bits over all before it, in base64url (RFC 4648, section 5).
+Fields are ASCII text between colons, which no name contains; numbers are hexadecimal, as is the MAC:
+keyed BLAKE2b (RFC 7693) of 120 bits over all before it.
 """
 
 import re
-from base64 import urlsafe_b64encode
+from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -75,29 +75,50 @@ class Forged(Exception):
 class Signer:
     """Signs the receipts of one version in one weight epoch: what is the same in all of them is hashed once."""
 
-    __slots__ = ("_front", "_hash")
+    __slots__ = ("_front", "_front_of_second", "_hash", "_hash_of_second", "_label", "_second")
 
-    def __init__(self, key: ReceiptKey, model: ModelName, version: VersionName, generation: int) -> None:
+    def __init__(
+        self, key: ReceiptKey, model: ModelName, version: VersionName, generation: int, label: bytes = b""
+    ) -> None:
+        """Args: label: Stands before each token and is no part of it."""
+        self._label = label
         self._front = f"{FORMAT}:{key.name}:{model}:{version}:{generation:x}:".encode()
         self._hash = blake2b(self._front, key=key.secret, digest_size=MAC_BYTES)
+        self._second = -1
+        self._front_of_second = b""
+        self._hash_of_second = self._hash
 
     def receipt(self, second: int, exchange: bytes, slices: bytes = b"") -> bytes:
-        """The token.
+        """The label and the token.
 
         Args:
             second: Of the draw, Unix time.
             exchange: 32 hexadecimal digits.
             slices: Of `packed_slices`.
         """
-        rest = b"%x:%b:%b" % (second, exchange, slices)
-        mac = self._hash.copy()
+        if second != self._second:
+            self._begin(second)
+        rest = exchange + b":" + slices
+        mac = self._hash_of_second.copy()
         mac.update(rest)
-        return b"%b%b:%b" % (self._front, rest, urlsafe_b64encode(mac.digest()))
+        return self._front_of_second + rest + b":" + hexlify(mac.digest())
+
+    def _begin(self, second: int) -> None:
+        """Hash what is the same in all receipts of a second."""
+        shared = b"%x:" % second
+        self._second = second
+        self._front_of_second = self._label + self._front + shared
+        self._hash_of_second = self._hash.copy()
+        self._hash_of_second.update(shared)
 
 
 def packed_slices(slices: Mapping[str, str]) -> bytes:
-    """Header-declared slices as a receipt holds them, without a colon; only so many as fit."""
-    packed = urlencode(slices, quote_via=quote, safe="")
+    """Header-declared slices as a receipt holds them; only so many as fit.
+
+    As a form is encoded, with a tilde in place of the percent sign: a receipt is also a segment of a path, and
+    there nothing may be escaped.
+    """
+    packed = urlencode(slices, quote_via=quote, safe="").replace("~", "%7E").replace("%", "~")
     if len(packed) > MAX_SLICES_LENGTH:
         packed = packed[: max(0, packed.rfind("&", 0, MAX_SLICES_LENGTH + 1))]
     return packed.encode()
@@ -117,10 +138,10 @@ def opened(token: str, keys: Sequence[ReceiptKey]) -> Receipt:
         raise Forged
     if not (_NUMBER.fullmatch(generation) and _NUMBER.fullmatch(second) and _EXCHANGE.fullmatch(exchange)):
         raise Forged
-    named = dict(parse_qsl(slices, keep_blank_values=True))
+    named = dict(parse_qsl(slices.replace("~", "%"), keep_blank_values=True))
     return Receipt(ModelName(model), VersionName(version), int(generation, 16), int(second, 16), exchange, named)
 
 
 def _is_signed(signed: str, mac: str, key: ReceiptKey) -> bool:
-    right = urlsafe_b64encode(blake2b(signed.encode(), key=key.secret, digest_size=MAC_BYTES).digest())
+    right = hexlify(blake2b(signed.encode(), key=key.secret, digest_size=MAC_BYTES).digest())
     return compare_digest(right, mac.encode())

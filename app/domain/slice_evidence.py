@@ -24,8 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.domain.cohort import Cohort, LossSums, SliceEpoch
-from app.domain.cohort_ledger import MISSING
-from app.domain.coverage import Covered, coverage_of
+from app.domain.coverage import labelled_alike
 from app.domain.declared import QualityKind
 from app.domain.evidence import BETTER, SPLIT_RATIOS, WORSE
 from app.domain.guardrails import LEAST_WEIGHT, SPLIT_LIMIT
@@ -200,29 +199,11 @@ def _scores(losses: _Losses, squares: tuple[Counts, Counts], centre: float) -> l
 
 def _trusted(logs: list[float], losses: _Losses, cohort: Cohort) -> list[float]:
     """Evidence of labels, at most 1 where they come unevenly, or from several who cannot be told apart in a slice."""
-    whole = coverage_of(_covered(cohort))
-    sources = {
-        source
-        for epoch in cohort.by_weight.values()
-        for arm in (epoch.canary, epoch.stable)
-        for source in arm.by_source
-        if source != MISSING
-    }
-    if len(sources) > 1:
+    whole = labelled_alike(cohort)
+    if len(cohort.sources) > 1:
         return [min(log_e, 0.0) for log_e in logs]
     uneven = log_e_tilt_of_many(_many(losses.weights, *losses.n), SPLIT_RATIOS)
     return [
         min(log_e, 0.0) if doubt >= log(SPLIT_LIMIT) else whole.harm(log_e)
         for log_e, doubt in zip(logs, uneven, strict=True)
     ]
-
-
-def _covered(cohort: Cohort) -> Iterator[Covered]:
-    """Labelled exchanges of both arms; one that counts as bad for want of a label is none."""
-    for weight_bp, epoch in sorted(cohort.by_weight.items()):
-        if 0 < weight_bp < FULL_BP:
-            canary, stable = (
-                sum(int(sums.n) for source, sums in arm.by_source.items() if source != MISSING)
-                for arm in (epoch.canary, epoch.stable)
-            )
-            yield Covered(weight_bp, canary, stable)

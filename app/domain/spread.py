@@ -43,7 +43,7 @@ class Histogram:
     def __add__(self, other: "Histogram") -> "Histogram":
         level = max(self.level, other.level)
         bins = add_counts(_coarser(self.bins, level - self.level), _coarser(other.bins, level - other.level))
-        level, bins = _bounded(level, bins)
+        level, bins = bounded(level, bins)
         return Histogram(
             level,
             bins,
@@ -73,8 +73,8 @@ def histogram_of(values: Iterable[float | str | None]) -> Histogram:
             bins[place] = bins.get(place, 0) + 1
         else:
             nonfinite += 1
-    level, bounded = _bounded(0, bins)
-    return Histogram(level, bounded, _fewer(labels), missing, nonfinite)
+    level, few = bounded(0, bins)
+    return Histogram(level, few, _fewer(labels), missing, nonfinite)
 
 
 def order_of(value: float) -> int:
@@ -100,12 +100,18 @@ def _coarser(bins: Mapping[int, int], shift: int) -> Mapping[int, int]:
     return fewer
 
 
-def _bounded(level: int, bins: Mapping[int, int]) -> tuple[int, Mapping[int, int]]:
-    """The finest level at which there are few enough bins."""
-    while len(bins) > BINS_MAX:
-        bins = _coarser(bins, 1)
-        level += 1
-    return level, bins
+def bounded(level: int, bins: Mapping[int, int]) -> tuple[int, Mapping[int, int]]:
+    """The finest level at which there are few enough bins, and those; found by halving: it is mostly far away."""
+    if len(bins) <= BINS_MAX:
+        return level, bins
+    least, most = 1, 64
+    while least < most:
+        middle = (least + most) // 2
+        if len({place >> middle for place in bins}) > BINS_MAX:
+            least = middle + 1
+        else:
+            most = middle
+    return level + least, _coarser(bins, least)
 
 
 def _fewer(labels: Mapping[str, int]) -> Mapping[str, int]:

@@ -20,7 +20,6 @@ from app.proxy.response_head import ResponseHead
 
 # Bodies up to here are cheaper copied behind their head than written apart.
 _JOINED: Final = 16 * 1024
-_RECEIPT: Final = b"x-turnback-receipt: "
 
 
 class Client(Protocol):
@@ -203,7 +202,7 @@ class Exchange(Outgoing):
         if self._route.signs_slices:
             slices = self._route.watched.slices.packed(self._request.lines)
         signer = self.arm.signer if self.generation else self.arm.signer_without_coin
-        return _RECEIPT + signer.receipt(self.second, exchange, slices)
+        return signer.receipt(self.second, exchange, slices)
 
     def _follow(self, head: ResponseHead, framing: int, tail: bytes) -> None:
         """Let whoever wants to know what the answer says hear it."""
@@ -276,12 +275,12 @@ class Exchange(Outgoing):
         outcome = recorder.OK if status < 400 else recorder.CLIENT_ERROR if status < 500 else recorder.UPSTREAM_ERROR
         if self._follower is not None and not self._follower.ended_well(clean_end=True):
             outcome = recorder.UPSTREAM_ERROR
-        self._note_outcome(outcome)
+        if self._note is not None:
+            self._note_outcome(self._note, outcome)
         self.count_outcome(outcome, now)
 
-    def _note_outcome(self, outcome: int) -> None:
-        note = self._note
-        if note is not None and self._cell is not None:
+    def _note_outcome(self, note: Note, outcome: int) -> None:
+        if self._cell is not None:
             note.outcome = outcome
             note.seconds = self._gateway.monotonic() - self._drawn
 
@@ -307,7 +306,7 @@ class Exchange(Outgoing):
     def _settle(self, outcome: int) -> None:
         note = self._note
         if note is not None:
-            self._note_outcome(outcome)
+            self._note_outcome(note, outcome)
             if not note.status:
                 self._keep_body(note)
         super()._settle(outcome)

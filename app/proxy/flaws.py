@@ -5,6 +5,7 @@ from math import isfinite
 
 from app.domain.declared import Signature
 from app.domain.observed import Flaw
+from app.domain.quality import class_of
 from app.domain.tally import Counter
 from app.proxy.following import Prediction, Reading
 
@@ -25,16 +26,9 @@ def flaws_of(reading: Reading, signature: Signature | None) -> Iterator[Flaw]:
 def _fits(predictions: Sequence[Prediction], signature: Signature) -> bool:
     if signature.predictions_min is not None and len(predictions) < signature.predictions_min:
         return False
-    if signature.classes is not None and not {label_text(each) for each in predictions} <= set(signature.classes):
+    if signature.classes is not None and not set(map(class_of, predictions)) <= set(signature.classes):
         return False
     numbers = [each for each in predictions if not isinstance(each, str)]
     low, high = signature.low, signature.high
     # What is no number is a flaw of another kind.
     return not any((low is not None and each < low) or (high is not None and each > high) for each in numbers)
-
-
-def label_text(prediction: Prediction) -> str:
-    """A class as a signature names it: 1.0 is "1"."""
-    if isinstance(prediction, str):
-        return prediction
-    return str(int(prediction)) if isfinite(prediction) and prediction == int(prediction) else str(prediction)

@@ -3,11 +3,10 @@
 Rule: what comes out is `app.domain.spread.histogram_of` of all values, whenever it is asked for.
 """
 
-from collections.abc import Iterable, Mapping
 from struct import pack, unpack
 from typing import Final
 
-from app.domain.spread import BINS_MAX, LABELS_MAX, Histogram, order_of
+from app.domain.spread import BINS_MAX, LABELS_MAX, Histogram, bounded, order_of
 
 _ASIDE_MAX: Final = 256
 _KEPT_LABELS: Final = 8 * LABELS_MAX
@@ -62,25 +61,5 @@ class HistogramCell:
                 self._nonfinite += 1
         self._aside.clear()
         if len(bins) > BINS_MAX:
-            shift = _shift(bins)
-            self._level += shift
-            self._bins = _shifted(bins, shift)
-
-
-def _shift(places: Iterable[int]) -> int:
-    """By how many bits places have to be shifted to be few enough; found by halving, for it is mostly dozens."""
-    least, most = 1, 64
-    while least < most:
-        middle = (least + most) // 2
-        if len({place >> middle for place in places}) > BINS_MAX:
-            least = middle + 1
-        else:
-            most = middle
-    return least
-
-
-def _shifted(bins: Mapping[int, int], shift: int) -> dict[int, int]:
-    fewer: dict[int, int] = {}
-    for place, count in bins.items():
-        fewer[place >> shift] = fewer.get(place >> shift, 0) + count
-    return fewer
+            self._level, fewer = bounded(level, bins)
+            self._bins = dict(fewer)

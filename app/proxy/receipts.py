@@ -1,8 +1,13 @@
 """What receipts of this process are made with: the key, and ids of exchanges."""
 
 import secrets
+from binascii import hexlify
+from typing import Final
 
 from app.domain.receipt import ReceiptKey
+
+# What stands before a receipt in an answer's head.
+RECEIPT: Final = b"x-turnback-receipt: "
 
 
 class Receipts:
@@ -22,4 +27,4 @@ class Receipts:
     def new_exchange(self) -> bytes:
         """The id of an exchange that was answered, unique among all processes: 32 hexadecimal digits."""
         self._count += 1
-        return b"%b%016x" % (self._prefix, self._count)
+        return self._prefix + hexlify(self._count.to_bytes(8, "big"))

@@ -14,6 +14,7 @@ from app.domain.routing import FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
 from app.proxy.observe import Reader
+from app.proxy.receipts import RECEIPT
 from app.proxy.room import Room
 from app.proxy.sticky import Sticky
 from app.proxy.watched import Watched
@@ -69,8 +70,8 @@ class Arm:
         self.pool = pool
         self.totals = totals
         self.errors = 0
-        self.signer = Signer(receipt_key, model, version, generation)
-        self.signer_without_coin = Signer(receipt_key, model, version, NO_COIN)
+        self.signer = Signer(receipt_key, model, version, generation, RECEIPT)
+        self.signer_without_coin = Signer(receipt_key, model, version, NO_COIN, RECEIPT)
         self.cell: Cell | None = None
         self.cell_second = -1
 

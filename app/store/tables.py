@@ -234,35 +234,27 @@ tallies = Table(
     postgresql_partition_by="RANGE (second)",
 )
 
-# What was read of answers, one absolute row like a tally's; what it holds adds up, whatever it is.
-observed = Table(
-    "observed",
-    metadata,
-    Column("boot", Uuid, primary_key=True),
-    Column("second", BigInteger, primary_key=True, autoincrement=False),
-    Column("model", Text, primary_key=True),
-    Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    Column("version", Text, primary_key=True),
-    Column("content", JSONB, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-    Index(None, "model", "second"),
-    postgresql_partition_by="RANGE (second)",
-)
 
-# Distributions, a row every ten seconds.
-spreads = Table(
-    "spreads",
-    metadata,
-    Column("boot", Uuid, primary_key=True),
-    Column("second", BigInteger, primary_key=True, autoincrement=False),
-    Column("model", Text, primary_key=True),
-    Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    Column("version", Text, primary_key=True),
-    Column("content", JSONB, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-    Index(None, "model", "second"),
-    postgresql_partition_by="RANGE (second)",
-)
+def _of_boot(name: str) -> Table:
+    """Absolute rows keyed like tallies; what they hold adds up, whatever it is."""
+    return Table(
+        name,
+        metadata,
+        Column("boot", Uuid, primary_key=True),
+        Column("second", BigInteger, primary_key=True, autoincrement=False),
+        Column("model", Text, primary_key=True),
+        Column("generation", BigInteger, primary_key=True, autoincrement=False),
+        Column("version", Text, primary_key=True),
+        Column("content", JSONB, nullable=False),
+        Column("sequence", BigInteger, nullable=False),
+        Index(None, "model", "second"),
+        postgresql_partition_by="RANGE (second)",
+    )
+
+
+# What was read of answers, a row a second; distributions, a row every ten seconds.
+observed = _of_boot("observed")
+spreads = _of_boot("spreads")
 
 # One row per exchange that may be labelled or recalled; never its input.
 answers = Table(

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pytest
 from fakes.upstream_server import ok, upstream
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.declared import SliceKey
 from app.domain.receipt import Forged, Receipt, ReceiptKey, Signer, opened, packed_slices
 from app.proxy import Gateway
 from app.proxy.limits import Limits
+from app.proxy.own_paths import _PLAIN
 from app.proxy.slices import SliceReader
 from proxy.serving import routed, serving, table_of
 from proxy.talking import Answer, get, talking
@@ -82,6 +85,14 @@ def test_whatever_is_changed_in_a_receipt_it_is_none_any_more() -> None:
     for other in ("", ":", token[1:], token[:-1], token + "A", token.replace("v1", "v2"), "x" * 2_000, "é" * 9):
         with pytest.raises(Forged):
             opened(other, [KEY])
+
+
+@given(st.dictionaries(st.sampled_from(["tier", "key-2"]), st.text(max_size=20)))
+def test_a_receipt_says_any_slices_and_is_a_plain_segment_of_a_path(slices: dict[str, str]) -> None:
+    signer = Signer(KEY, ModelName("fraud"), VersionName("v1"), 7)
+    token = signer.receipt(1_000, b"0" * 32, packed_slices(slices))
+    assert opened(token.decode(), [KEY]).slices == slices
+    assert _PLAIN.fullmatch(b"/turnback/v1/feedback/" + token)
 
 
 async def test_a_receipt_s_slices_are_short_plain_and_only_so_many_as_are_accepted_back() -> None:
