@@ -81,7 +81,8 @@ class Exchange(Outgoing):
             self._obey()
         else:
             self._draw()
-            self._take_note()
+            if self._route.is_watched:
+                self._take_note()
             self._forward()
 
     def _obey(self) -> None:
@@ -115,10 +116,9 @@ class Exchange(Outgoing):
 
     def _take_note(self) -> None:
         route = self._route
-        watched = route.watched
-        if not watched.always and self.arm is route.stable:
+        if not route.is_watched:
             return
-        share = watched.sample_share
+        share = route.watched.sample_share
         sampled = share >= 1.0 or self._gateway.coin() < share
         self._note = Note(
             route,
@@ -196,12 +196,15 @@ class Exchange(Outgoing):
     def _receipt_line(self) -> bytes:
         """What feedback must bring back."""
         exchange = self._gateway.receipts.new_exchange()
+        arm = self.arm
         if self._note is not None:
             self._note.exchange = exchange
+        elif arm is not self._route.stable:
+            self._gateway.observer.answered(arm, self.second, self.generation, exchange, self._request_id, self._status)
         slices = b""
         if self._route.signs_slices:
             slices = self._route.watched.slices.packed(self._request.lines)
-        signer = self.arm.signer if self.generation else self.arm.signer_without_coin
+        signer = arm.signer if self.generation else arm.signer_without_coin
         return signer.receipt(self.second, exchange, slices)
 
     def _follow(self, head: ResponseHead, framing: int, tail: bytes) -> None:

@@ -1,7 +1,7 @@
 """What one exchange leaves behind to be looked at when nobody waits for it.
 
-Rule: made only where somebody looks; holds what would be gone by then, and nothing is read from it
-on the way.
+Rule: made only where a model declares something to look at; holds what would be gone by then, and nothing
+is read from it on the way.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -83,7 +83,7 @@ class Note:
         self.is_inference = is_inference
         watched = route.watched
         self.is_kept = arm is not route.stable or watched.keeps_all or (watched.keeps_rows and sampled)
-        self.reads = watched.always and (sampled or self.is_kept)
+        self.reads = sampled or self.is_kept
         self.body: KeptBody | None = None
         self.exchange = b""
         self.status = 0
@@ -98,4 +98,4 @@ class Note:
         """Whether it is one of those that are evidence; of sticky callers an exchange is no unit, and never is."""
         watched = self.route.watched
         by_coin = self.generation != NO_COIN and self.outcome != NOT_ENDED
-        return self.sampled and by_coin and watched.always and not watched.is_sticky
+        return self.sampled and by_coin and not watched.is_sticky

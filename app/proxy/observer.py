@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from app.domain.declared import Credentials, Prices, Signature
 from app.domain.json_pointer import MISSING
@@ -38,6 +38,9 @@ from app.proxy.recorder import Recorder
 from app.proxy.streams import StreamJudge
 from app.proxy.waiting_rows import WaitingRows
 
+if TYPE_CHECKING:
+    from app.proxy.routes import Arm
+
 # So many are looked at before the loop gets its turn.
 _AT_ONCE: Final = 32
 CLIENT_KEY_MAX: Final = 256
@@ -65,6 +68,13 @@ class Observer:
         """Look at this exchange once the loop has nothing more urgent."""
         self._waiting.append(note)
         self._schedule()
+
+    def answered(
+        self, arm: "Arm", second: int, generation: int, exchange: bytes, request_id: bytes, status: int
+    ) -> None:
+        """Keep that a version under trial answered, where nobody looks at what."""
+        names = (arm.model, arm.version, generation, True, request_id.decode("ascii", "replace"), None, status)
+        self.rows.keep(AnsweredRow(second, exchange.decode(), *names))
 
     def _schedule(self) -> None:
         if self._waiting and not self._scheduled:

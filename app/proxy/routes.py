@@ -85,7 +85,7 @@ class CompiledRoute:
         stable_share: Stable owns [0, stable_share), the others what is above, in their order.
         arms: Every version of the model, by name.
         sticky: How callers keep their arm, or None.
-        watched: What of its exchanges somebody looks at.
+        watched: What of its exchanges somebody looks at; is_watched: whether anybody does.
         signs_slices: Whether receipts name slices.
         mirror: Who gets copies, or None.
         mirror_share: Chance that a request is copied.
@@ -96,6 +96,7 @@ class CompiledRoute:
         "_room",
         "_thresholds",
         "arms",
+        "is_watched",
         "latency_horizon_s",
         "mirror",
         "mirror_share",
@@ -143,6 +144,7 @@ class CompiledRoute:
         self.arms = {name.encode(): arm for name, arm in arms.items()}
         self.sticky = Sticky(routed.model, route) if routed.model.is_sticky else None
         self.watched = Watched(routed, slice_values)
+        self.is_watched = self.watched.is_any
         self.signs_slices = self.watched.slices.by_header
         self.mirror = None if route.mirror is None else arms[route.mirror.version]
         self.mirror_share = 0.0 if route.mirror is None else route.mirror.share_bp / FULL_BP

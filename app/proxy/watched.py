@@ -15,7 +15,7 @@ class Watched:
     """One model.
 
     Attributes:
-        always: Whether stable's exchanges are looked at too, and not only those of versions under trial.
+        is_any: Whether anything is declared to look at.
         sample_share: Chance that an exchange is read.
         slices: Tells the slices.
         features: Name and pointer of each watched input.
@@ -27,10 +27,10 @@ class Watched:
     """
 
     __slots__ = (
-        "always",
         "client_key",
         "credentials",
         "features",
+        "is_any",
         "is_sticky",
         "keeps_all",
         "keeps_rows",
@@ -54,7 +54,7 @@ class Watched:
         self.credentials: Mapping[VersionName, Credentials] = {
             version.name: version.credentials for version in routed.versions if version.credentials != _NOTHING_SAID
         }
-        self.always = bool(
+        self.is_any = bool(
             model.observation is not None or model.slices or model.features or feedback is not None or self._is_judged
         )
 
