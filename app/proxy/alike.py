@@ -7,11 +7,19 @@ before as a head of its own, by llhttp and by this side.
 from typing import Final
 
 from app.proxy import trace_context
-from app.proxy.framing import CRLF, MAX_REMEMBERED, MAX_REMEMBERED_HEAD, MAX_REQUEST_ID, TOKEN, Remembered
+from app.proxy.framing import (
+    CRLF,
+    HEAD_END,
+    MAX_REMEMBERED,
+    MAX_REMEMBERED_HEAD,
+    MAX_REQUEST_ID,
+    REQUEST_ID,
+    TOKEN,
+    Remembered,
+)
 from app.proxy.limits import Limits
 from app.proxy.request_head import Refused, RequestHead
 
-_REQUEST_ID: Final = b"x-request-id: "
 _TRACE: Final = b"traceparent: "
 # Spellings of a field's name; callers have few.
 _MAX_SPELLINGS: Final = 4
@@ -24,14 +32,64 @@ class Alike:
         request: What it says beside its ids.
         request_id: Checked token characters; empty where it has none.
         trace: The `traceparent` field line with its end; empty where it has none.
+        id_at: Where the request id stands in the head; -1 where that was not cut out.
     """
 
-    __slots__ = ("request", "request_id", "trace")
+    __slots__ = ("id_at", "request", "request_id", "trace")
 
-    def __init__(self, request: RequestHead, request_id: bytes, trace: bytes) -> None:
+    def __init__(self, request: RequestHead, request_id: bytes, trace: bytes, id_at: int = -1) -> None:
         self.request = request
         self.request_id = request_id
         self.trace = trace
+        self.id_at = id_at
+
+
+class Habit:
+    """The head that came last over one connection, for the next that is the same but for its request id.
+
+    It is recognised by comparing, without a hash and without being taken apart.
+
+    Attributes:
+        tail_at: Where the line end before the body stands in what was recognised.
+    """
+
+    __slots__ = ("_alike", "_back", "_front", "_last", "tail_at")
+
+    def __init__(self) -> None:
+        self._front = self._back = b""
+        self._alike: Alike | None = None
+        self._last: RequestHead | None = None
+        self.tail_at = 0
+
+    def recognised(self, data: bytes) -> Alike | None:
+        """The head these bytes begin with, if it is the known one and all the rest is its body."""
+        alike = self._alike
+        if alike is None or not data.startswith(self._front):
+            return None
+        at = len(self._front)
+        if self._back:
+            end = data.find(CRLF, at, at + MAX_REQUEST_ID + len(CRLF))
+            if end < 0 or not data.startswith(self._back, end):
+                return None
+            alike.request_id = data[at:end]
+            if alike.request_id.translate(None, TOKEN):
+                return None
+            at = end + len(self._back)
+        if alike.request.length != len(data) - at:
+            return None
+        self.tail_at = at - len(CRLF)
+        return alike
+
+    def note(self, head: bytes, alike: Alike) -> None:
+        """A head without its final blank line that was read before, as it is or but for its id."""
+        request = alike.request
+        if request is not self._last or alike.trace:
+            self._last = request
+            return
+        at = alike.id_at
+        whole = head + HEAD_END
+        self._front, self._back = (whole, b"") if at < 0 else (whole[:at], whole[at + len(alike.request_id) :])
+        self._alike = alike
 
 
 class RequestHeads(Remembered[RequestHead]):
@@ -52,14 +110,14 @@ class RequestHeads(Remembered[RequestHead]):
         """This head without its ids, if that was read before; None also where an id is not plainly one."""
         if not self._rests:
             return None
-        rest, request_id = _cut(head, self._ids)
-        rest, trace = _cut(rest, self._traces)
+        rest, request_id, id_at = _cut(head, self._ids)
+        rest, trace, _ = _cut(rest, self._traces)
         request = self._rests.get(rest)
         if request is None or len(request_id) > MAX_REQUEST_ID or request_id.translate(None, TOKEN):
             return None
         if not trace:
-            return Alike(request, request_id, b"")
-        return Alike(request, request_id, _TRACE + trace + CRLF) if trace_context.is_valid(trace) else None
+            return Alike(request, request_id, b"", id_at)
+        return Alike(request, request_id, _TRACE + trace + CRLF, id_at) if trace_context.is_valid(trace) else None
 
     def offer(self, head: bytes, says: RequestHead) -> None:
         """Keep an accepted head when it came before, and one without its ids when the rest did."""
@@ -68,7 +126,7 @@ class RequestHeads(Remembered[RequestHead]):
             self._offer_rest(head, says)
 
     def _offer_rest(self, head: bytes, request: RequestHead) -> None:
-        rest = _without(head, _REQUEST_ID, self._ids) if request.request_id else head
+        rest = _without(head, REQUEST_ID, self._ids) if request.request_id else head
         if request.has_trace:
             rest = _without(rest, _TRACE, self._traces)
         name = hash(rest)
@@ -91,20 +149,20 @@ class RequestHeads(Remembered[RequestHead]):
             self._rests[rest] = alone
 
 
-def _cut(head: bytes, starts: list[bytes]) -> tuple[bytes, bytes]:
-    """The head without the first line that begins so, and that line's value."""
+def _cut(head: bytes, starts: list[bytes]) -> tuple[bytes, bytes, int]:
+    """The head without the first line that begins so, that line's value, and where this stood, else -1."""
     for start in starts:
         at = head.find(start)
         if at >= 0:
             begin = at + len(start)
             end = head.find(CRLF, begin)
-            return (head[:at] + head[end:], head[begin:end]) if end >= 0 else (head[:at], head[begin:])
-    return head, b""
+            return (head[:at] + head[end:], head[begin:end], begin) if end >= 0 else (head[:at], head[begin:], begin)
+    return head, b"", -1
 
 
 def _without(head: bytes, name: bytes, starts: list[bytes]) -> bytes:
     """The head without the first line of this name; a new spelling is noted, at the cost of the oldest."""
-    rest, _ = _cut(head, starts)
+    rest = _cut(head, starts)[0]
     if rest is not head:
         return rest
     at = head.lower().find(CRLF + name)

@@ -15,7 +15,7 @@ from app.proxy.framing import CRLF
 from app.proxy.mirror import Primary
 from app.proxy.notes import Note
 from app.proxy.outgoing import AWAITING, CONNECTING, OVER, QUEUED, RELAYING, SENDING, Outgoing
-from app.proxy.problems import STATUS_LINES, Problem
+from app.proxy.problems import Problem
 from app.proxy.response_head import ResponseHead
 
 # Bodies up to here are cheaper copied behind their head than written apart.
@@ -177,7 +177,7 @@ class Exchange(Outgoing):
         upstream = self._upstream
         if upstream is not None and (upstream.failures or pool.brake.failures):
             pool.answered(upstream)
-        lines = [STATUS_LINES[head.status], *head.lines, pool.version_line, self._request_id_line, self._receipt_line()]
+        lines = [head.front, pool.version_lines + self._request_id, self._receipt_line()]
         if self._gateway.server_timing:
             lines.append(b"server-timing: upstream;dur=%.1f" % ((now - self._drawn) * 1e3))
         return lines
@@ -195,7 +195,7 @@ class Exchange(Outgoing):
 
     def _receipt_line(self) -> bytes:
         """What feedback must bring back."""
-        exchange = self._gateway.receipts.new_exchange()
+        exchange = self.exchange_id
         arm = self.arm
         if self._note is not None:
             self._note.exchange = exchange

@@ -18,6 +18,7 @@ BLANKS: Final = b" \t"
 KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
 PLAIN_OPTIONS: Final = frozenset((b"close", b"keep-alive"))
 OWN_PREFIX: Final = b"x-turnback-"
+REQUEST_ID: Final = b"x-request-id: "
 MAX_LENGTH_DIGITS: Final = 18
 MAX_REQUEST_ID: Final = 128
 MAX_LEARNED: Final = 4096

@@ -67,8 +67,6 @@ class Gateway:
         "_open_count",
         "_override_key",
         "_pools",
-        "_prefix",
-        "_requests",
         "_slice_values",
         "_suspects",
         "_sweeper",
@@ -136,8 +134,6 @@ class Gateway:
         self._open_count = OpenCount()
         self.observer = Observer(self.recorder, monotonic)
         self.receipts = Receipts(receipt_key)
-        self._prefix = secrets.token_hex(6).encode() + b"-"
-        self._requests = 0
         self._untimed = 1
 
         self._begin_empty()
@@ -233,9 +229,8 @@ class Gateway:
         return ClientConnection(self, Uvicorn(config, server_state, app_state, loop))
 
     def new_request_id(self) -> bytes:
-        """Unique among all processes: a random prefix and a count."""
-        self._requests += 1
-        return b"%b%x" % (self._prefix, self._requests)
+        """Of a request that is answered here, unique among all processes."""
+        return self.receipts.new_exchange()
 
     def tell_overhead(self, started: float) -> None:
         """Count how long the gateway took from a request's last read to handing it on; of one in eight."""

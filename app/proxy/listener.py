@@ -7,7 +7,7 @@ strict head, whoever answers it. An inference exchange touches no ASGI scope, ta
 from typing import TYPE_CHECKING, Final
 
 from app.proxy import problems
-from app.proxy.alike import Alike
+from app.proxy.alike import Alike, Habit
 from app.proxy.collected_body import CollectedBody, NamedInBody, ServerOptions, WholeRequest, is_named_in_body
 from app.proxy.connection import COLLECTING, EXCHANGING, LINGERING, READING_HEAD, Connection
 from app.proxy.exchange import Exchange
@@ -29,10 +29,11 @@ _MAX_PENDING: Final = 64 * 1024
 class ClientConnection(Connection):
     """What comes over one client connection: requests, one after the other."""
 
-    __slots__ = ("_judge", "_max_head")
+    __slots__ = ("_habit", "_judge", "_max_head")
 
     def __init__(self, gateway: "Gateway", uvicorn: Uvicorn) -> None:
         super().__init__(gateway, uvicorn)
+        self._habit = Habit()
         self._judge = Judge()
         self._max_head = gateway.limits.head_bytes
 
@@ -79,6 +80,10 @@ class ClientConnection(Connection):
     def _read_head(self, data: bytes) -> None:
         """Bytes of a head, or a head with all or some of its body, or with more behind it."""
         started = self._gateway.monotonic()
+        alike = None if self._held else self._habit.recognised(data)
+        if alike is not None:
+            self._serve_again(alike, data[self._habit.tail_at :], started)
+            return
         buffer = self._held + data if self._held else data
         if buffer[0] < _FIRST_LETTER:
             # A blank line before a request line is to be ignored (RFC 9112 §2.2).
@@ -104,6 +109,8 @@ class ClientConnection(Connection):
                 self._judge.hear_head(data, request)
                 self._held = b""
                 self._gateway.heads.offer(head, request)
+            else:
+                self._habit.note(head, Alike(request, request.request_id, b""))
             self._body.left = left
             self._serve(request, buffer[end + 2 :], started)
         except Refused as refused:
@@ -120,8 +127,17 @@ class ClientConnection(Connection):
         target = table.known.get(request.host + request.url if table.hosts_matter else request.url)
         if target is None:
             return False
+        self._habit.note(head, alike)
         self._serve(request, tail, started, target, ids=alike)
         return True
+
+    def _serve_again(self, alike: Alike, tail: bytes, started: float) -> None:
+        """Serve a request whose head came before over this connection, with its whole body."""
+        self._body.left = 0
+        try:
+            self._serve(alike.request, tail, started, ids=alike)
+        except Refused as refused:
+            self._refuse(refused.problem, refused.detail)
 
     def _hold(self, started: float, buffer: bytes, data: bytes) -> None:
         """Wait for the rest of a head. Raises: Refused."""
@@ -163,7 +179,7 @@ class ClientConnection(Connection):
             target = known or self._look_up(request, tail, started)
             if target is None:
                 return
-        request_id = (request.request_id if ids is None else ids.request_id) or gateway.new_request_id()
+        request_id = request.request_id if ids is None else ids.request_id
         if request.relayed is None:
             forwarded = request.authority.join(self._origin.parts)
         else:

@@ -12,7 +12,7 @@ from app.proxy.framing import CRLF
 from app.proxy.observe import Reader
 from app.proxy.pools import Pool
 from app.proxy.problems import Problem
-from app.proxy.request_head import RequestHead
+from app.proxy.request_head import RequestHead, joined
 from app.proxy.response_head import ResponseHead
 from app.proxy.routes import CompiledRoute, Target
 from app.proxy.upstream_connection import UpstreamConnection
@@ -32,6 +32,7 @@ class Outgoing(Counted):
     Attributes:
         to_head: Whether the request is HEAD, so that the response has no body.
         body_ended: Whether the whole request body has been read.
+        exchange_id: Unique among all processes; of 32 hexadecimal digits.
     """
 
     __slots__ = (
@@ -48,13 +49,13 @@ class Outgoing(Counted):
         "_reached",
         "_request",
         "_request_id",
-        "_request_id_line",
         "_retried",
         "_route",
         "_since",
         "_target",
         "_upstream",
         "body_ended",
+        "exchange_id",
         "to_head",
     )
 
@@ -75,7 +76,7 @@ class Outgoing(Counted):
             client: Where the request came from.
             request: Its head.
             target: Where its path leads.
-            request_id: Checked token characters.
+            request_id: The client's own, of checked token characters; empty for that of the exchange.
             forwarded: Further field lines for the upstream, without the last line end.
             now: The monotonic clock's reading.
         """
@@ -83,8 +84,8 @@ class Outgoing(Counted):
         self._gateway = gateway
         self._client = client
         self._request = request
-        self._request_id = request_id
-        self._request_id_line = b"x-request-id: " + request_id
+        self.exchange_id = gateway.receipts.new_exchange()
+        self._request_id = request_id or self.exchange_id
         self._forwarded = forwarded
         self._route: CompiledRoute = target.route
         self._target = target
@@ -146,23 +147,16 @@ class Outgoing(Counted):
             tail: The line end before the body, and body bytes as they go on the wire.
         """
         request = self._request
-        lines = request.lines
         line = request.line
         if not line or upstream.base or pool.path is not None or self._target.strips:
             target = self._target.forwarded(request.url, pool.path)
             line = request.method + b" " + upstream.base + target + b" HTTP/1.1"
         if self._model_span is not None and pool.served_model is not None:
-            lines, tail = _renamed(lines, tail, self._model_span, pool.served_model)
-        return CRLF.join(
-            [
-                line,
-                upstream.host_line,
-                *lines,
-                self._request_id_line,
-                self._forwarded,
-                tail,
-            ]
-        )
+            lines, tail = _renamed(request.lines, tail, self._model_span, pool.served_model)
+            crossing = joined(lines)
+        else:
+            crossing = request.crossing
+        return CRLF.join([line, upstream.host_line, crossing + self._request_id, self._forwarded, tail])
 
     def _payload(self, upstream: Upstream) -> bytes:
         """Head and all held body bytes for this upstream of the arm's version."""

@@ -15,6 +15,7 @@ from app.domain.catalog import Protocol as Speaks
 from app.domain.catalog import Version, probe_path
 from app.domain.routing import NO_COIN, Route
 from app.proxy.brake import Brake, OpenCount
+from app.proxy.framing import REQUEST_ID
 from app.proxy.health import Prober
 from app.proxy.limits import Limits
 from app.proxy.local_evidence import LocalEvidence
@@ -42,7 +43,7 @@ class Pool:
         only: The upstream of a version that has no other, else None.
         path: What stands for the part of a path that names the model, or None.
         served_model: The model's name in an OpenAI-style body, as JSON without its quotes, or None.
-        version_line: The response field that names the version.
+        version_lines: Response fields: the version's name, and the request id but for its value.
         evidence: This process's own case against the version.
         in_flight: Exchanges that hold a place of the bulkhead.
         concurrency: How many may.
@@ -74,7 +75,7 @@ class Pool:
         "totals",
         "upstreams",
         "version",
-        "version_line",
+        "version_lines",
     )
 
     def __init__(
@@ -95,7 +96,7 @@ class Pool:
         self.only = self.upstreams[0] if len(self.upstreams) == 1 else None
         self.path = None if version.path is None else version.path.encode()
         self.served_model = None if version.served_model is None else orjson.dumps(version.served_model)[1:-1]
-        self.version_line = b"x-turnback-version: " + version.name.encode()
+        self.version_lines = b"x-turnback-version: %b\r\n%b" % (version.name.encode(), REQUEST_ID)
         self.brake = Brake(version.model, version.name, open_brakes)
         self.evidence = LocalEvidence()
         self.budget = RetryBudget()

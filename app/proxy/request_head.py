@@ -55,6 +55,7 @@ class RequestHead:
 
     Attributes:
         lines: Every field line that crosses, as it came, and how the body is framed.
+        crossing: The same, joined, before the value of the request id's line.
         length: Declared body length, 0 without a body, CHUNKED when chunked.
         authority: The client's Host, as sent; empty on HTTP/1.0 without one.
         host: The same in lower case without its port.
@@ -75,6 +76,7 @@ class RequestHead:
         "_upgrade",
         "asked_model",
         "authority",
+        "crossing",
         "expect_continue",
         "forced_version",
         "has_proxy_connection",
@@ -131,6 +133,7 @@ class RequestHead:
             self._settle_oddities()
         if not self._seen & _BODY_SEEN and self.method in METHODS_WITH_BODY:
             self.lines.append(b"content-length: 0")
+        self.crossing = joined(self.lines)
 
     @property
     def is_plain(self) -> bool:
@@ -303,6 +306,7 @@ class RequestHead:
         head.length = length
         head.lines = [line for line in self.lines if not line.startswith(_FRAMING_STARTS)]
         head.lines.append(b"content-length: %d" % length)
+        head.crossing = joined(head.lines)
         return head
 
     def _be_chunked(self, coding: bytes) -> None:
@@ -316,6 +320,11 @@ class RequestHead:
             self.keep_alive = False
         if not options <= framing.PLAIN_OPTIONS:
             self.lines = framing.without_nominated(self.lines, options - _FRAMING)
+
+
+def joined(lines: list[bytes]) -> bytes:
+    """Field lines up to where a request id follows."""
+    return CRLF.join([*lines, framing.REQUEST_ID])
 
 
 def _singleton(name: bytes, bit: int) -> framing.Meaning[RequestHead]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from app.proxy import framing
-from app.proxy.framing import CRLF
+from app.proxy.framing import CRLF, HEAD_END
 from app.proxy.limits import Limits
+from app.proxy.problems import STATUS_LINES
 
 # How the response's body ends (RFC 9112 §6.3).
 NO_BODY: Final = 0
@@ -73,11 +74,23 @@ class ResponseHead:
     Attributes:
         status: 200 to 599.
         lines: Every field line that crosses, as it came, and the length.
+        front: The status line and the same, joined.
+        whole: The head as it came, with the blank line that ends it.
         length: The declared body length, -1 when none is declared.
         keep_alive: Whether the upstream lets the connection stay.
     """
 
-    __slots__ = ("_content", "_nominated", "_transfer_encoding", "keep_alive", "length", "lines", "status")
+    __slots__ = (
+        "_content",
+        "_nominated",
+        "_transfer_encoding",
+        "front",
+        "keep_alive",
+        "length",
+        "lines",
+        "status",
+        "whole",
+    )
 
     def __init__(self, head: bytes, limits: Limits) -> None:
         """Read a head without its final blank line. Raises: Broken."""
@@ -93,6 +106,8 @@ class ResponseHead:
             raise Broken
         _NAMES.read(self, fields)
         self._settle(is_old=not head.startswith(b"HTTP/1.1"))
+        self.whole = head + HEAD_END
+        self.front = CRLF.join([STATUS_LINES[self.status], *self.lines])
 
     def _settle(self, *, is_old: bool) -> None:
         """What the fields mean together. Raises: Broken."""

@@ -196,6 +196,13 @@ class UpstreamConnection(asyncio.Protocol):
         """Bytes of a head, or a head with all or some of its body."""
         self._silent = False
         held = self._held
+        last = self._upstream.last_head
+        if last is not None and not held and data.startswith(last.whole):
+            at = len(last.whole)
+            if last.length == len(data) - at and not exchange.to_head:
+                self._release(exchange, reusable=last.keep_alive)
+                exchange.head_received(last, framed.BY_LENGTH, data[at - 2 :], True)
+                return
         buffer = held + data if held else data
         end = buffer.find(HEAD_END)
         head = None if held or end < 0 else self._upstream.heads.known.get(buffer[:end])
@@ -203,6 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._read_unknown_head(exchange, data, buffer, end)
         else:
             # The same bytes were accepted before, so llhttp need not see this message at all.
+            self._upstream.last_head = head
             self._release(exchange, reusable=head.keep_alive)
             exchange.head_received(head, framed.BY_LENGTH, buffer[end + 2 :], True)
 

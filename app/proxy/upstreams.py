@@ -33,6 +33,7 @@ class Upstream:
         base: The path of its URL, put before every forwarded path.
         host_line: The Host field for it.
         heads: Response heads seen before.
+        last_head: The last that came again, for the next to be compared with.
         idle: Open connections without an exchange, the last used at the end.
         in_flight: Exchanges it is serving.
         failures: Transport failures since the last response head.
@@ -55,6 +56,7 @@ class Upstream:
         "idle",
         "in_flight",
         "is_ready",
+        "last_head",
         "limits",
         "port",
         "retired",
@@ -74,6 +76,7 @@ class Upstream:
         self._server_name = (server_name or self.host) if address.scheme == "https" else None
         self._reach = reach
         self.heads: Remembered[ResponseHead] = Remembered()
+        self.last_head: ResponseHead | None = None
         self.idle: list[UpstreamConnection] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0

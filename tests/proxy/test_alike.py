@@ -5,8 +5,8 @@ from fakes.upstream_server import upstream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.proxy.alike import RequestHeads
-from app.proxy.framing import MAX_REMEMBERED
+from app.proxy.alike import Alike, Habit, RequestHeads
+from app.proxy.framing import HEAD_END, MAX_REMEMBERED, MAX_REQUEST_ID
 from app.proxy.limits import DEFAULT_LIMITS
 from app.proxy.request_head import Refused, RequestHead
 from proxy.serving import gateway_with, routed, serving, table_of
@@ -72,10 +72,11 @@ def test_what_is_found_says_what_the_whole_head_says(data: st.DataObject, shape:
     def drawn() -> bytes:
         return head(*(each if b":" in each else each + colon + data.draw(ids) for each in shape))
 
-    alike = RequestHeads(DEFAULT_LIMITS)
-    for _ in range(6):
+    alike, habit = RequestHeads(DEFAULT_LIMITS), Habit()
+    for _ in range(8):
         whole = drawn()
-        found = alike.find_alike(whole)
+        again = habit.recognised(whole + HEAD_END + b"{}")
+        found = again or alike.find_alike(whole)
         try:
             says = RequestHead(whole, DEFAULT_LIMITS)
         except Refused:
@@ -83,16 +84,54 @@ def test_what_is_found_says_what_the_whole_head_says(data: st.DataObject, shape:
             continue
         if found is None:
             alike.offer(whole, says)
+            if whole in alike.known:
+                habit.note(whole, Alike(says, says.request_id, b""))
             continue
-        assert found.request_id == says.request_id
-        assert bool(found.trace) is says.has_trace
-        lines = [line for line in says.lines if not line.startswith(b"traceparent: ")]
-        assert found.request.lines == lines
-        if found.trace:
-            assert found.trace[:-2] in says.lines
-        for name in ("method", "url", "line", "authority", "host", "length", "keep_alive", "http_1_0", "asked_model"):
-            assert getattr(found.request, name) == getattr(says, name), name
-        assert (found.request.relayed is None) is (says.relayed is None)
+        check_that_it_says(found, says)
+        if again is None:
+            habit.note(whole, found)
+
+
+def check_that_it_says(found: Alike, says: RequestHead) -> None:
+    assert found.request_id == says.request_id
+    assert bool(found.trace) is (says.has_trace and not found.request.has_trace)
+    lines = says.lines
+    if found.trace:
+        assert found.trace[:-2] in lines
+        lines = [line for line in lines if not line.startswith(b"traceparent: ")]
+    assert found.request.lines == lines
+    for name in ("method", "url", "line", "authority", "host", "length", "keep_alive", "http_1_0", "asked_model"):
+        assert getattr(found.request, name) == getattr(says, name), name
+    assert (found.request.relayed is None) is (says.relayed is None)
+
+
+def in_the_habit_of(whole: bytes, id_at: int = -1) -> Habit:
+    """A connection over which this head came twice, the length of its id being 1 where there is one to cut out."""
+    habit, request = Habit(), RequestHead(whole, DEFAULT_LIMITS)
+    for _ in range(2):
+        habit.note(whole, Alike(request, b"a" if id_at >= 0 else b"", b"", id_at))
+    return habit
+
+
+def test_the_head_that_came_last_is_recognised_with_another_id_and_its_whole_body() -> None:
+    before, after = head(b"X-Request-Id: "), b"\r\nAccept: */*" + HEAD_END
+    habit = in_the_habit_of(before + b"a\r\nAccept: */*", len(before))
+    found = habit.recognised(before + b"c-3" + after + b"{}")
+    assert found is not None
+    assert found.request_id == b"c-3"
+    assert (before + b"c-3" + after)[habit.tail_at :] == b"\r\n"
+    for spoilt in (b"a b", b"a\x00", b"\xff", b"a" * (MAX_REQUEST_ID + 1), b"a\r\nx: y", b"a\r"):
+        assert habit.recognised(before + spoilt + after + b"{}") is None
+    for body in (b"", b"{", b"{} "):
+        assert habit.recognised(before + b"c" + after + body) is None
+    assert habit.recognised(before + b"c\r\nAccept: text/html" + HEAD_END + b"{}") is None
+
+
+def test_a_head_without_an_id_is_recognised_as_it_is() -> None:
+    habit = in_the_habit_of(head())
+    assert habit.recognised(head() + HEAD_END + b"{}") is not None
+    assert habit.recognised(head(b"x: y") + HEAD_END + b"{}") is None
+    assert Habit().recognised(head() + HEAD_END + b"{}") is None
 
 
 def test_what_is_remembered_has_a_bound() -> None:
