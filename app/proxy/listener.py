@@ -81,40 +81,45 @@ class ClientConnection(Connection):
         """Bytes of a head, or a head with all or some of its body, or with more behind it."""
         started = self._gateway.monotonic()
         alike = None if self._held else self._habit.recognised(data)
-        if alike is not None:
-            self._serve_again(alike, data[self._habit.tail_at :], started)
-            return
+        try:
+            if alike is None:
+                self._read_new_head(data, started)
+            else:
+                self._body.left = 0
+                self._serve(alike.request, data[self._habit.tail_at :], started, ids=alike)
+        except Refused as refused:
+            self._refuse(refused.problem, refused.detail)
+
+    def _read_new_head(self, data: bytes, started: float) -> None:
+        """The same, where this connection's last head was another one. Raises: Refused."""
         buffer = self._held + data if self._held else data
         if buffer[0] < _FIRST_LETTER:
             # A blank line before a request line is to be ignored (RFC 9112 §2.2).
             buffer = data = buffer.lstrip(CRLF)
         end = buffer.find(HEAD_END)
-        try:
-            if end < 0:
-                self._hold(started, buffer, data)
-                return
-            if end > self._max_head:
-                raise head_too_large(buffer, self._gateway.limits)
-            head = buffer[:end]
-            known = self._gateway.heads.known.get(head)
-            if known is None and not self._held and self._serve_alike(head, buffer[end + 2 :], started):
-                return
-            request = known or RequestHead(head, self._gateway.limits)
-            left = request.length - (len(buffer) - end - 4)
-            if request.length < 0 or left < 0:
-                self._read_odd_body(request, buffer, data, end + 4, started)
-                return
-            # A known head with its whole body need not be shown to llhttp at all.
-            if known is None or left or self._held:
-                self._judge.hear_head(data, request)
-                self._held = b""
-                self._gateway.heads.offer(head, request)
-            else:
-                self._habit.note(head, Alike(request, request.request_id, b""))
-            self._body.left = left
-            self._serve(request, buffer[end + 2 :], started)
-        except Refused as refused:
-            self._refuse(refused.problem, refused.detail)
+        if end < 0:
+            self._hold(started, buffer, data)
+            return
+        if end > self._max_head:
+            raise head_too_large(buffer, self._gateway.limits)
+        head = buffer[:end]
+        known = self._gateway.heads.known.get(head)
+        if known is None and not self._held and self._serve_alike(head, buffer[end + 2 :], started):
+            return
+        request = known or RequestHead(head, self._gateway.limits)
+        left = request.length - (len(buffer) - end - 4)
+        if request.length < 0 or left < 0:
+            self._read_odd_body(request, buffer, data, end + 4, started)
+            return
+        # A known head with its whole body need not be shown to llhttp at all.
+        if known is None or left or self._held:
+            self._judge.hear_head(data, request)
+            self._held = b""
+            self._gateway.heads.offer(head, request)
+        else:
+            self._habit.note(head, Alike(request, request.request_id, b""))
+        self._body.left = left
+        self._serve(request, buffer[end + 2 :], started)
 
     def _serve_alike(self, head: bytes, tail: bytes, started: float) -> bool:
         """Serve a request whose head was read before but for its ids; whether this is one, with its whole body."""
@@ -130,14 +135,6 @@ class ClientConnection(Connection):
         self._habit.note(head, alike)
         self._serve(request, tail, started, target, ids=alike)
         return True
-
-    def _serve_again(self, alike: Alike, tail: bytes, started: float) -> None:
-        """Serve a request whose head came before over this connection, with its whole body."""
-        self._body.left = 0
-        try:
-            self._serve(alike.request, tail, started, ids=alike)
-        except Refused as refused:
-            self._refuse(refused.problem, refused.detail)
 
     def _hold(self, started: float, buffer: bytes, data: bytes) -> None:
         """Wait for the rest of a head. Raises: Refused."""
