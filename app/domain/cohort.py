@@ -37,7 +37,8 @@ class LossSums(NamedTuple):
 
     def plus(self, other: "LossSums") -> "LossSums":
         """Both together."""
-        return LossSums(*map(sum, zip(self, other, strict=True)))
+        n, a, b, aa, ab, bb = other
+        return LossSums(self.n + n, self.a + a, self.b + b, self.aa + aa, self.ab + ab, self.bb + bb)
 
 
 @dataclass(frozen=True, slots=True)

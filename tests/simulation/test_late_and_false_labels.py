@@ -1,6 +1,7 @@
 """Labels that come late are not mistaken for bad answers, and a source that lies decides nothing."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,11 +99,21 @@ def test_a_source_that_calls_a_bad_canary_right_never_gets_it_promoted(seed: int
     assert not any(np.isfinite(each.not_worse) for each in tested)
 
 
-def test_rollouts_under_a_source_that_lies_are_neither_turned_back_nor_promoted_for_it() -> None:
-    good = rollouts("poisoned: same, all called wrong", 20)
-    assert {(each.phase, each.trigger) for each in good} == {(Phase.FROZEN, "labels")}, told(good)
-    bad = rollouts("poisoned: 30 % wrong, all called right", 10)
-    assert not [each for each in bad if each.phase is Phase.PROMOTED], told(bad)
+@pytest.mark.parametrize("seed", range(4))
+def test_rollouts_under_a_source_that_calls_a_good_canary_wrong_wait_for_a_person(seed: int) -> None:
+    ended = rollouts("poisoned: same, all called wrong", PORTION, seed)
+    came_to = Counter((each.phase, each.trigger) for each in ended)
+    back = sum(each.phase is Phase.ROLLED_BACK for each in ended)
+    assert binom.sf(back - 1, PORTION, ALPHA) > 0.001, came_to
+    assert not [each for each in ended if each.phase is Phase.PROMOTED], came_to
+    # Time may be over before the lie weighs enough.
+    assert came_to[Phase.FROZEN, "labels"] > 0.95 * PORTION, came_to
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rollouts_under_a_source_that_calls_a_bad_canary_right_are_never_promoted(seed: int) -> None:
+    ended = rollouts("poisoned: 30 % wrong, all called right", PORTION * 4 // 10, seed)
+    assert not [each for each in ended if each.phase is Phase.PROMOTED], told(ended)
 
 
 @pytest.mark.parametrize(
