@@ -21,8 +21,8 @@ router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["rollouts
 class SeenView(BaseModel):
     """One version's answers since the promotion."""
 
-    answers: int
-    bad: int
+    answers: Annotated[int, Field(description="Of a quality metric, those with a label that is old enough.")]
+    bad: Annotated[float, Field(description="Of a quality metric the sum of losses between 0 and 1.")]
 
     @classmethod
     def of(cls, seen: Seen) -> "SeenView":
@@ -54,7 +54,7 @@ class WatchView(BaseModel):
     log_limit: Annotated[float, Field(description="Where that makes the standby stable again.")]
     false_alarm_buckets: Annotated[int, Field(description="Buckets per false alarm, on average at least.")]
     bucket_s: int
-    acts: Annotated[bool, Field(description="Whether it turns back, or is only told, as the policy's errors say.")]
+    acts: Annotated[bool, Field(description="Whether bad answers turn back, as the policy's errors say, or are told.")]
     found: Annotated[list[str], Field(description="What is so now: `decay`, or `external` where both got worse.")]
     suspicions: Annotated[dict[str, SuspicionView], Field(description="By `answers`, or a quality metric's name.")]
 

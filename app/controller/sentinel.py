@@ -9,10 +9,12 @@ from functools import partial
 from app.actions.means import Means, Probe
 from app.actions.watching import record_watch
 from app.controller.probed import judged_with_probes
+from app.domain.cohort import GRACE_S
 from app.domain.rollout import RolloutId
 from app.domain.tally import Watermark
-from app.domain.watch import ANSWERS, Watch, WatchStep, looked
-from app.store import replicas, routes, tallies, watches
+from app.domain.watch import ANSWERS, Watch, WatchStep, absorbed, judged
+from app.domain.watch_labels import read_labels
+from app.store import cohorts, replicas, routes, tallies, watches
 from app.store.database import Transaction
 from app.store.decisions import Decision
 from app.store.watches import Watched
@@ -70,11 +72,24 @@ async def _looked(tx: Transaction, watched: Watched) -> WatchStep | None:
     if not is_due(watched, mature):
         return None
     if mature is None or mature.status <= after:
-        return looked(watch, (), after, watched.at)
+        return judged(watch, watched.at)
     through = min(mature.status, after + READ_AT_ONCE_S)
     rows = await tallies.mature(tx, watch.model, (watch.standby, watch.stable), after, Watermark(through, through))
     own = await _own_generations(tx, watch, watched.began)
-    return looked(watch, (row for row in rows if row.key.generation in own), through, watched.at)
+    read = absorbed(watch, (row for row in rows if row.key.generation in own), through)
+    return judged(await _with_labels(tx, read, watched, own, mature.status), watched.at)
+
+
+async def _with_labels(tx: Transaction, watch: Watch, watched: Watched, own: frozenset[int], status: int) -> Watch:
+    """The watch with every label that became old enough; each metric has a horizon of its own."""
+    for name, each in watch.metrics.items():
+        after = watch.suspicions[name].read_through
+        through = min(status, int(watched.at.timestamp() - each.metric.horizon_s - GRACE_S))
+        if through > after:
+            versions = (watch.standby, watch.stable)
+            found = await cohorts.matured(tx, watch.model, each.metric, versions, after, through, watched.began)
+            watch = read_labels(watch, name, found, own)
+    return watch
 
 
 async def _own_generations(tx: Transaction, watch: Watch, began: int) -> frozenset[int]:

@@ -34,11 +34,12 @@ class Outcomes(NamedTuple):
 
     Attributes:
         weight: Chance that the coin chose the canary, in (0, 1).
+        canary_bad, stable_bad: Of labelled answers, which may be bad in part, the sum of their losses.
     """
 
     weight: float
-    canary_bad: int
-    stable_bad: int
+    canary_bad: float
+    stable_bad: float
     canary_good: int = 0
     stable_good: int = 0
 
@@ -120,9 +121,9 @@ def tilt_logs(epochs: Iterable[Outcomes], r0: float, tilts: tuple[float, ...]) -
     return [canary_bad * log(tilt) - s for tilt, s in zip(tilts, spent, strict=True)]
 
 
-def _bad_answers(epochs: Iterable[Outcomes]) -> tuple[int, list[tuple[float, int]]]:
+def _bad_answers(epochs: Iterable[Outcomes]) -> tuple[float, list[tuple[float, float]]]:
     """The canary's in all, and both arms' by weight where there are any."""
-    canary_bad, by_weight = 0, []
+    canary_bad, by_weight = 0.0, []
     for epoch in epochs:
         check_outcomes(epoch)
         canary_bad += epoch.canary_bad
@@ -132,7 +133,7 @@ def _bad_answers(epochs: Iterable[Outcomes]) -> tuple[int, list[tuple[float, int
     return canary_bad, by_weight
 
 
-def _spent(bad: list[tuple[float, int]], tilts: tuple[float, ...]) -> list[float]:
+def _spent(bad: list[tuple[float, float]], tilts: tuple[float, ...]) -> list[float]:
     """What the bad answers cost each tilt, from the table."""
     spent = [0.0] * len(tilts)
     for weight, n in bad:
@@ -140,7 +141,7 @@ def _spent(bad: list[tuple[float, int]], tilts: tuple[float, ...]) -> list[float
     return spent
 
 
-def _spent_off_one(bad: list[tuple[float, int]], tilts: tuple[float, ...]) -> list[float]:
+def _spent_off_one(bad: list[tuple[float, float]], tilts: tuple[float, ...]) -> list[float]:
     """The same for weights tilted by a ratio, which is rarely asked twice: it would only crowd the table."""
     costs = []
     for tilt in tilts:
@@ -183,7 +184,7 @@ def full_logs(epochs: Iterable[Outcomes], reference: float, ratios: Sequence[flo
     check_reference(reference)
     possible = possible_ratios(reference, ratios)
     mirrored = tuple((1.0 - r * reference) / (1.0 - reference) for r in possible)
-    canary_bad = canary_good = 0
+    canary_bad, canary_good = 0.0, 0
     spent_bad = spent_good = [0.0] * len(possible)
     for epoch in epochs:
         check_outcomes(epoch)

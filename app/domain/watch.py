@@ -2,6 +2,10 @@
 
 Rule: both versions answer the same hours by one coin, so a worse hour for both is no decay; a second is
 read once, and for both at once. Nothing of before the promotion is compared with what came after it.
+
+Bad answers and each quality metric have a detector of their own (`watch_labels`); what is held against the limit is
+their mean, which is an e-detector as they are, so that one promise covers them all. Of a metric that several sources
+label it is the least that is left without any one of them, and in doubt about the coverage at most 1.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +18,13 @@ from typing import NamedTuple
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.circumstances import ALPHA_CANARY, ALPHA_STABLE, EXTERNAL
+from app.domain.coverage import Coverage, Covered, coverage_of
 from app.domain.decay import Detector, after_bucket, beside_standby, log_alarm, unalarmed
 from app.domain.decisions import span_text
+from app.domain.declared import Missing, QualityKind, QualityMetric
 from app.domain.evidence import WORSE, Outcomes, log_sum_exp
 from app.domain.moves import DECAY
+from app.domain.policy import Metric
 from app.domain.recent import Lately, far_above, log_e_far_above, of_canary, of_stable
 from app.domain.rollout import Rollout, RolloutId, later
 from app.domain.routing import FULL_BP
@@ -46,10 +53,10 @@ class EndedBy(StrEnum):
 
 
 class Seen(NamedTuple):
-    """Answers of one version that say something about it, and the bad ones among them."""
+    """Answers of one version that say something about it, and the bad ones among them; labels may say so in part."""
 
     judged: int = 0
-    bad: int = 0
+    bad: float = 0
 
     def plus(self, more: "Seen") -> "Seen":
         """Both together."""
@@ -64,6 +71,8 @@ class Pair(NamedTuple):
     standby: Seen
 
 
+# Kinds whose denominator the version itself chooses: fewer of their losses need not be better.
+_RATIOS = frozenset({QualityKind.PRECISION, QualityKind.F1})
 _NOTHING = Seen()
 _FRESH = unalarmed(WORSE)
 
@@ -78,6 +87,7 @@ class Suspicion:
         whole: The detector after the buckets before it; those without a bad answer do not count.
         stable, standby: Of the bucket under way.
         stable_total, standby_total: Of the whole watch.
+        without: Of a quality metric: who gave labels, to the same without them.
     """
 
     read_through: int
@@ -87,6 +97,15 @@ class Suspicion:
     standby: Seen = _NOTHING
     stable_total: Seen = _NOTHING
     standby_total: Seen = _NOTHING
+    without: Mapping[str, "Suspicion"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedMetric:
+    """A quality metric that is watched by, as it was declared; `acts` as `Watch.acts`, of its own guardrail."""
+
+    metric: QualityMetric
+    acts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +118,7 @@ class Watch:
         bucket_s: Length of a bucket in seconds.
         acts: Whether proof of decay turns back, as the policy's errors guardrail would have; else it is told.
         suspicions: By kind of bad answer: `ANSWERS`, or the name of a quality metric.
+        metrics: By their names.
         lately: What both did of late, the standby in the canary's place; a bad rate is usual as before the rollout.
         told: What was found and told already: "external", "decay".
     """
@@ -115,6 +135,7 @@ class Watch:
     suspicions: Mapping[str, Suspicion]
     lately: Lately = field(default_factory=Lately)
     told: tuple[str, ...] = ()
+    metrics: Mapping[str, WatchedMetric] = field(default_factory=dict)
 
     @property
     def weight(self) -> float:
@@ -127,10 +148,15 @@ class Watch:
         return log(FALSE_ALARM_S / self.bucket_s)
 
     @property
+    def acting(self) -> tuple[str, ...]:
+        """Kinds of bad answers of which a proof turns back."""
+        by_labels = tuple(name for name, each in self.metrics.items() if each.acts)
+        return (ANSWERS, *by_labels) if self.acts else by_labels
+
+    @property
     def log_m(self) -> float:
-        """Log of the mean of the detectors, in the middle of a bucket too."""
-        logs = [log_alarm(_now(self, suspicion)) for suspicion in self.suspicions.values()]
-        return log_sum_exp(logs) - log(len(logs))
+        """Log of the mean of the detectors that may turn back, in the middle of a bucket too; of all where none may."""
+        return _log_mean(self, self.acting or tuple(self.suspicions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +180,8 @@ class WatchStep:
 def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
     """The watch over a rollout that was promoted now."""
     evidence = rollout.evidence
+    read_through = max(int(now.timestamp()) - 1, evidence.read_through[Horizon.STATUS])
+    metrics = _watched_metrics(rollout)
     per_s = max(evidence.exchanges_per_s, evidence.usual_per_s or 0.0)
     return Watch(
         rollout_id=rollout.id,
@@ -165,25 +193,31 @@ def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
         until=later(now, rollout.policy.watch_s),
         bucket_s=BUSY_BUCKET_S if per_s >= BUSY_PER_S else QUIET_BUCKET_S,
         acts=rollout.policy.errors.turns_back,
-        suspicions={ANSWERS: Suspicion(max(int(now.timestamp()) - 1, evidence.read_through[Horizon.STATUS]))},
+        suspicions={kind: Suspicion(read_through) for kind in (ANSWERS, *metrics)},
         lately=Lately(usual_rate=evidence.lately.usual_rate),
+        metrics=metrics,
     )
 
 
-def looked(watch: Watch, rows: Iterable[TallyRow], mature_s: int, now: datetime) -> WatchStep:
-    """Read what became mature since the last look, and say what follows.
+def _watched_metrics(rollout: Rollout) -> Mapping[str, WatchedMetric]:
+    """Those that judged the rollout, but for the ones whose denominator the version itself chooses."""
+    cohorts = rollout.evidence.of_model.cohorts
+    guardrails = [each for each in rollout.policy.guardrails if each.metric is Metric.LABELS and each.of in cohorts]
+    return {
+        each.of: WatchedMetric(cohorts[each.of].metric, each.turns_back)
+        for each in guardrails
+        if each.of is not None and cohorts[each.of].metric.kind not in _RATIOS
+    }
+
+
+def absorbed(watch: Watch, rows: Iterable[TallyRow], mature_s: int) -> Watch:
+    """The watch with the rows of every second that became mature.
 
     Args:
         rows: Of both versions, drawn with the watch's own weights, of seconds above what was read and at
             most `mature_s`; others are ignored. A second with counts that cannot be is left out, of both.
         mature_s: The newest second that is final on every live replica.
-        now: Database time.
     """
-    return judged(absorbed(watch, rows, mature_s), now)
-
-
-def absorbed(watch: Watch, rows: Iterable[TallyRow], mature_s: int) -> Watch:
-    """The watch with the rows of every second that became mature."""
     answers = watch.suspicions[ANSWERS]
     span = sorted(
         (
@@ -204,12 +238,13 @@ def read_pairs(watch: Watch, kind: str, pairs: Sequence[Pair], through: int) -> 
     """The watch with these seconds of one kind of bad answer, in the order of time, read up to `through`."""
     suspicion = watch.suspicions[kind]
     for pair in pairs:
-        suspicion = _with_pair(watch, suspicion, pair)
+        suspicion = with_pair(watch, suspicion, pair)
     read = replace(suspicion, read_through=max(suspicion.read_through, through))
     return replace(watch, suspicions={**watch.suspicions, kind: read})
 
 
-def _with_pair(watch: Watch, suspicion: Suspicion, pair: Pair) -> Suspicion:
+def with_pair(watch: Watch, suspicion: Suspicion, pair: Pair) -> Suspicion:
+    """The detector with what both versions did in the pair's second, or in those since the pair before."""
     bucket = (pair.second - int(watch.started_at.timestamp())) // watch.bucket_s
     if bucket > suspicion.bucket:
         closed = _now(watch, suspicion)
@@ -235,6 +270,30 @@ def _now(watch: Watch, suspicion: Suspicion) -> Detector:
     return after_bucket(suspicion.whole, beside_standby(bucket, WORSE))
 
 
+def _log_mean(watch: Watch, kinds: Sequence[str]) -> float:
+    return log_sum_exp([_log_m(watch, kind) for kind in kinds]) - log(len(kinds))
+
+
+def _log_m(watch: Watch, kind: str) -> float:
+    """The detector of one kind of bad answer."""
+    suspicion = watch.suspicions[kind]
+    log_m = log_alarm(_now(watch, suspicion))
+    if kind not in watch.metrics:
+        return log_m
+    if len(suspicion.without) > 1:
+        log_m = min(log_m, *(log_alarm(_now(watch, each)) for each in suspicion.without.values()))
+    return _labelled_alike(watch, kind).harm(log_m)
+
+
+def _labelled_alike(watch: Watch, name: str) -> Coverage:
+    """Whether labels come for both as the coin says; where a missing one counts as bad, every exchange counts."""
+    if watch.metrics[name].metric.missing is Missing.BAD:
+        return coverage_of(())
+    suspicion = watch.suspicions[name]
+    known = Covered(FULL_BP - watch.standby_bp, suspicion.stable_total.judged, suspicion.standby_total.judged)
+    return coverage_of((known,))
+
+
 def _pair(watch: Watch, of_second: Sequence[TallyRow]) -> Pair:
     seen = {watch.stable: _NOTHING, watch.standby: _NOTHING}
     for row in of_second:
@@ -249,14 +308,17 @@ def _second(row: TallyRow) -> int:
 
 def judged(watch: Watch, now: datetime) -> WatchStep:
     """What follows from what was read; all of it is in the watch, so a stored one can be judged again."""
-    is_alarmed = watch.log_m >= watch.log_limit
-    if is_alarmed and watch.acts:
-        return WatchStep(watch, EndedBy.DECAY, f"Turned {watch.stable} back: {_clause(watch)}.", None, _numbers(watch))
+    acting = watch.acting
+    told_only = [kind for kind in watch.suspicions if kind not in acting]
+    if acting and _log_mean(watch, acting) >= watch.log_limit:
+        sentence = f"Turned {watch.stable} back: {_clause(watch, acting)}."
+        return WatchStep(watch, EndedBy.DECAY, sentence, None, _numbers(watch))
     if now >= watch.until:
         return WatchStep(watch, EndedBy.TIME, _over(watch, now), None, _numbers(watch))
-    found = {DECAY: is_alarmed, EXTERNAL: _is_external(watch)}
+    has_decayed = bool(told_only) and _log_mean(watch, told_only) >= watch.log_limit
+    found = {DECAY: has_decayed, EXTERNAL: _is_external(watch)}
     sentences = {
-        DECAY: f"{watch.stable} has decayed and stays, as its errors do not turn back: {_clause(watch)}.",
+        DECAY: _stays(watch, told_only) if has_decayed else "",
         EXTERNAL: f"{watch.stable} and {watch.standby} got worse together: the cause lies outside of both.",
     }
     standing = tuple(name for name, is_so in found.items() if is_so)
@@ -275,28 +337,38 @@ def _is_external(watch: Watch) -> bool:
     ) >= log(1.0 / ALPHA_CANARY)
 
 
-def _heaviest(watch: Watch) -> tuple[str, Suspicion]:
-    return max(watch.suspicions.items(), key=lambda each: log_alarm(_now(watch, each[1])))
+def _heaviest(watch: Watch, kinds: Sequence[str]) -> str:
+    return max(kinds, key=lambda kind: _log_m(watch, kind))
 
 
-def _clause(watch: Watch) -> str:
-    kind, suspicion = _heaviest(watch)
-    noun = "bad" if kind == ANSWERS else f"wrong by {kind}"
-    stable, standby = suspicion.stable_total, suspicion.standby_total
+def _stays(watch: Watch, kinds: Sequence[str]) -> str:
+    kind = _heaviest(watch, kinds)
+    whose = "errors" if kind == ANSWERS else f"labels of {kind}"
+    return f"{watch.stable} has decayed and stays, as its {whose} do not turn back: {_clause(watch, kinds)}."
+
+
+def _clause(watch: Watch, kinds: Sequence[str]) -> str:
+    kind = _heaviest(watch, kinds)
+    answers, noun = ("answers", "bad") if kind == ANSWERS else ("labelled answers", f"bad by {kind}")
+    stable, standby = watch.suspicions[kind].stable_total, watch.suspicions[kind].standby_total
     return (
         f"{watch.standby} would be better today: since the promotion {percent(_rate(stable))} of {watch.stable}'s "
-        f"{stable.judged:,} answers were {noun}, {percent(_rate(standby))} of {watch.standby}'s {standby.judged:,}; "
-        f"evidence {exp(min(watch.log_m, 50.0)):,.0f} of {exp(watch.log_limit):,.0f} needed, "
+        f"{stable.judged:,} {answers} were {noun}, {percent(_rate(standby))} of {watch.standby}'s {standby.judged:,}; "
+        f"evidence {exp(min(_log_mean(watch, kinds), 50.0)):,.0f} of {exp(watch.log_limit):,.0f} needed, "
         "in vain at most once in ten years on average"
     )
 
 
 def _over(watch: Watch, now: datetime) -> str:
     answers = watch.suspicions[ANSWERS].standby_total.judged
-    return (
+    unlabelled = [name for name in watch.metrics if not watch.suspicions[name].stable_total.judged]
+    sentence = (
         f"{watch.stable} goes on alone: {watch.standby} gave {answers:,} answers beside it for "
         f"{span_text((now - watch.started_at).total_seconds())} and was not proven better."
     )
+    if not unlabelled:
+        return sentence
+    return f"{sentence} No label of {', '.join(unlabelled)} was old enough by then."
 
 
 def _rate(seen: Seen) -> float:

@@ -1,5 +1,6 @@
 """The sentinel: reads both versions' mature seconds after a promotion, and turns back only what the standby beats."""
 
+import asyncio
 import secrets
 import time
 
@@ -15,8 +16,10 @@ from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
-from app.controller.sentinel import READ_AT_ONCE_S
+from app.controller.sentinel import LOOK_EVERY_S, READ_AT_ONCE_S
 from app.domain.catalog import Model, ModelName, Version, VersionName
+from app.domain.cohort import GRACE_S
+from app.domain.declared import Feedback, QualityKind, QualityMetric
 from app.domain.policy import Guardrail, Metric, OnRegression, Policy
 from app.domain.rollout import Phase, PromotionOrdered, RollbackOrdered
 from app.domain.routing import Mirror
@@ -29,6 +32,17 @@ from app.telemetry import DecisionCount
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32
+THUMBS = QualityMetric("thumbs", QualityKind.EVENT, horizon_s=1.0)
+
+_LABELS = text(
+    """
+    INSERT INTO labels
+        (exchange, metric, source, revision, second, model, version, generation, label, slices, received_at)
+    SELECT gen_random_uuid(), 'thumbs', 'ops', 1, second, 'fraud', :version, :generation,
+           CAST(CAST(:label AS text) AS jsonb), '{}', to_timestamp(second)
+    FROM generate_series(CAST(:first AS bigint), :last) AS second, generate_series(1, :count)
+    """
+)
 
 
 async def accept(url: str, _: str) -> str:
@@ -52,8 +66,8 @@ class Promoted:
         )
         self.second = 0
 
-    async def begin(self, policy: Policy) -> None:
-        await register_model(self.means, Model(FRAUD), actor="ann")
+    async def begin(self, policy: Policy, feedback: Feedback | None = None) -> None:
+        await register_model(self.means, Model(FRAUD, feedback=feedback), actor="ann")
         for name in (V1, V2):
             await register_version(self.means, Version(FRAUD, name, ("http://127.0.0.1:9001",)), actor="ann")
         async with self.database.transaction() as tx:
@@ -80,6 +94,18 @@ class Promoted:
             await tallies.upsert(tx, BOOT, rows)
             await replicas.beat(tx, BOOT, "proxy", Watermark(self.second, self.second), 0, frozenset())
 
+    async def labels(self, seconds: int, *, wrong: int, standby_wrong: int) -> None:
+        """So many more seconds of traffic, of which each label says that it was wrong or that it was not."""
+        first = self.second + 1
+        await self.traffic(seconds, bad=0)
+        async with self.database.transaction() as tx:
+            route = await routes.route(tx, FRAUD)
+            assert route is not None
+            for name, n, bad in ((V2, 990, wrong), (V1, 10, standby_wrong)):
+                span = {"version": name, "generation": route.generation, "first": first, "last": self.second}
+                for label, count in (("0", bad), ("1", n - bad)):
+                    await tx.execute(_LABELS, {**span, "label": label, "count": count})
+
     async def watched(self) -> Watched:
         async with self.database.transaction() as tx:
             found = await watches.latest(tx, FRAUD)
@@ -105,6 +131,27 @@ async def promoted(database: Database) -> Promoted:
     model = Promoted(database)
     await model.begin(Policy(warmup_s=0.0))
     return model
+
+
+async def test_a_promoted_version_whose_labels_turn_bad_is_turned_back_once_they_are_old_enough(
+    database: Database,
+) -> None:
+    promoted = Promoted(database)
+    guardrails = (Guardrail(Metric.ERRORS), Guardrail(Metric.LABELS))
+    await promoted.begin(Policy(warmup_s=0.0, guardrails=guardrails), Feedback((THUMBS,)))
+    await promoted.labels(10, wrong=900, standby_wrong=1)
+    await promoted.controller.tick()
+    assert (await promoted.watched()).watch.suspicions["thumbs"].stable_total.judged == 0
+    async with database.transaction() as tx:
+        now = (await routes.revision(tx)).at.timestamp()
+    await asyncio.sleep(max(0.0, promoted.second + THUMBS.horizon_s + GRACE_S + 1.0 - now))
+    await promoted.traffic(LOOK_EVERY_S, bad=0)
+    await promoted.controller.tick()
+    decision = await promoted.last()
+    assert (decision.action, decision.trigger) == ("roll_back", "decay")
+    assert decision.weights_after == {V1: 10_000}
+    assert "90.9 % of v2's 9,900 labelled answers were bad by thumbs, 10.0 % of v1's 100" in decision.sentence
+    assert (await replayed(promoted)).outcome is ReplayOutcome.AGREES
 
 
 async def test_a_promoted_version_whose_answers_turn_bad_is_turned_back_to_its_standby(promoted: Promoted) -> None:

@@ -113,8 +113,8 @@ def test_the_order_of_epochs_does_not_matter(orders: tuple[list[Outcomes], list[
 
 @given(st.builds(Outcomes, weights, few, few, few, few))
 def test_an_epoch_cut_in_two_says_the_same(whole: Outcomes) -> None:
-    half = Outcomes(whole.weight, *(count // 2 for count in whole[1:]))
-    rest = Outcomes(whole.weight, *(count - count // 2 for count in whole[1:]))
+    half = Outcomes(whole.weight, *(int(count) // 2 for count in whole[1:]))
+    rest = Outcomes(whole.weight, *(int(count) - int(count) // 2 for count in whole[1:]))
     assert log_e_tilt([half, rest]) == pytest.approx(log_e_tilt([whole]), abs=1e-9)
     assert log_e_full([half, rest], 0.05) == pytest.approx(log_e_full([whole], 0.05), abs=1e-9)
     assert log_e_split([half, rest]) == pytest.approx(log_e_split([whole]), abs=1e-9)
@@ -219,7 +219,7 @@ def test_nothing_sums_to_nothing() -> None:
         Outcomes(1.0, 1, 1),
         Outcomes(nan, 1, 1),
         Outcomes(0.5, -1, 1),
-        Outcomes(0.5, 1, nan),  # type: ignore[arg-type]
+        Outcomes(0.5, 1, nan),
         Outcomes(0.5, 1, 1, -1, 0),
         Outcomes(0.5, 1, 1, 0, inf),  # type: ignore[arg-type]
     ],

@@ -141,7 +141,7 @@ def test_a_graded_loss_is_judged_half_by_each_of_the_two_processes(pairs: list[t
     of_canary, of_stable = (Sums(len(y), float(np.sum(y)), float(np.sum(np.square(y)))) for y in (canary, stable))
     totals = score([ScoreEpoch(0.5, of_canary, of_stable, 2 * len(pairs))], 0.1)
     graded = log_e_worse(totals, 0.0, best_rho(3.0, 2e-5), scale_worse(0.1, 1e-4, 0.5))
-    bad = log_e_tilt([Outcomes(0.5, sum(canary), sum(stable))])  # type: ignore[arg-type]
+    bad = log_e_tilt([Outcomes(0.5, sum(canary), sum(stable))])
     expected = of_halves(bad, graded) if totals.score > 0.0 else bad - log(2.0)
     assert compared.log_e == pytest.approx(expected, abs=1e-6)
 

@@ -27,10 +27,10 @@ from app.domain.watch import (
     Seen,
     Suspicion,
     Watch,
+    WatchStep,
     absorbed,
     begun,
     judged,
-    looked,
     read_pairs,
 )
 
@@ -145,6 +145,10 @@ def rows(seconds: Sequence[int], *, bad: int = 0, standby_bad: int = 0) -> list[
     return [
         each for second in seconds for each in (row(second, PROMOTED, 990, bad), row(second, STANDBY, 10, standby_bad))
     ]
+
+
+def looked(of: Watch, found: Iterable[TallyRow], mature_s: int, now: datetime) -> WatchStep:
+    return judged(absorbed(of, found, mature_s), now)
 
 
 ALL = rows(range(START_S, START_S + 100), bad=9) + rows(range(START_S + 100, START_S + 150), bad=500, standby_bad=1)
