@@ -151,8 +151,10 @@ class InvalidInput(TurnbackError):
     title = "The request is not valid"
 
     def __init__(self, field: str, why: str) -> None:
-        super().__init__(f"{field}: {why}", field=field)
+        # The empty pointer is the whole document, which needs no name.
+        super().__init__(f"{field}: {why}" if field else why, field=field)
         self.field = field
+        self.why = why
 
 
 class RolloutRefused(TurnbackError):

@@ -115,7 +115,7 @@ async def _turnback_error(request: Request, error: Exception) -> Response:
         raise error
     members = {name: value for name, value in error.members.items() if name != "field"}
     if isinstance(error, InvalidInput):
-        members["errors"] = [{"pointer": error.field, "detail": error.detail.removeprefix(f"{error.field}: ")}]
+        members["errors"] = [{"pointer": error.field, "detail": error.why}]
     elif isinstance(field := error.members.get("field"), str):
         members["errors"] = [{"pointer": field, "detail": error.detail}]
     headers = {"Retry-After": str(RETRY_AFTER_S)} if error.kind is ErrorKind.UNAVAILABLE else None

@@ -98,15 +98,25 @@ class RipeningView(BaseModel):
     value: float | None
 
 
+class DisputeView(BaseModel):
+    """Two sources that labelled the same answers, and not always alike."""
+
+    source: str
+    other: str
+    answers: Annotated[int, Field(description="Those that both labelled.")]
+    disagreed: Annotated[int, Field(description="Of those: differently.")]
+
+
 class ToldView(BaseModel):
     """What came back about a version's answers, in time or not."""
 
     labelled: int
     by_several: Annotated[int, Field(description="Exchanges that more than one source labelled.")]
-    disagreed: Annotated[int, Field(description="Of those: in different words.")]
+    disagreed: Annotated[int, Field(description="Of those: differently; 1, 1.0 and true are the same.")]
     late: Annotated[int, Field(description="Labelled only after the horizon; compared with nothing.")]
     lag_s_p50: float
     lag_s_p95: float
+    disputes: Annotated[list[DisputeView], Field(description="Who disagreed with whom, the most often first.")]
 
     @classmethod
     def of(cls, told: Told) -> "ToldView":

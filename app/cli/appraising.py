@@ -1,6 +1,6 @@
 """`quality` and `cost`: how good and how dear each version's answers were."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -11,6 +11,8 @@ from app.cli.spans import seconds_of
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL")]
 Window = Annotated[str, typer.Option(metavar="SPAN", help="How much traffic: 7d, 12h, 90m.")]
+
+SHOWN_MISTAKES = 3
 
 _QUALITY = ("VERSION", "DRAWN", "LABELLED", "COVERED", "VALUE", "95 %", "OFFLINE", "LAG P50/P95", "DISAGREE", "LATE")
 _COST = ("VERSION", "ANSWERS", "PER S", "PER ANSWER", "PER DAY", "RUNNING/H", "SECONDS", "MB", "TOKENS IN/OUT")
@@ -75,12 +77,30 @@ def _below(version: Document) -> Iterator[str]:
         )
     if matured["calibration_error"] is not None:
         yield f"  {name}: calibration error {number(matured['calibration_error'])}"
+    for each in (version["told"] or {}).get("disputes", ()):
+        yield (
+            f"  {name}: {plain(each['source'])} and {plain(each['other'])} label {each['disagreed']} of"
+            f" {each['answers']} answers differently; who was first counts"
+        )
+    if mistakes := _mistakes(matured["confusion"]):
+        yield f"  {name}: {mistakes}"
     for key, parts in matured["slices"].items():
         for value, part in parts.items():
             yield (
                 f"  {name}: {plain(key)}={plain(value)} {number(part['value'])}"
                 f" ({interval(part)}, {part['scored']} labels)"
             )
+
+
+def _mistakes(confusion: Sequence[Document]) -> str:
+    """The mistakes that are made most often; the API has the whole table."""
+    wrong = sorted(
+        (each for each in confusion if each["label"] != each["predicted"]), key=lambda each: -each["predictions"]
+    )
+    return ", ".join(
+        f"{plain(each['label'])} taken for {plain(each['predicted'])} {each['predictions']} times"
+        for each in wrong[:SHOWN_MISTAKES]
+    )
 
 
 def cost(model: ModelArgument, *, window: Window = "1d", url: Url = DEFAULT_URL, as_json: Json = False) -> None:

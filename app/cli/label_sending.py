@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +23,8 @@ RESULTS = ("joined", "pending", "duplicate", "orphan", "invalid")
 BUSY = frozenset({429, 502, 503, 504})
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 PROBLEMS_MAX = 100
+# Of the file, in one request, and one record more; a gateway takes 8 MiB of JSON, which is longer than CSV.
+BATCH_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -116,11 +117,25 @@ def sent(
     labels: LabelFile, port: FeedbackPort, bookmark: Bookmark, progress: Progress, batch_max: int
 ) -> Iterator[Place]:
     """Send what has not been read yet, batch by batch; yields how far it has come. Raises: Refused, OSError."""
-    records = labels.records()
-    while batch := list(islice(records, batch_max)):
+    for batch in _batches(labels, batch_max):
         _send(batch, port, progress)
         bookmark.write(labels.place, progress)
         yield labels.place
+
+
+def _batches(labels: LabelFile, batch_max: int) -> Iterator[Sequence[Record]]:
+    """Records that go in one request; nothing is read behind them before the next ones are asked for."""
+    batch: list[Record] = []
+    begin = end = labels.offset
+    for record in labels.records():
+        size, end = labels.offset - end, labels.offset
+        is_too_large = size > BATCH_BYTES
+        batch.append(Record(record.line, None, "it is too large for a label") if is_too_large else record)
+        if len(batch) == batch_max or end - begin >= BATCH_BYTES:
+            yield batch
+            batch, begin = [], end
+    if batch:
+        yield batch
 
 
 def _send(batch: Sequence[Record], port: FeedbackPort, progress: Progress) -> None:

@@ -20,6 +20,8 @@ Given: TypeAlias = Scalar | list[Scalar]
 # Of one exchange's labels and of a text; longer ones are no labels.
 LABELS_MAX = 1_024
 TEXT_MAX = 256
+# Characters of all texts of one exchange: half a megabyte of one label would be kept as often as it is corrected.
+TEXTS_MAX = 32_768
 # Whole numbers beyond are no longer told apart once they are floats.
 NUMBER_MAX = 2.0**63
 
@@ -160,6 +162,8 @@ def why_not(metric: QualityMetric, given: object, *, is_value: bool) -> str | No
     labels = given if isinstance(given, list) else [given]
     if not 1 <= len(labels) <= LABELS_MAX:
         return f"a list holds 1 to {LABELS_MAX} labels"
+    if sum(len(label) for label in labels if isinstance(label, str)) > TEXTS_MAX:
+        return f"a list's texts have at most {TEXTS_MAX} characters together"
     return next((why for why in (_why_no_label(metric.kind, label) for label in labels) if why), None)
 
 

@@ -12,14 +12,11 @@ from starlette.exceptions import HTTPException
 
 from app.admin.strict_json import strict_loads
 from app.errors import InvalidInput
+from app.feedback.items import BadLine
 
 ITEMS_MAX: Final = 10_000
 BYTES_MAX: Final = 8 * 1024 * 1024
 JSON, LINES = "application/json", "application/x-ndjson"
-
-
-class BadLine:
-    """A line that is no strict JSON; as an item it is refused like anything that is no object."""
 
 
 async def read_items(request: Request) -> list[object]:
@@ -27,6 +24,8 @@ async def read_items(request: Request) -> list[object]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in {JSON, LINES}:
         raise HTTPException(415, f"the body must be {JSON} or {LINES}")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise HTTPException(415, "the body must not be compressed", {"accept-encoding": "identity"})
     body = await _read(request)
     # Beside the event loop: the largest body takes longer than any exchange may wait.
     return await asyncio.to_thread(_of_lines if media_type == LINES else _of_document, body)
@@ -55,9 +54,9 @@ def _of_lines(body: bytes) -> list[object]:
     for line in _lines(body):
         _not_too_many(items)
         try:
-            items.append(strict_loads(line))
-        except InvalidInput:
-            items.append(BadLine())
+            items.append(strict_loads(line, "line"))
+        except InvalidInput as bad:
+            items.append(BadLine(bad.why))
     return _not_too_many(items)
 
 

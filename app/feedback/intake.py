@@ -5,17 +5,20 @@ what comes later waits behind it, so that a correction never arrives before what
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
+from app.domain.catalog import ModelName
 from app.domain.labelling import Attributed, Named, Result, Settled
 from app.domain.receipt import Receipt
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.feedback.figures import FeedbackFigures
 from app.feedback.items import Checked, Reader, Refused
+from app.feedback.room import Room
 from app.feedback.spool import Spool, SpoolFile
 from app.store import answers, labels, parked
 from app.store.answers import Name
@@ -33,6 +36,12 @@ FIND_EVERY_S: Final = 30.0
 KEPT_S: Final = 86_400.0
 
 log = structlog.get_logger()
+
+
+class TakeRoom(Protocol):
+    """Room for labels that are to wait for their exchange."""
+
+    def __call__(self, tx: Transaction, /, *, wanted: int) -> Awaitable[int]: ...
 
 
 class Taken(NamedTuple):
@@ -67,6 +76,7 @@ class Intake:
         self._figures = figures
         self._clock = clock
         self._monotonic = monotonic
+        self._room = Room(monotonic)
         self._disk = asyncio.Lock()
         self._all_swept_at = float("-inf")
 
@@ -83,7 +93,7 @@ class Intake:
                 self._figures.add(refused.model, Result.INVALID)
             if at % CHECKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        kept, spooled = await self._keep(list(good.values()))
+        kept, spooled = await self._keep(list(good.values()), source)
         verdicts.update(zip(good, kept, strict=True))
         return Taken([verdicts[at] for at in range(len(items))], spooled)
 
@@ -92,12 +102,12 @@ class Intake:
         async with self._database.transaction() as tx:
             return await labels.of_exchange(tx, receipt.exchange, receipt.second)
 
-    async def _keep(self, good: Sequence[Checked]) -> tuple[list[Settled], bool]:
+    async def _keep(self, good: Sequence[Checked], source: str) -> tuple[list[Settled], bool]:
         verdicts: list[Settled] = []
         if self._spool.is_empty:
             try:
                 for some in _pieces(good):
-                    verdicts += await self._write(some)
+                    verdicts += await self._write(some, partial(self._room.take, source=source))
             except (DatabaseUnavailable, OutcomeUnknown):
                 pass
             else:
@@ -109,10 +119,10 @@ class Intake:
             await asyncio.to_thread(self._spool.append, left)
         return [*verdicts, *(Settled(Result.PENDING) for _ in left)], True
 
-    async def _write(self, some: Sequence[Checked]) -> list[Settled]:
+    async def _write(self, some: Sequence[Checked], room: TakeRoom) -> list[Settled]:
         """All of it in one transaction. Raises: DatabaseUnavailable, OutcomeUnknown."""
         async with self._database.transaction() as tx:
-            done = await _settled(tx, some)
+            done = await _settled(tx, some, room)
         self._count([*done.earlier, *done.items])
         return [verdict for _, verdict in done.items]
 
@@ -164,7 +174,7 @@ class Intake:
         batches = await asyncio.to_thread(lambda: list(file.batches()))
         for batch in batches:
             for some in _pieces(batch):
-                await self._write(some)
+                await self._write(some, _as_much_as_wanted)
 
     async def _end(self, how: Callable[[SpoolFile], None], file: SpoolFile) -> None:
         async with self._disk:
@@ -182,14 +192,24 @@ class Intake:
             self._count(swept.joined)
             place = swept.next
         if begin_again:
-            await self._forget(now - timedelta(seconds=KEPT_S))
+            await self._make_room(now)
             self._all_swept_at = self._monotonic()
 
-    async def _forget(self, before: datetime) -> None:
+    async def _make_room(self, now: datetime) -> None:
+        """Drop what waited for a day, and of sources that have no room left what nobody can have served."""
+        await self._forget(now - timedelta(seconds=KEPT_S))
         async with self._database.transaction() as tx:
-            orphans = await parked.forget(tx, before, most=AT_ONCE)
-        for model in orphans:
-            self._figures.add(model, Result.ORPHAN)
+            crowded = await parked.crowded(tx)
+        for source in crowded:
+            await self._forget(now - timedelta(seconds=parked.ORPHAN_S), source)
+
+    async def _forget(self, before: datetime, source: str | None = None) -> None:
+        orphans: Sequence[ModelName] | None = None
+        while orphans is None or len(orphans) == AT_ONCE:
+            async with self._database.transaction() as tx:
+                orphans = await parked.forget(tx, before, most=AT_ONCE, source=source)
+            for model in orphans:
+                self._figures.add(model, Result.ORPHAN)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
@@ -202,7 +222,12 @@ class _Done(NamedTuple):
     earlier: Sequence[tuple[Checked, Settled]]
 
 
-async def _settled(tx: Transaction, some: Sequence[Checked]) -> _Done:
+async def _as_much_as_wanted(_tx: Transaction, *, wanted: int) -> int:
+    """What was on the disk has been accepted, so it must wait whatever waits already."""
+    return wanted
+
+
+async def _settled(tx: Transaction, some: Sequence[Checked], room: TakeRoom) -> _Done:
     """Join what can be joined and park the rest; what was said before about the same exchanges comes first."""
     named = [item for item in some if isinstance(item, Named)]
     found = await answers.find(tx, map(_name, named)) if named else {}
@@ -212,7 +237,7 @@ async def _settled(tx: Transaction, some: Sequence[Checked]) -> _Done:
     to_park = [item for item in known if isinstance(item, Named)]
     joined = await labels.add(tx, to_join) if to_join else []
     late = iter(joined[len(earlier) :])
-    waiting = iter(await parked.park(tx, to_park) if to_park else ())
+    waiting = iter(await parked.park(tx, to_park, await room(tx, wanted=len(to_park))) if to_park else ())
     verdicts = [(item, next(late if isinstance(item, Attributed) else waiting)) for item in known]
     return _Done(verdicts, list(zip(earlier, joined, strict=False)))
 

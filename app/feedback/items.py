@@ -42,6 +42,17 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no strict JSON, among others that are.
+
+    Attributes:
+        why: It is none.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
     """How items are read.
 
@@ -58,7 +69,7 @@ class Reader:
     def read(self, item: object, source: str, now: datetime) -> Checked:
         """The label in an item. Raises: Refused."""
         if not isinstance(item, dict):
-            raise Refused("an item is a JSON object")
+            raise Refused(item.why if isinstance(item, BadLine) else "an item is a JSON object")
         if not FIELDS.issuperset(item):
             raise Refused("an item has only the fields " + ", ".join(sorted(FIELDS)))
         receipt = self._receipt(item)

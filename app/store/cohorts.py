@@ -13,6 +13,7 @@ from app.domain.cohort_ledger import Matured
 from app.domain.declared import QualityMetric
 from app.domain.quality import Labelled
 from app.store.database import Transaction
+from app.store.labels import MEANT
 
 # More labels are not read at one look; the next one goes on.
 ROWS_MAX = 50_000
@@ -37,7 +38,7 @@ _BEFORE_USUAL = text(
 )
 
 _LABELLED = text(
-    """
+    f"""
     WITH in_time AS (
         SELECT DISTINCT ON (exchange, source) exchange, source, second, version, generation, label, slices,
                min(received_at) OVER (PARTITION BY exchange, source) AS first_at
@@ -47,17 +48,18 @@ _LABELLED = text(
           AND received_at <= to_timestamp(second + CAST(:horizon_s AS double precision))
         ORDER BY exchange, source, revision DESC
     ), compared AS (
-        SELECT *, min(label::text) OVER of_exchange <> max(label::text) OVER of_exchange AS disagrees,
-               lead(label) OVER (of_exchange ORDER BY first_at, source) AS another
-        FROM in_time WINDOW of_exchange AS (PARTITION BY exchange)
+        SELECT *, dense_rank() OVER (PARTITION BY exchange ORDER BY {MEANT}) AS meaning,
+               lead(label) OVER (PARTITION BY exchange ORDER BY first_at, source) AS another
+        FROM in_time
     ), firsts AS (
-        SELECT DISTINCT ON (exchange) * FROM compared ORDER BY exchange, first_at, source
+        SELECT DISTINCT ON (exchange) *, max(meaning) OVER (PARTITION BY exchange) > 1 AS disagrees
+        FROM compared ORDER BY exchange, first_at, source
     )
     SELECT f.exchange, f.source, f.second, f.version, f.generation, f.label, f.another, f.disagrees,
-           a.predictions, a.scores, coalesce(a.slices, '{}') || f.slices AS slices
+           a.predictions, a.scores, coalesce(a.slices, '{{}}') || f.slices AS slices
     FROM firsts f LEFT JOIN answers a ON a.exchange = f.exchange AND a.second = f.second AND a.sampled
     ORDER BY f.second, f.exchange
-    """
+    """  # noqa: S608 -- a constant
 )
 
 _DRAWN = text(

@@ -20,6 +20,11 @@ from app.store.copying import copy_rows
 from app.store.database import Transaction
 from app.store.settling import New, settle
 
+# What a label says, to be compared: 1 is 1.0 as jsonb, and one source's true is another one's 1.
+MEANT: Final = (
+    "CASE jsonb_typeof(label) WHEN 'boolean' THEN to_jsonb(CAST(CAST(label AS boolean) AS int)) ELSE label END"
+)
+
 _COLUMNS: Final = {
     "exchange": "uuid",
     "metric": "text",

@@ -33,6 +33,9 @@ _COLUMNS: Final = {
 }
 # An answer's row comes within seconds of its end.
 ORPHAN_S: Final = 600.0
+# Labels of one source: whoever invents names must not fill the disk, nor keep the sweep from what can be joined.
+WAITING_MAX: Final = 100_000
+FULL: Final = "too many labels of this source wait for their exchanges; send it again later, or with its receipt"
 
 _NAMES: Final = ", ".join(_COLUMNS)
 _KEY: Final = "model, named_by, handle, metric, source"
@@ -97,11 +100,17 @@ _DELETE = text(
 _FORGET = text(
     """
     DELETE FROM parked_labels WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM parked_labels WHERE received_at < :before LIMIT :most FOR UPDATE SKIP LOCKED
+        SELECT ctid FROM parked_labels
+        WHERE received_at < :before AND source = coalesce(CAST(:source AS text), source)
+        LIMIT :most FOR UPDATE SKIP LOCKED
     ))
     RETURNING model
     """
 )
+
+_WAITING = text("SELECT count(*) FROM (SELECT FROM parked_labels WHERE source = :source LIMIT :most) waiting")
+
+_CROWDED = text("SELECT source FROM parked_labels GROUP BY source HAVING count(*) >= :most")
 
 
 class Key(NamedTuple):
@@ -136,15 +145,37 @@ class Swept(NamedTuple):
     next: Place | None
 
 
-async def park(tx: Transaction, items: Sequence[Named]) -> list[Settled]:
-    """Keep labels until their exchange is written; what each counts as until then, in their order."""
-    verdicts = await settle(
-        items, key=_key, label=lambda item: item.label, read=partial(_read, tx), write=partial(_write, tx)
+async def park(tx: Transaction, items: Sequence[Named], room: int) -> list[Settled]:
+    """Keep labels until their exchange is written; what each counts as until then, in their order.
+
+    Args:
+        tx: All of it.
+        items: By names that no exchange has yet.
+        room: How many more may wait.
+    """
+    admitted = await _admitted(tx, items, room) if room < len(items) else range(len(items))
+    some = [items[at] for at in admitted]
+    settled = await settle(
+        some, key=_key, label=lambda item: item.label, read=partial(_read, tx), write=partial(_write, tx)
     )
-    orphans = await _waiting_long(tx, {_key(item) for item in items})
-    return [
-        _while_parked(verdict, is_orphan=_key(item) in orphans) for item, verdict in zip(items, verdicts, strict=True)
-    ]
+    orphans = await _waiting_long(tx, {_key(item) for item in some})
+    verdicts = [Settled(Result.INVALID, None, FULL)] * len(items)
+    for at, verdict in zip(admitted, settled, strict=True):
+        verdicts[at] = _while_parked(verdict, is_orphan=_key(items[at]) in orphans)
+    return verdicts
+
+
+async def _admitted(tx: Transaction, items: Sequence[Named], room: int) -> Sequence[int]:
+    """Which of them need no room, as they wait already, or find some."""
+    there = await _read(tx, {_key(item) for item in items})
+    needing = [at for at, item in enumerate(items) if item.label.supersedes is not None or _key(item) not in there]
+    refused = set(needing[max(0, room) :])
+    return [at for at in range(len(items)) if at not in refused]
+
+
+async def room(tx: Transaction, source: str) -> int:
+    """How many more labels of that source may wait."""
+    return WAITING_MAX - int(await tx.scalar(_WAITING, {"source": source, "most": WAITING_MAX}) or 0)
 
 
 def _while_parked(verdict: Settled, *, is_orphan: bool) -> Settled:
@@ -197,9 +228,15 @@ async def take(tx: Transaction, found: Mapping[Name, Answered]) -> list[Attribut
     return [_attributed(row, found[_name(_place(row).key)]) for row in sorted(rows, key=_turn)]
 
 
-async def forget(tx: Transaction, before: datetime, *, most: int) -> tuple[ModelName, ...]:
-    """Delete what was received before then, some at a time; each one's model."""
-    return tuple(map(ModelName, await tx.scalars(_FORGET, {"before": before, "most": most})))
+async def forget(tx: Transaction, before: datetime, *, most: int, source: str | None = None) -> tuple[ModelName, ...]:
+    """Delete what was received before then, of all sources or one, some at a time; each one's model."""
+    asked = {"before": before, "source": source, "most": most}
+    return tuple(map(ModelName, await tx.scalars(_FORGET, asked)))
+
+
+async def crowded(tx: Transaction) -> tuple[str, ...]:
+    """Sources of which no more labels may wait."""
+    return tuple(await tx.scalars(_CROWDED, {"most": WAITING_MAX}))
 
 
 def _attributed(row: Row[Any], answered: Answered) -> Attributed:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from app.domain.catalog import ModelName, VersionName
 from app.domain.declared import QualityMetric
 from app.store.database import Transaction
+from app.store.labels import MEANT
 
 # More labels of a metric are not read for one answer; the view says from when on they are.
 LABELS_MAX = 20_000
@@ -23,16 +24,20 @@ _FALLS_ON = text(
     """
 )
 
-_TOLD = text(
-    """
+_NEWEST = f"""
     WITH newest AS (
-        SELECT DISTINCT ON (exchange, source) exchange, source, second, version, label,
+        SELECT DISTINCT ON (exchange, source) exchange, source, second, version, {MEANT} AS meant,
                min(received_at) OVER (PARTITION BY exchange, source) AS first_at
         FROM labels
         WHERE model = :model AND metric = :metric AND second > :after AND second <= :through
         ORDER BY exchange, source, revision DESC
-    ), by_exchange AS (
-        SELECT version, exchange, count(*) AS sources, min(label::text) <> max(label::text) AS disagrees,
+    )
+    """  # noqa: S608 -- a constant
+
+_TOLD = text(
+    f"""
+    {_NEWEST}, by_exchange AS (
+        SELECT version, exchange, count(*) AS sources, count(DISTINCT meant) > 1 AS disagrees,
                extract(epoch FROM min(first_at)) - min(second) AS lag_s
         FROM newest GROUP BY version, exchange
     )
@@ -41,7 +46,22 @@ _TOLD = text(
            percentile_cont(0.5) WITHIN GROUP (ORDER BY lag_s) AS lag_s_p50,
            percentile_cont(0.95) WITHIN GROUP (ORDER BY lag_s) AS lag_s_p95
     FROM by_exchange GROUP BY version
-    """
+    """  # noqa: S608 -- a constant
+)
+
+# Of many sources the pairs that differ most.
+DISPUTES_MAX = 100
+
+_DISPUTES = text(
+    f"""
+    {_NEWEST}
+    SELECT version, one.source, other.source AS other, count(*) AS answers,
+           count(*) FILTER (WHERE one.meant <> other.meant) AS disagreed
+    FROM newest one JOIN newest other USING (exchange, version)
+    WHERE one.source < other.source
+    GROUP BY version, one.source, other.source HAVING bool_or(one.meant <> other.meant)
+    ORDER BY disagreed DESC, version, one.source, other.source LIMIT {DISPUTES_MAX}
+    """  # noqa: S608 -- constants
 )
 
 # Generations in which both were drawn, with the weights of that time.
@@ -58,6 +78,21 @@ _TOGETHER = text(
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """Two sources that labelled the same answers of a version, and not always alike.
+
+    Attributes:
+        answers: Those that both labelled.
+        disagreed: Of those, differently.
+    """
+
+    source: str
+    other: str
+    answers: int
+    disagreed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What came back about one version's answers, in time or not.
 
@@ -65,6 +100,7 @@ class Told:
         labelled: Exchanges with a label. by_several: Of those, by more than one source.
         disagreed: Of those, in different words. late: Labelled only after the horizon.
         lag_s_p50, lag_s_p95: Seconds from the draw until the first label.
+        disputes: Who disagreed with whom, those that did so most often first.
     """
 
     labelled: int
@@ -73,6 +109,7 @@ class Told:
     late: int
     lag_s_p50: float
     lag_s_p95: float
+    disputes: tuple[Dispute, ...] = ()
 
 
 async def read_from(tx: Transaction, model: ModelName, metric: QualityMetric, after: int, through: int) -> int:
@@ -87,11 +124,19 @@ async def told(
 ) -> Mapping[VersionName, Told]:
     """What came back about the exchanges drawn in (after, through], by version."""
     asked = {"model": model, "metric": metric.name, "after": after, "through": through, "horizon_s": metric.horizon_s}
+    rows = list(await tx.execute(_TOLD, asked))
+    disputes = list(await tx.execute(_DISPUTES, asked)) if any(row.disagreed for row in rows) else []
     return {
         VersionName(row.version): Told(
-            row.labelled, row.by_several, row.disagreed, row.late, float(row.lag_s_p50), float(row.lag_s_p95)
+            row.labelled,
+            row.by_several,
+            row.disagreed,
+            row.late,
+            float(row.lag_s_p50),
+            float(row.lag_s_p95),
+            tuple(Dispute(*each[1:]) for each in disputes if each.version == row.version),
         )
-        for row in await tx.execute(_TOLD, asked)
+        for row in rows
     }
 
 

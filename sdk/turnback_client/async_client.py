@@ -19,8 +19,10 @@ from turnback_client.sending import (
     Patience,
     asked,
     body_of,
+    fitting,
     headers_of,
     taken,
+    written,
 )
 
 
@@ -88,9 +90,14 @@ class AsyncTurnback:
         """Send up to 10,000 labels in one request, again and again while the gateway is busy.
 
         Raises:
+            ValueError: One of them cannot be written as JSON.
             LabelRefused: It will never take them.
             NotTaken: It took none for as long as the patience lasts.
         """
+        return await self.send_written([*map(written, items)])
+
+    async def send_written(self, items: Sequence[bytes]) -> Outcome:
+        """As send, of items that are JSON already. Raises: LabelRefused, NotTaken."""
         body = body_of(items)
         attempts = Attempts(self._patience)
         while True:
@@ -128,7 +135,7 @@ class AsyncBatch:
         self.outcome = Outcome()
         self._client = client
         self._items_max = items_max
-        self._waiting: list[Mapping[str, object]] = []
+        self._waiting: list[bytes] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,16 +151,17 @@ class AsyncBatch:
 
     async def add(self, receipt: str | None = None, **said: Unpack[Said]) -> None:
         """As `AsyncTurnback.feedback`, but sent with others. Raises: ValueError; when it sends, as flush."""
-        self._waiting.append(item(receipt, **said))
+        self._waiting.append(written(item(receipt, **said)))
         if len(self._waiting) >= self._items_max:
             await self.flush()
 
     async def flush(self) -> Outcome:
         """Send what waits. Raises: LabelRefused, NotTaken."""
         while self._waiting:
-            chunk, self._waiting = self._waiting[: self._items_max], self._waiting[self._items_max :]
+            many = fitting(self._waiting, self._items_max)
+            chunk, self._waiting = self._waiting[:many], self._waiting[many:]
             try:
-                self.outcome = self.outcome.then(await self._client.send(chunk))
+                self.outcome = self.outcome.then(await self._client.send_written(chunk))
             except BaseException:
                 self._waiting = chunk + self._waiting
                 raise

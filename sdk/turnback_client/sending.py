@@ -5,7 +5,7 @@ Rule: nothing in here waits or connects, so that the two clients differ in nothi
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,11 @@ from turnback_client.outcome import Outcome, outcome_of
 
 INFER = "/v2/models/{model}/infer"
 FEEDBACK = "/turnback/v1/feedback"
-# The gateway takes up to 10,000 in one request.
+# The gateway takes up to 10,000 in one request, and 8 MiB.
 BATCH_ITEMS = 2_000
+BATCH_BYTES = 4 * 1024 * 1024
+# Larger whole numbers are no labels, and many readers of JSON know none.
+NUMBER_MAX = 2**63
 # The gateway restarts, its spool is full, or something in between is busy.
 BUSY = frozenset({429, 502, 503, 504})
 PAUSE_MAX_S = 30.0
@@ -68,9 +71,37 @@ def asked(payload: object, headers: Mapping[str, str] | None) -> dict[str, Any]:
     return {**content, "headers": dict(headers or {})}
 
 
-def body_of(items: Sequence[Mapping[str, object]]) -> bytes:
-    """Raises: ValueError: a number is not finite."""
-    return json.dumps(list(items), allow_nan=False, separators=(",", ":")).encode()
+def written(item: Mapping[str, object]) -> bytes:
+    """An item as JSON. Raises: ValueError: it has none that a gateway reads, and would take a whole batch with it."""
+    try:
+        # Text that is not Unicode is found out by encoding it.
+        as_json = json.dumps(item, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise ValueError(f"this is no label: {problem}") from None
+    if len(as_json) > BATCH_BYTES or any(map(_is_too_large, item.values())):
+        raise ValueError("this is no label: it is too large")
+    return as_json
+
+
+def _is_too_large(said: object) -> bool:
+    if isinstance(said, Sequence) and not isinstance(said, str):
+        return any(map(_is_too_large, said))
+    return isinstance(said, int) and abs(said) > NUMBER_MAX
+
+
+def body_of(items: Iterable[bytes]) -> bytes:
+    """A request's body of written items."""
+    return b"[" + b",".join(items) + b"]"
+
+
+def fitting(items: Sequence[bytes], items_max: int) -> int:
+    """How many of the first ones go into one request; at least one, if there are any."""
+    size = 0
+    for at, item in enumerate(items[:items_max]):
+        size += len(item) + 1
+        if at and size > BATCH_BYTES:
+            return at
+    return min(len(items), items_max)
 
 
 def headers_of(feedback_key: str | None) -> Mapping[str, str]:

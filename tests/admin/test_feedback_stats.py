@@ -44,7 +44,7 @@ async def filled(database: Database) -> None:
             ],
         )
         waits = Label("accuracy", "ann", "1", None, datetime.now(UTC))
-        await parked.park(tx, [Named(FRAUD, NamedBy.REQUEST_ID, "r", waits)])
+        await parked.park(tx, [Named(FRAUD, NamedBy.REQUEST_ID, "r", waits)], room=1)
 
 
 async def test_labels_are_counted_by_source_and_version_with_coverage_and_lag(database: Database) -> None:

@@ -58,6 +58,7 @@ async def test_a_version_is_as_accurate_as_its_matured_labels_say(admin: AdminCl
         "late": 0,
         "lag_s_p50": 10.0,
         "lag_s_p95": 10.0,
+        "disputes": [],
     }
 
 
@@ -80,12 +81,13 @@ async def test_sources_that_disagree_are_counted_and_the_first_one_counts(
 ) -> None:
     await registered(admin)
     both = {"desk": (1, 5.0), "robot": (0, 20.0)}
-    same = {"desk": (1, 5.0), "robot": (1, 20.0)}
-    answers = [Answer(version="v1", ago_s=600, labels=labels) for labels in (both, both, same)]
+    same: list[dict[str, tuple[Any, float]]] = [{"desk": (1, 5.0), "robot": (alike, 20.0)} for alike in (1, 1.0, True)]
+    answers = [Answer(version="v1", ago_s=600, labels=labels) for labels in (both, both, *same)]
     await store_answers(database, [*answers, *right_and_wrong("v1", 1, 0)])
     shown = (await quality(admin))["v1"]
-    assert (shown["told"]["by_several"], shown["told"]["disagreed"]) == (3, 2)
-    assert shown["matured"]["overall"] == pytest.approx({**shown["matured"]["overall"], "scored": 4, "value": 1.0})
+    assert (shown["told"]["by_several"], shown["told"]["disagreed"]) == (5, 2)
+    assert shown["told"]["disputes"] == [{"source": "desk", "other": "robot", "answers": 5, "disagreed": 2}]
+    assert shown["matured"]["overall"] == pytest.approx({**shown["matured"]["overall"], "scored": 6, "value": 1.0})
 
 
 async def test_a_slice_has_its_own_value_and_rare_values_are_other(admin: AdminClient, database: Database) -> None:

@@ -80,6 +80,20 @@ def test_declarations_in_files_are_registered_and_a_model_never_changes(delay: C
     assert (refused.code, "another slices" in refused.err) == (ExitCode.CONFLICT, True)
 
 
+def test_quality_says_which_sources_disagree_about_how_many_answers(delay: Command, database_url: str) -> None:
+    labelled(database_url, {"a": (9, 1)})
+    with psycopg.connect(database_url.replace("postgresql+psycopg", "postgresql"), autocommit=True) as connection:
+        # Who writes true means what the other one means by 1.
+        connection.execute(
+            'INSERT INTO labels SELECT (jsonb_populate_record(l, \'{"source": "robot", "label": true}\')).*'
+            " FROM labels l"
+        )
+    assert (
+        "  a: desk and robot label 1 of 10 answers differently; who was first counts"
+        in delay("quality", "delay").out.splitlines()
+    )
+
+
 @pytest.mark.parametrize("text", ["feedback: [", "- a", "feedbock: {}", None])
 def test_a_file_that_declares_nothing_the_gateway_knows_is_refused(
     command: Command, tmp_path: Path, text: str | None
@@ -100,6 +114,7 @@ def test_quality_is_a_row_for_each_version_with_its_slices(delay: Command, datab
     row = next(line for line in lines if line.startswith("a "))
     assert {"100", "0.9", "0.97"} <= set(row.split())
     assert any("a: carrier=UA 0.9" in line for line in lines)
+    assert "  a: 0 taken for 1 10 times" in lines
     assert delay("quality", "delay", "--json", "--metric", "accuracy").document["model"] == "delay"
     assert delay("quality", "delay", "--metric", "nope").code == ExitCode.USAGE
     assert "declares no feedback" in delay("quality", "fraud").out

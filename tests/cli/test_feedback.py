@@ -65,7 +65,7 @@ def test_a_csv_file_is_sent_with_numbers_as_numbers_and_text_as_text(
         "\n"
         "1:c,true,,,\n"
         "1:d,007,,,\n"
-        "1:e,1e999,,,\n",
+        "1:e,1_000,,,\n",
     )
     ran = send(port, labels)
     assert (ran.code, ran.err) == (0, "")
@@ -75,7 +75,7 @@ def test_a_csv_file_is_sent_with_numbers_as_numbers_and_text_as_text(
         {"receipt": "1:b", "label": "late, very", "supersedes": 2},
         {"receipt": "1:c", "label": True},
         {"receipt": "1:d", "label": "007"},
-        {"receipt": "1:e", "label": "1e999"},
+        {"receipt": "1:e", "label": "1_000"},
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
 
@@ -129,13 +129,48 @@ def test_records_that_are_no_labels_are_told_by_line_and_the_others_are_sent(
     assert [item["receipt"] for item in sent(port)] == ["d"]
 
 
-@pytest.mark.parametrize("line", ["[]", "3", "{", '{"receipt": "a", "value": NaN}', "[" * 100_000])
-def test_a_line_that_is_no_json_object_is_invalid(send: Send, port: FeedbackPort, tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("[]", "not a JSON object"),
+        ("3", "not a JSON object"),
+        ("{", "the line is not strict JSON at column 2"),
+        ('{"receipt": "a", "value": NaN}', "the line is not strict JSON at column 27"),
+        ('{"receipt": "a", "value": 1e999}', "the line is not strict JSON at column 27"),
+        ('{"receipt": "a", "label": "\\ud800"}', "the line is not strict JSON at column 28"),
+        ('{"receipt": "a", "label": 1, "label": 0}', "the line has a member twice"),
+        ("[" * 100_000, "the line is not strict JSON at column 1026"),
+        ('{"label": "' + "x" * 3_000_000 + '"}', "it is too large for a label"),
+    ],
+)
+def test_a_line_that_is_no_json_object_is_invalid_and_the_next_one_is_sent(
+    send: Send, port: FeedbackPort, tmp_path: Path, line: str, why: str
+) -> None:
     labels = written(tmp_path, "labels.jsonl", f'{line}\n{{"receipt": "a", "value": 1}}\n')
     ran = send(port, labels, "--json")
     assert ran.code == ExitCode.FAILED
-    assert ran.document["problems"] == [{"line": 1, "result": "invalid", "reason": "not a JSON object"}]
+    assert ran.document["problems"] == [{"line": 1, "result": "invalid", "reason": why}]
     assert ran.document["joined"] == 1
+    assert sent(port) == [{"receipt": "a", "value": 1}]
+
+
+@pytest.mark.parametrize("cell", ["NaN", "nan", "inf", "-Infinity", "1e999", "1" * 400, "1" * 5_000])
+def test_a_cell_that_is_no_finite_number_is_never_taken_for_a_class(
+    send: Send, port: FeedbackPort, tmp_path: Path, cell: str
+) -> None:
+    ran = send(port, written(tmp_path, "labels.csv", f"receipt,label\na,{cell}\nb,on time\n"), "--json")
+    assert ran.document["problems"] == [
+        {"line": 2, "result": "invalid", "reason": "the cell is a number that is not finite"}
+    ]
+    assert sent(port) == [{"receipt": "b", "label": "on time"}]
+
+
+def test_records_that_together_are_too_large_for_one_request_go_in_several(
+    send: Send, port: FeedbackPort, tmp_path: Path
+) -> None:
+    line = json.dumps({"receipt": "r" * 900_000, "label": 1})
+    assert send(port, written(tmp_path, "labels.ndjson", f"{line}\n" * 7)).code == 0
+    assert [len(heard.document) for heard in port.heard] == [3, 3, 1]
 
 
 def test_what_the_gateway_cannot_use_is_told_by_line(send: Send, tmp_path: Path) -> None:

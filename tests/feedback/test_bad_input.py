@@ -1,5 +1,6 @@
 """Whatever is sent is refused whole or item by item: never a 5xx, and nothing bad is ever counted."""
 
+import gzip
 import json
 import os
 import re
@@ -104,6 +105,32 @@ async def test_lines_of_nothing_are_refused(client: FeedbackClient) -> None:
 async def test_other_media_types_are_refused(client: FeedbackClient) -> None:
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""):
         assert (await sent(client, b"{}", media_type)).status_code == 415
+
+
+@pytest.mark.parametrize("media_type", [JSON, LINES])
+async def test_a_compressed_body_is_refused_and_never_taken_for_lines(client: FeedbackClient, media_type: str) -> None:
+    body = gzip.compress(json.dumps({"receipt": Exchange().receipt(), "label": 1}).encode())
+    headers = {"content-type": media_type, "content-encoding": "gzip"}
+    answer = await client.http.post(PATH, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (415, "the body must not be compressed")
+    assert answer.headers["accept-encoding"] == "identity"
+    plain = {"content-type": JSON, "content-encoding": "identity"}
+    assert (await client.post({"receipt": Exchange().receipt(), "label": 1}, **plain)).json()["joined"] == 1
+
+
+async def test_who_sends_bad_json_is_told_what_is_wrong_with_it_and_where(client: FeedbackClient) -> None:
+    lines = [b'{"label": NaN}', b'{"label": 1, "label": 1}', b'{"label": 1e999}', b"3", b'{"label": %b}' % (b"1" * 300)]
+    told = (await sent(client, b"\n".join(lines), LINES)).json()
+    assert [item["reason"] for item in told["items"]] == [
+        "the line is not strict JSON at column 11",
+        "the line has a member twice",
+        "the line is not strict JSON at column 11",
+        "an item is a JSON object",
+        "an item has a receipt, or a model and a request_id or client_key",
+    ]
+    problem = (await sent(client, b'[\n{"label": 1},\n{"label": NaN}]')).json()
+    assert problem["detail"] == "the body is not strict JSON at line 3, column 11"
+    assert problem["errors"] == [{"pointer": "", "detail": problem["detail"]}]
 
 
 async def test_too_many_items_and_too_large_a_body_are_a_413(client: FeedbackClient) -> None:

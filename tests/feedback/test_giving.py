@@ -158,6 +158,8 @@ def bad_items() -> list[object]:
         {"receipt": Exchange().receipt(), "label": [[1]]},
         {"receipt": Exchange().receipt(), "label": "a\0b"},
         {"receipt": Exchange().receipt(), "label": "a" * 257},
+        {"receipt": Exchange().receipt(), "label": ["a" * 33] * 1_000},
+        {"receipt": Exchange().receipt(), "label": [1] * 1_025},
         {"receipt": Exchange().receipt(), "label": 1, "supersedes": 0},
         {"receipt": Exchange().receipt(), "label": 1, "supersedes": True},
         {"receipt": Exchange().receipt(), "label": 1, "supersedes": 1.0},

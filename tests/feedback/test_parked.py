@@ -1,10 +1,15 @@
 """Labels that come before their exchange is written: they wait, are joined in their order, or are orphans."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
-from feedback.feedback_client import FRAUD, Exchange, FeedbackClient
+from app.feedback import room
+from app.store import parked
+from app.store.database import Database
+from feedback.feedback_client import FRAUD, Exchange, FeedbackClient, feedback_client, register
 
 
 def by_id(about: Exchange, label: object, **more: object) -> dict[str, object]:
@@ -105,6 +110,63 @@ async def test_a_label_that_waited_for_a_day_is_dropped_and_counted_as_an_orphan
     await client.desk.intake.sweep()
     assert await client.count("parked_labels") == 1
     assert client.figures()["turnback_feedback_total", FRAUD, "orphan"] == 1
+
+
+async def test_of_one_source_only_so_many_labels_wait_and_what_finds_no_room_is_told_so(
+    client: FeedbackClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "WAITING_MAX", 3)
+    waiting, joined = [Exchange() for _ in range(5)], Exchange()
+    await client.written(joined)
+    batch = [*(by_id(about, 1) for about in waiting), by_id(joined, 1), {"receipt": Exchange().receipt(), "label": 1}]
+    told = (await client.give(*batch))["items"]
+    assert [each["result"] for each in told] == [*["pending"] * 3, *["invalid"] * 2, "joined", "joined"]
+    assert {each["reason"] for each in told[3:5]} == {parked.FULL}
+    assert await client.results(*batch) == [*["duplicate"] * 3, *["invalid"] * 2, *["duplicate"] * 2]
+    assert await client.results(by_id(waiting[0], 0, supersedes=1)) == ["invalid"]
+    assert await client.count("parked_labels") == 3
+    # The room of a second ago is asked for again.
+    monkeypatch.setattr(room, "ASKED_EVERY_S", 0.0)
+    await client.written(*waiting)
+    await client.desk.intake.sweep()
+    assert await client.results(by_id(Exchange(), 1)) == ["pending"]
+
+
+async def test_one_source_that_fills_its_room_leaves_the_others_theirs(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "WAITING_MAX", 2)
+    await register(database)
+    async with feedback_client(database, tmp_path, feedback_keys=f"a:{'a' * 16},b:{'b' * 16}") as client:
+        answers = [
+            await client.post([by_id(Exchange(), 1) for _ in range(4)], authorization=f"Bearer {name * 16}")
+            for name in "aab"
+        ]
+    assert [(each.json()["pending"], each.json()["invalid"]) for each in answers] == [(2, 2), (0, 4), (2, 2)]
+
+
+async def test_where_no_room_is_left_what_waited_for_ten_minutes_makes_room(
+    client: FeedbackClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "WAITING_MAX", 3)
+    await client.give(by_id(Exchange(), 1))
+    await aged(client, 590)
+    await client.give(by_id(Exchange(), 1))
+    await aged(client, 20)
+    await client.desk.intake.sweep()
+    assert await client.count("parked_labels") == 2
+    await client.give(by_id(Exchange(), 1))
+    client.desk.intake._all_swept_at = float("-inf")
+    await client.desk.intake.sweep()
+    assert await client.count("parked_labels") == 2
+    assert client.figures()["turnback_feedback_total", FRAUD, "orphan"] == 1
+
+
+async def test_however_many_waited_for_a_day_all_of_them_are_dropped(client: FeedbackClient) -> None:
+    await client.give(*(by_id(Exchange(), 1) for _ in range(4_100)))
+    await aged(client, 90_000)
+    await client.desk.intake.sweep()
+    assert await client.count("parked_labels") == 0
 
 
 async def test_more_waiting_labels_than_one_page_holds_are_all_joined(client: FeedbackClient) -> None:

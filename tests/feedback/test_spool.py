@@ -13,6 +13,7 @@ from app.errors import SpoolFull
 from app.feedback.items import Checked
 from app.feedback.spool import Spool
 from app.feedback.spooled import batches, record
+from app.store import parked
 from app.store.database import Database
 from feedback.feedback_client import FRAUD, V1, Exchange, FeedbackClient, kept, made_desk, register
 
@@ -64,6 +65,19 @@ async def test_a_batch_is_accepted_without_postgres_and_written_when_it_is_back(
     }
     assert client.figures()["turnback_feedback_spooled",] == 0
     assert (await client.give({"receipt": about.receipt(), "label": 1}))["accepted"] == "stored"
+
+
+async def test_what_was_accepted_without_postgres_waits_for_its_exchange_whatever_waits_already(
+    client: FeedbackClient, nowhere: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "WAITING_MAX", 0)
+    item, intake = {"model": FRAUD, "request_id": "r", "label": 0}, client.desk.intake
+    there, intake._database = intake._database, nowhere
+    assert await client.results(item) == ["pending"]
+    intake._database = there
+    await intake.drain()
+    assert await client.count("parked_labels") == 1
+    assert await client.results({**item, "request_id": "s"}) == ["invalid"]
 
 
 async def test_a_correction_waits_behind_what_it_corrects(client: FeedbackClient, nowhere: Database) -> None:

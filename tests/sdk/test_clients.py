@@ -260,6 +260,31 @@ def test_a_number_that_is_not_finite_is_refused_before_it_is_sent() -> None:
     assert port.heard == []
 
 
+@pytest.mark.parametrize(
+    "label", [float("nan"), [0.5, float("inf")], "\ud800", 10**400, [1, 10**30], object(), "x" * (5 << 20)]
+)
+def test_a_label_that_no_gateway_reads_is_refused_when_it_is_added_and_the_others_are_sent(label: Any) -> None:  # noqa: ANN401 -- bad on purpose
+    with FeedbackPort(taken) as port, Turnback(port.url) as client:
+        batch = client.batch()
+        batch.add("a", label=1)
+        with pytest.raises(ValueError, match="this is no label"):
+            batch.add("b", label=label)
+        batch.add("c", label="ja, größer")
+        assert batch.flush() == Outcome(joined=2)
+    (heard,) = port.heard
+    assert heard.document == [{"receipt": "a", "label": 1}, {"receipt": "c", "label": "ja, größer"}]
+
+
+@both
+async def test_labels_that_together_are_too_large_for_one_request_go_in_several(kind: Kind) -> None:
+    with FeedbackPort(taken, taken, taken) as port:
+        client = kind(port.url)
+        outcome = await client.batch([("r" * 1_000_000, at) for at in range(10)], items_max=10)
+        await client.close()
+    assert outcome == Outcome(joined=10)
+    assert [len(heard.document) for heard in port.heard] == [4, 4, 2]
+
+
 def test_pauses_grow_and_are_never_shorter_than_the_gateway_asks() -> None:
     attempts = Attempts(Patience(attempts=5, pause_s=1.0))
     pauses = [attempts.busy(httpx.Response(503)) for _ in range(3)]

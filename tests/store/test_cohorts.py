@@ -71,6 +71,14 @@ async def test_an_exchange_counts_for_the_source_that_came_first_and_the_next_on
     assert seen.disagreed == 1
 
 
+async def test_sources_that_write_the_same_label_differently_do_not_disagree(database: Database) -> None:
+    for source, label in (("a", 1), ("b", 1.0), ("c", True)):
+        await labelled(database, FIRST, source, label)
+    for source, label in (("a", 1), ("b", 1.0), ("c", 0)):
+        await labelled(database, SECOND, source, label)
+    assert (await read(database)).disagreed == 1
+
+
 async def test_a_correction_counts_if_it_came_in_time_and_does_not_lose_its_place(
     database: Database,
 ) -> None:

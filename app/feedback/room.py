@@ -1,0 +1,39 @@
+"""Room for labels that wait for their exchange, as far as one process knows it.
+
+Rule: Postgres is asked once a second at most and only when something is to wait; what others have let wait
+since is not known, so that the bound may be passed by what they take in a second.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from app.store import parked
+from app.store.database import Transaction
+
+ASKED_EVERY_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Known:
+    at: float
+    room: int
+
+
+class Room:
+    """How many more labels of each source may wait."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """Args: monotonic: seconds."""
+        self._monotonic = monotonic
+        self._of: dict[str, _Known] = {}
+
+    async def take(self, tx: Transaction, source: str, wanted: int) -> int:
+        """Room for so many labels, or less; 0 when there is none."""
+        now = self._monotonic()
+        known = self._of.get(source)
+        if known is None or now >= known.at + ASKED_EVERY_S:
+            known = self._of[source] = _Known(now, max(0, await parked.room(tx, source)))
+        taken = min(wanted, known.room)
+        known.room -= taken
+        return taken
