@@ -43,6 +43,7 @@ async def model_evidence(
         flaw_reference=_flaw_reference(before),
         cost_reference=cost.total / cost.n if cost is not None and cost.n else None,
         cost_cap=max(caps) if caps else None,
+        learns_signature=canary.credentials.signature is None,
     )
 
 
