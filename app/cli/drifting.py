@@ -34,14 +34,33 @@ def drift_lines(found: Document) -> Iterator[str]:
     """A version's window beside its reference, and a canary beside stable."""
     who = f"{plain(found['model'])} {plain(found['version'])}"
     if found["since"] is None:
-        yield f"{who}: no window of {found['window_s']} s is over yet"
+        yield f"{who}: {_nothing_yet(found)}"
     else:
-        yield f"{who}, {moment(found['since'])} to {moment(found['until'])}, beside its {found['reference']}"
+        yield f"{who}, {moment(found['since'])} to {moment(found['until'])}, beside {_reference(found)}"
         yield columns(_HEAD, [_row(each) for each in found["distributions"]])
     if found["traffic_changed"]:
         yield f"{SYMBOLS['invalid']} changed for both versions, so by the traffic: {_names(found['traffic_changed'])}"
     if found["beside_stable"] is not None:
         yield from _beside_lines(found["beside_stable"])
+
+
+def _nothing_yet(found: Document) -> str:
+    if found["bake_in_until"] is not None:
+        return f"no window of {found['window_s']} s is over behind {_bake_in(found)}"
+    return f"no window of {found['window_s']} s is over yet in which enough was seen to say what is usual"
+
+
+def _reference(found: Document) -> str:
+    """What the distributions are held against."""
+    if found["bake_in_until"] is None:
+        return "what it was trained on"
+    if found["reference"] == "bake-in":
+        return f"{_bake_in(found)}: no training reference is registered with it"
+    return f"what it was trained on, and {_bake_in(found)} where that says nothing"
+
+
+def _bake_in(found: Document) -> str:
+    return f"its bake-in, {moment(found['bake_in_since'])} to {moment(found['bake_in_until'])}"
 
 
 def _row(each: Document) -> tuple[object, ...]:
