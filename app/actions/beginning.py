@@ -29,6 +29,7 @@ async def model_evidence(
     before = await observed.history(tx, model.name, stable.name, start - since_s, start)
     bake_in = await observed.history_of_spreads(tx, model.name, stable.name, start - since_s, start)
     caps = [each.credentials.prices.cap for each in (stable, canary) if each.credentials.prices is not None]
+    signature = canary.credentials.signature
     cost = before.measures.get(COST)
     return ModelEvidence(
         cohorts={each.name: await _cohort(tx, model, stable, each, start, since_s) for each in metrics},
@@ -38,7 +39,7 @@ async def model_evidence(
         flaw_reference=_flaw_reference(before),
         cost_reference=cost.total / cost.n if cost is not None and cost.n else None,
         cost_cap=max(caps) if caps else None,
-        learns_signature=canary.credentials.signature is None,
+        learns_signature=signature is None or not signature.says_what,
     )
 
 

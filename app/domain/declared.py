@@ -189,6 +189,11 @@ class Signature:
     high: float | None = None
     predictions_min: int | None = None
 
+    @property
+    def says_what(self) -> bool:
+        """Whether it says what is predicted, and not only how much."""
+        return (self.classes, self.low, self.high) != (None, None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -4,6 +4,8 @@ import time
 import uuid
 from dataclasses import replace
 
+import pytest
+
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.rollouts import start_rollout
@@ -53,5 +55,7 @@ async def test_a_canary_that_declares_its_signature_is_not_held_against_stables(
     assert not (await begun(means, Model(RAIN), Credentials(), declared)).learns_signature
 
 
-async def test_a_canary_that_declares_none_is(means: Means) -> None:
-    assert (await begun(means, Model(RAIN), Credentials())).learns_signature
+@pytest.mark.parametrize("signature", [None, Signature(predictions_min=1)])
+async def test_a_canary_that_does_not_say_what_it_predicts_is(means: Means, signature: Signature | None) -> None:
+    canary = replace(CANARY, credentials=Credentials(signature=signature))
+    assert (await begun(means, Model(RAIN), Credentials(), canary)).learns_signature
