@@ -9,7 +9,7 @@ from app.cli.gateway import DEFAULT_URL, Gateway, Url
 from app.cli.output import Document, Json, columns, moment, plain, write, write_document
 from app.cli.screens import SYMBOLS, e_value
 
-_HEAD = ("", "NAME", "N", "REFERENCE", "PSI", "JS", "WASSERSTEIN", "E", "LIMIT")
+_HEAD = ("NAME", "N", "REFERENCE", "PSI", "JS", "WASSERSTEIN", "E", "LIMIT")
 
 
 def drift(
@@ -67,8 +67,8 @@ def _row(each: Document) -> tuple[object, ...]:
     effect = each["effect"] or {}
     sizes = [_short(effect.get(name)) for name in ("psi", "jensen_shannon", "wasserstein")]
     evidence = (e_value(each["log_e"]), e_value(each["log_limit"]))
-    mark = SYMBOLS["invalid"] if each["flagged"] else ""
-    return (mark, plain(each["name"]), each["n"], each["reference_n"], *sizes, *evidence)
+    mark = f"{SYMBOLS['invalid']} " if each["flagged"] else ""
+    return (f"{mark}{plain(each['name'])}", each["n"], each["reference_n"], *sizes, *evidence)
 
 
 def _beside_lines(beside: Document) -> Iterator[str]:

@@ -40,6 +40,7 @@ def test_what_is_flagged_and_what_the_traffic_did_is_marked() -> None:
     assert "0.31" in marked[0]
     assert marked[1] == "⚠ changed for both versions, so by the traffic: age"
     assert len(marked) == 2
+    assert any(line.startswith("rare") for line in text.splitlines())
     assert "v2 beside v1, at the same weights" in text
 
 
