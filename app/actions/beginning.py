@@ -6,7 +6,6 @@ from app.domain.cohort import GRACE_S, Cohort
 from app.domain.declared import QualityMetric
 from app.domain.model_evidence import ModelEvidence
 from app.domain.observed import COST, Observed
-from app.domain.spread import Spread
 from app.store import cohorts, observed
 from app.store.database import Transaction
 
@@ -27,22 +26,20 @@ async def model_evidence(
         since_s: How many seconds before it say what is usual.
     """
     metrics = () if model.feedback is None else model.feedback.metrics
-    before = Observed()
-    usual = stable.credentials.reference
-    if model.observation is not None or model.features or model.slices:
-        before = await observed.history(tx, model.name, stable.name, start - since_s, start)
-        bake_in = await observed.history_of_spreads(tx, model.name, stable.name, start - since_s, start)
-        usual = usual if usual != Spread() else bake_in
+    before = await observed.history(tx, model.name, stable.name, start - since_s, start)
+    bake_in = await observed.history_of_spreads(tx, model.name, stable.name, start - since_s, start)
     caps = [each.credentials.prices.cap for each in (stable, canary) if each.credentials.prices is not None]
+    signature = canary.credentials.signature
     cost = before.measures.get(COST)
     return ModelEvidence(
         cohorts={each.name: await _cohort(tx, model, stable, each, start, since_s) for each in metrics},
         slice_keys=model.slices,
-        usual=usual,
+        usual=stable.credentials.reference.or_else(bake_in),
         spreads_through=start - 1,
         flaw_reference=_flaw_reference(before),
         cost_reference=cost.total / cost.n if cost is not None and cost.n else None,
         cost_cap=max(caps) if caps else None,
+        learns_signature=signature is None or not signature.says_what,
     )
 
 

@@ -61,6 +61,7 @@ async def _add_version(means: Means, version: Version, actor: str) -> bool:
     async with means.database.transaction() as tx:
         if not await catalog.add_version(tx, version):
             return False
+        _check_reference(await catalog.model(tx, version.model), version)
         if await routes.route(tx, version.model) is None:
             at = (await routes.revision(tx)).at
             weights_bp = {version.name: FULL_BP}
@@ -71,6 +72,14 @@ async def _add_version(means: Means, version: Version, actor: str) -> bool:
         else:
             await _registered(means, tx, actor, version.model, version.name)
         return True
+
+
+def _check_reference(model: Model, version: Version) -> None:
+    """Raises: InvalidInput: it holds a feature that nobody watches, which a slip of the pen makes."""
+    watched = {each.name for each in model.features}
+    for name in version.credentials.reference.features:
+        if name not in watched:
+            raise InvalidInput(f"/credentials/reference/features/{name}", f"is no feature that {model.name} declares")
 
 
 async def _registered(

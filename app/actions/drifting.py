@@ -4,10 +4,13 @@ Rule: windows are counted from a version's oldest kept distributions and do not 
 looks at nothing twice; a window is read when every replica has said that it is over.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.domain.catalog import ModelName, Version, VersionName
+from app.domain.categories import REFERENCE_MIN
+from app.domain.declared import PREDICTIONS
 from app.domain.drift_guardrail import Differing, inputs_differing, predictions_differing
 from app.domain.reference_drift import Drifted, drifted
 from app.domain.rollout import TERMINAL, Rollout
@@ -20,7 +23,7 @@ class ReferenceKind(StrEnum):
     """What a version is held against."""
 
     TRAINING = "training"  # registered with it
-    BAKE_IN = "bake-in"  # the first window of it that is kept
+    BAKE_IN = "bake-in"  # its first windows that are kept, as many as hold enough values
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,26 @@ class Drift:
     """One version's last whole window against its reference.
 
     Attributes:
-        window: None while no window is over.
+        trained: Names of the distributions that were registered with it; the others are held against its bake-in.
+        bake_in: None where everything was registered, or no window is over in which enough was seen.
+        window: None while no window behind the bake-in is over.
         distributions: Empty likewise.
     """
 
     version: VersionName
-    reference: ReferenceKind
+    trained: frozenset[str]
+    bake_in: Window | None
     window: Window | None
     distributions: tuple[Drifted, ...]
+
+    @property
+    def reference(self) -> ReferenceKind:
+        """Whether anything was registered."""
+        return ReferenceKind.TRAINING if self.trained else ReferenceKind.BAKE_IN
+
+    def reference_of(self, name: str) -> ReferenceKind:
+        """What the distribution of this name is held against."""
+        return ReferenceKind.TRAINING if name in self.trained else ReferenceKind.BAKE_IN
 
     @property
     def flagged(self) -> frozenset[str]:
@@ -63,7 +78,7 @@ class BesideStable:
 
 
 async def drift_of(tx: Transaction, version: Version, window_s: int, floor: float) -> Drift:
-    """A version against its training reference, or where there is none against its own first window.
+    """A version against its training reference, and what that lacks against its own first windows.
 
     Args:
         tx: Where to read.
@@ -72,20 +87,50 @@ async def drift_of(tx: Transaction, version: Version, window_s: int, floor: floa
         floor: Least PSI that matters.
     """
     training = version.credentials.reference
-    kind = ReferenceKind.BAKE_IN if training == Spread() else ReferenceKind.TRAINING
+    trained = frozenset(_names(training))
     first = await observed.first_of_spreads(tx, version.model, version.name)
     mature = await replicas.watermark(tx)
-    begins_at = 1 if kind is ReferenceKind.BAKE_IN else 0
     whole = 0 if first is None or mature is None else (mature.status + 1 - first) // window_s
-    if first is None or whole <= begins_at:
-        return Drift(version.name, kind, None, ())
+    nothing = Drift(version.name, trained, None, None, ())
+    if first is None or not whole:
+        return nothing
+    known = await catalog.model(tx, version.model)
+    bake_in, then = None, training
+    if not trained >= {PREDICTIONS, *(each.name for each in known.features)}:
+        bake_in, seen = await _bake_in(tx, version, first, window_s, whole)
+        then = training.or_else(seen)
+    number = whole - (0 if bake_in is None else bake_in.number)
+    if not number or (bake_in is None and not trained):
+        return replace(nothing, bake_in=bake_in)
     since = first + (whole - 1) * window_s
     now = await observed.history_of_spreads(tx, version.model, version.name, since, since + window_s)
-    then = training
-    if kind is ReferenceKind.BAKE_IN:
-        then = await observed.history_of_spreads(tx, version.model, version.name, first, first + window_s)
-    window = Window(since, since + window_s, whole - begins_at)
-    return Drift(version.name, kind, window, drifted(then, now, window.number, floor))
+    window = Window(since, since + window_s, number)
+    return Drift(version.name, trained, bake_in, window, drifted(then, now, number, floor))
+
+
+def _names(spread: Spread) -> Iterator[str]:
+    """Of the distributions that hold something."""
+    if spread.predictions.n:
+        yield PREDICTIONS
+    yield from (name for name, each in spread.features.items() if each.n)
+
+
+async def _bake_in(
+    tx: Transaction, version: Version, first: int, window_s: int, whole: int
+) -> tuple[Window | None, Spread]:
+    """The version's first windows, so many that they say what is usual; None and nothing while all say too little.
+
+    A canary's first window may hold one exchange. How many windows it takes depends on how much was seen and not on
+    what, so the test stays fair.
+    """
+    windows = 1
+    while windows <= whole:
+        until = first + windows * window_s
+        seen = await observed.history_of_spreads(tx, version.model, version.name, first, until)
+        if any(each.n >= REFERENCE_MIN for each in (seen.predictions, *seen.features.values())):
+            return Window(first, until, windows), seen
+        windows *= 2
+    return None, Spread()
 
 
 async def running(tx: Transaction, model: ModelName) -> Rollout | None:

@@ -47,13 +47,18 @@ async def call_back(
             version=before.canary,
             decision_id=decision.id,
             at=at,
-            reason=decision.sentence,
+            reason=_why(decision),
             since_s=int(since.timestamp()),
             until_s=int((at + DRAIN).timestamp()),
             since_generation=started_generation,
             until_generation=decision.generation_before,
         ),
     )
+
+
+def _why(decision: Decision) -> str:
+    """What whoever scores the answers again must know: the decision, and the person's own words for it."""
+    return decision.sentence if decision.reason is None else f"{decision.sentence} {decision.reason}"
 
 
 async def call_back_by_order(

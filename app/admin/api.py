@@ -17,6 +17,7 @@ from app.admin import (
     replays,
     rollouts,
     simulations,
+    slices,
     watches,
 )
 from app.admin.described import described_app
@@ -25,6 +26,7 @@ from app.admin.needs import Services
 PARTS = (
     models,
     rollouts,
+    slices,
     history,
     explanations,
     replays,

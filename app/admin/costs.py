@@ -15,6 +15,7 @@ from app.domain.costs import HOURS_PER_DAY, cost_per_answer, cost_per_day, keepi
 from app.domain.declared import Prices
 from app.domain.observed import COMPLETION_TOKENS, COST, MEGABYTES, PROMPT_TOKENS, SECONDS, Measure, Observed
 from app.domain.rollout import TERMINAL, Phase
+from app.domain.routing import FULL_BP
 from app.domain.tally import Tally
 from app.store import catalog, rollouts, routes, tallies, watches
 from app.store.database import Transaction
@@ -36,6 +37,7 @@ class VersionCostView(BaseModel):
     answers_per_s: float
     measured: Annotated[int, Field(description="Answers whose cost is known: the sampled ones.")]
     cost_per_answer: Amount
+    cap: Annotated[float | None, Field(description="No answer is counted as dearer: near it a mean says too little.")]
     cost_per_day: Annotated[float | None, Field(description="At the observed traffic, keeping it running included.")]
     per_hour: Annotated[float | None, Field(description="Of keeping it running at all.")]
     seconds_per_answer: float | None
@@ -57,7 +59,9 @@ class TurningBackView(BaseModel):
 
     away: str
     back: str
-    answers_per_s: Annotated[float, Field(description="The traffic that would move.")]
+    answers_per_s: Annotated[
+        float, Field(description="The traffic that would move: the model's in the window, at the weight of now.")
+    ]
     per_day: Annotated[float | None, Field(description="More a day; negative: saved.")]
     saved_when_stopped: Annotated[float, Field(description="A day, once the turned-back version is shut down.")]
     sentence: str
@@ -145,6 +149,7 @@ def cost_of(version: Version, seen: Bill) -> VersionCostView:
         answers_per_s=rate,
         measured=seen.count(name, COST),
         cost_per_answer=per_answer,
+        cap=None if prices is None else prices.cap,
         cost_per_day=cost_per_day(per_answer or 0.0, rate, prices or Prices()) if known else None,
         per_hour=None if prices is None else prices.per_hour,
         seconds_per_answer=seen.mean(name, SECONDS),
@@ -180,7 +185,8 @@ async def _turning_back(
         return None
     away, back = rollout.canary, rollout.stable
     mine, theirs = seen.per_answer(away), seen.per_answer(back)
-    rate = seen.rate(away)
+    # Of the whole window the canary had little; what would move is what it gets now.
+    rate = sum(map(seen.rate, route.weights_bp)) * route.weights_bp.get(away, 0) / FULL_BP
     per_day = None if mine is None or theirs is None else turning_back_per_day(mine, theirs, rate)
     prices = versions[away].credentials.prices
     saved = 0.0 if prices is None else keeping_warm(prices, HOURS_PER_DAY)
@@ -190,12 +196,14 @@ async def _turning_back(
         answers_per_s=rate,
         per_day=per_day,
         saved_when_stopped=saved,
-        sentence=_sentence(away, back, per_day, saved),
+        sentence=_sentence(away, back, per_day, saved, rate),
     )
 
 
-def _sentence(away: VersionName, back: VersionName, per_day: float | None, saved: float) -> str:
-    if per_day is None:
+def _sentence(away: VersionName, back: VersionName, per_day: float | None, saved: float, rate: float) -> str:
+    if not rate:
+        moved = f"turning {away} back to {back} moves no traffic now"
+    elif per_day is None:
         moved = f"what turning {away} back to {back} costs is not known: answers of both need prices and traffic"
     elif per_day < 0.0:
         moved = f"turning {away} back to {back} saves {-per_day:.3g} a day at the traffic seen"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, Strict, StringConstraints
 
 from app.admin.body import Body
 from app.domain.declared import (
+    PREDICTIONS,
     Credentials,
     Feature,
     Feedback,
@@ -18,6 +19,7 @@ from app.domain.declared import (
     RowsKept,
     Signature,
     SliceKey,
+    why_unfit,
 )
 from app.domain.json_pointer import MAX_LENGTH, json_pointer
 from app.domain.spread import Histogram, Spread, histogram_of
@@ -72,6 +74,7 @@ class FeedbackBody(Body):
     def to_domain(self) -> Feedback:
         """Raises: InvalidInput."""
         _check_names([each.name for each in self.metrics], "/feedback/metrics")
+        _check_header(self.client_key_header, "/feedback/client_key_header")
         metrics = tuple(each.to_domain(f"/feedback/metrics/{place}") for place, each in enumerate(self.metrics))
         return Feedback(metrics, self.rows, self.client_key_header)
 
@@ -88,6 +91,7 @@ class SliceKeyBody(Body):
         """Raises: InvalidInput."""
         if (self.header is None) == (self.pointer is None):
             raise InvalidInput(field, "must name a header or a pointer, and not both")
+        _check_header(self.header, f"{field}/header")
         if self.pointer is not None:
             json_pointer(self.pointer, f"{field}/pointer")
         return SliceKey(self.name, self.header, self.pointer, self.values_max)
@@ -101,6 +105,7 @@ class FeatureBody(Body):
 
     def to_domain(self, field: str) -> Feature:
         """Raises: InvalidInput."""
+        _check_feature(self.name, f"{field}/name")
         json_pointer(self.pointer, f"{field}/pointer")
         return Feature(self.name, self.pointer)
 
@@ -125,6 +130,17 @@ def _check_names(names: Sequence[str], field: str) -> None:
             raise InvalidInput(f"{field}/{place}/name", "was named before")
 
 
+def _check_header(header: str | None, field: str) -> None:
+    why = None if header is None else why_unfit(header)
+    if why is not None:
+        raise InvalidInput(field, f"must be another header: {header} {why}")
+
+
+def _check_feature(name: str, field: str) -> None:
+    if name == PREDICTIONS:
+        raise InvalidInput(field, f"must not be {PREDICTIONS}: what answers predict is called so beside the features")
+
+
 class PricesBody(Body):
     """What a version costs, in one currency of the owner's choice."""
 
@@ -134,13 +150,19 @@ class PricesBody(Body):
     per_1k_prompt_tokens: Amount = 0.0
     per_1k_completion_tokens: Amount = 0.0
     per_hour: Annotated[Amount, Field(description="Of keeping it running at all.")] = 0.0
-    cap: Annotated[float, Field(gt=0.0, le=1e9, description="No answer counts as dearer.")] = 1.0
+    cap: Annotated[float, Field(gt=0.0, le=1e9, description="No answer counts as dearer; at least per_answer.")] = 1.0
+
+    def to_domain(self) -> Prices:
+        """Raises: InvalidInput."""
+        if self.cap < self.per_answer:
+            raise InvalidInput("/credentials/prices/cap", "must be at least per_answer, or all answers cost the same")
+        return Prices(**self.model_dump())
 
 
 class SignatureBody(Body):
     """What a version's answers look like; what is absent is not checked."""
 
-    classes: Annotated[Annotated[tuple[Class, ...], Strict(False)] | None, Field(max_length=1_000)] = None
+    classes: Annotated[Annotated[tuple[Class, ...], Strict(False)] | None, Field(min_length=1, max_length=1_000)] = None
     low: Bound | None = None
     high: Bound | None = None
     predictions_min: Annotated[int | None, Field(ge=1, le=1_000)] = None
@@ -163,6 +185,9 @@ class ReferenceBody(Body):
     predictions: Sample = ()
 
     def to_domain(self) -> Spread:
+        """Raises: InvalidInput."""
+        for name in self.features:
+            _check_feature(name, f"/credentials/reference/features/{name}")
         return Spread(
             histogram_of(self.predictions), {name: histogram_of(values) for name, values in self.features.items()}
         )
@@ -185,7 +210,7 @@ class CredentialsBody(Body):
             raise InvalidInput("/credentials/signature/high", "must not lie below low")
         return Credentials(
             dict(self.offline),
-            None if self.prices is None else Prices(**self.prices.model_dump()),
+            None if self.prices is None else self.prices.to_domain(),
             None if signature is None else Signature(**signature.model_dump()),
             Spread() if self.reference is None else self.reference.to_domain(),
         )
@@ -268,13 +293,13 @@ class CredentialsView(BaseModel):
     offline: dict[str, float]
     prices: PricesView | None
     signature: SignatureView | None
-    reference: Annotated[dict[str, SampleView], Field(description="Feature, or prediction, to its distribution.")]
+    reference: Annotated[dict[str, SampleView], Field(description="Feature, or `predictions`, to its distribution.")]
 
     @classmethod
     def of(cls, said: Credentials) -> "CredentialsView":
         samples = {name: SampleView.of(histogram) for name, histogram in said.reference.features.items()}
         if said.reference.predictions.n:
-            samples["prediction"] = SampleView.of(said.reference.predictions)
+            samples[PREDICTIONS] = SampleView.of(said.reference.predictions)
         return cls(
             offline=dict(said.offline),
             prices=None if said.prices is None else PricesView(**asdict(said.prices)),

@@ -39,6 +39,7 @@ class DistributionView(BaseModel):
 
     name: str
     n: int
+    reference: Annotated[ReferenceKind, Field(description="What it is held against.")]
     reference_n: int
     effect: Annotated[EffectView | None, Field(description="null: too few values.")]
     log_e: Annotated[float, Field(description="Evidence that both are not samples of the same, natural logarithm.")]
@@ -46,7 +47,7 @@ class DistributionView(BaseModel):
     flagged: Annotated[bool, Field(description="Far, and provably.")]
 
     @classmethod
-    def of(cls, found: Drifted) -> "DistributionView":
+    def of(cls, found: Drifted, reference: ReferenceKind) -> "DistributionView":
         effect = None
         if found.effect is not None:
             effect = EffectView(
@@ -58,6 +59,7 @@ class DistributionView(BaseModel):
         return cls(
             name=found.name,
             n=found.n,
+            reference=reference,
             reference_n=found.reference_n,
             effect=effect,
             log_e=found.log_e,
@@ -71,7 +73,7 @@ class DifferingView(BaseModel):
 
     name: str
     log_e: float
-    psi: float | None
+    psi: Annotated[float | None, Field(description="Less what chance alone makes of it; may be below 0.")]
     jensen_shannon: float | None
 
     @classmethod
@@ -103,8 +105,17 @@ class DriftView(BaseModel):
     model: str
     version: str
     reference: Annotated[
-        ReferenceKind, Field(description="`training`: registered with the version; `bake-in`: its first kept window.")
+        ReferenceKind,
+        Field(
+            description="`training`: something was registered with the version; `bake-in`: nothing was, so it is held "
+            "against its first kept windows."
+        ),
     ]
+    bake_in_since: Annotated[
+        datetime | None,
+        Field(description="null: all was registered, or too little was seen to say what is usual."),
+    ]
+    bake_in_until: datetime | None
     window_s: int
     since: Annotated[datetime | None, Field(description="null: no window is over yet.")]
     until: datetime | None
@@ -150,18 +161,24 @@ async def _asked(tx: Transaction, model: ModelName, version: str | None) -> Vers
 def _viewed(
     model: str, found: Drift, window_s: int, floor: float, both: frozenset[str], beside: BesideStableView | None
 ) -> DriftView:
-    window = found.window
+    window, bake_in = found.window, found.bake_in
     return DriftView(
         model=model,
         version=found.version,
         reference=found.reference,
         window_s=window_s,
-        since=None if window is None else datetime.fromtimestamp(window.since, UTC),
-        until=None if window is None else datetime.fromtimestamp(window.until, UTC),
+        bake_in_since=None if bake_in is None else _instant(bake_in.since),
+        bake_in_until=None if bake_in is None else _instant(bake_in.until),
+        since=None if window is None else _instant(window.since),
+        until=None if window is None else _instant(window.until),
         window_number=None if window is None else window.number,
         alpha=ALPHA,
         floor=floor,
-        distributions=[DistributionView.of(each) for each in found.distributions],
+        distributions=[DistributionView.of(each, found.reference_of(each.name)) for each in found.distributions],
         traffic_changed=sorted(both),
         beside_stable=beside,
     )
+
+
+def _instant(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)

@@ -233,7 +233,9 @@ class GuardrailBody(Body):
     """One limit; what is not given is the metric's default."""
 
     metric: Annotated[Metric, Strict(False)]
-    on_regression: Annotated[OnRegression, Strict(False)] | None = None
+    on_regression: Annotated[
+        Annotated[OnRegression, Strict(False)] | None, Field(description="Absent: rollback; warn of drift.")
+    ] = None
     required: Annotated[
         bool | None, Field(description="Whether promotion waits for the proof that the canary is not worse.")
     ] = None
@@ -246,7 +248,9 @@ class GuardrailBody(Body):
     ] = None
 
     def to_domain(self) -> Guardrail:
-        return Guardrail(**_given(self))
+        # A new version may predict differently: who names drift is told, and who means more says so.
+        usual = {"on_regression": OnRegression.WARN} if self.metric is Metric.DRIFT else {}
+        return Guardrail(**{**usual, **_given(self)})
 
 
 class OfflineLimitBody(Body):

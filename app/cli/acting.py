@@ -73,7 +73,7 @@ def _say_what_it_costs(url: str, model: str) -> None:
     """Before it is done; a gateway that does not know, or is slow to say, holds no rollback up."""
     with suppress(Refused), Gateway(url, patience_s=_COST_PATIENCE_S) as gateway:
         back = gateway.get("models", model, "cost", window_s=3_600).get("rollback")
-        if back is not None and back["per_day"] is not None:
+        if back is not None and (back["per_day"] is not None or back["saved_when_stopped"]):
             say(f"{plain(back['sentence'])}.")
 
 

@@ -15,9 +15,12 @@ _Row: TypeAlias = tuple[object, ...]
 _LATENCIES = ("latency_ms_p50", "latency_ms_p95", "latency_ms_p99")
 _COSTS = {
     "cost_per_answer": "cost per answer",
+    "cap": "counted up to",
     "cost_per_day": "cost per day",
     "per_hour": "running, per hour",
     "seconds_per_answer": "seconds per answer",
+    "megabytes_per_answer": "megabytes per answer",
+    "prompt_tokens_per_answer": "tokens in per answer",
     "completion_tokens_per_answer": "tokens out per answer",
 }
 

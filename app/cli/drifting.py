@@ -9,7 +9,7 @@ from app.cli.gateway import DEFAULT_URL, Gateway, Url
 from app.cli.output import Document, Json, columns, moment, plain, write, write_document
 from app.cli.screens import SYMBOLS, e_value
 
-_HEAD = ("", "NAME", "N", "REFERENCE", "PSI", "JS", "WASSERSTEIN", "E", "LIMIT")
+_HEAD = ("NAME", "N", "REFERENCE", "PSI", "JS", "WASSERSTEIN", "E", "LIMIT")
 
 
 def drift(
@@ -34,9 +34,9 @@ def drift_lines(found: Document) -> Iterator[str]:
     """A version's window beside its reference, and a canary beside stable."""
     who = f"{plain(found['model'])} {plain(found['version'])}"
     if found["since"] is None:
-        yield f"{who}: no window of {found['window_s']} s is over yet"
+        yield f"{who}: {_nothing_yet(found)}"
     else:
-        yield f"{who}, {moment(found['since'])} to {moment(found['until'])}, beside its {found['reference']}"
+        yield f"{who}, {moment(found['since'])} to {moment(found['until'])}, beside {_reference(found)}"
         yield columns(_HEAD, [_row(each) for each in found["distributions"]])
     if found["traffic_changed"]:
         yield f"{SYMBOLS['invalid']} changed for both versions, so by the traffic: {_names(found['traffic_changed'])}"
@@ -44,12 +44,31 @@ def drift_lines(found: Document) -> Iterator[str]:
         yield from _beside_lines(found["beside_stable"])
 
 
+def _nothing_yet(found: Document) -> str:
+    if found["bake_in_until"] is not None:
+        return f"no window of {found['window_s']} s is over behind {_bake_in(found)}"
+    return f"no window of {found['window_s']} s is over yet in which enough was seen to say what is usual"
+
+
+def _reference(found: Document) -> str:
+    """What the distributions are held against."""
+    if found["bake_in_until"] is None:
+        return "what it was trained on"
+    if found["reference"] == "bake-in":
+        return f"{_bake_in(found)}: no training reference is registered with it"
+    return f"what it was trained on, and {_bake_in(found)} where that says nothing"
+
+
+def _bake_in(found: Document) -> str:
+    return f"its bake-in, {moment(found['bake_in_since'])} to {moment(found['bake_in_until'])}"
+
+
 def _row(each: Document) -> tuple[object, ...]:
     effect = each["effect"] or {}
     sizes = [_short(effect.get(name)) for name in ("psi", "jensen_shannon", "wasserstein")]
     evidence = (e_value(each["log_e"]), e_value(each["log_limit"]))
-    mark = SYMBOLS["invalid"] if each["flagged"] else ""
-    return (mark, plain(each["name"]), each["n"], each["reference_n"], *sizes, *evidence)
+    mark = f"{SYMBOLS['invalid']} " if each["flagged"] else ""
+    return (f"{mark}{plain(each['name'])}", each["n"], each["reference_n"], *sizes, *evidence)
 
 
 def _beside_lines(beside: Document) -> Iterator[str]:

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.gateway import DEFAULT_URL, Gateway, Url
 from app.cli.output import Document, Json, columns, moment, percent, write, write_document
-from app.cli.screens import ENDED, SYMBOLS
+from app.cli.screens import ENDED, SYMBOLS, e_value
 
 _POLL_S = 1.0
 
@@ -21,10 +21,11 @@ class Noun(StrEnum):
     VERSIONS = "versions"
     ROLLOUTS = "rollouts"
     DECISIONS = "decisions"
+    SLICES = "slices"
 
 
 def get(
-    noun: Annotated[Noun, typer.Argument(metavar="models|versions|rollouts|decisions")],
+    noun: Annotated[Noun, typer.Argument(metavar="models|versions|rollouts|decisions|slices")],
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only of this model.")] = None,
     *,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many rows.")] = 50,
@@ -77,6 +78,16 @@ def _decisions(gateway: Gateway, model: str | None, limit: int) -> Document:
     return listed
 
 
+def _slices(gateway: Gateway, model: str | None, limit: int) -> Document:
+    """Of each model's last rollout."""
+    listed: list[Document] = []
+    for name in _names(gateway, model):
+        for rollout in gateway.get("models", name, "rollouts", limit=1)["items"]:
+            found = gateway.get("rollouts", rollout["id"], "slices")
+            listed += [{"model": name, **each} for each in found["items"]]
+    return _page(listed[:limit])
+
+
 def _model_row(model: Document) -> Sequence[object]:
     rollout = model["rollout"] or {}
     phase = rollout.get("phase", "stable")
@@ -118,6 +129,23 @@ def _decision_row(decision: Document) -> Sequence[object]:
     )
 
 
+def _slice_row(each: Document) -> Sequence[object]:
+    return (
+        f"{SYMBOLS['invalid']} " + each["model"] if each["stands_out"] else each["model"],
+        f"{each['key']}={each['value']}",
+        each["metric"],
+        each["canary_n"],
+        _rate(each["canary_rate"]),
+        each["stable_n"],
+        _rate(each["stable_rate"]),
+        e_value(each["log_e"]),
+    )
+
+
+def _rate(rate: float | None) -> str | None:
+    return None if rate is None else f"{rate:.4g}"
+
+
 _Read = Callable[[Gateway, str | None, int], Document]
 _Row = Callable[[Document], Sequence[object]]
 _LISTS: dict[Noun, tuple[_Read, Sequence[str], _Row]] = {
@@ -125,6 +153,7 @@ _LISTS: dict[Noun, tuple[_Read, Sequence[str], _Row]] = {
     Noun.VERSIONS: (_versions, ("MODEL", "VERSION", "UPSTREAMS", "URLS", "PATH", "HEALTH PATH"), _version_row),
     Noun.ROLLOUTS: (_rollouts, ("MODEL", "CANARY", "PHASE", "WEIGHT", "STARTED", "ID"), _rollout_row),
     Noun.DECISIONS: (_decisions, ("AT", "MODEL", "ACTION", "BY", "ID", "WHY"), _decision_row),
+    Noun.SLICES: (_slices, ("MODEL", "SLICE", "METRIC", "CANARY N", "RATE", "STABLE N", "RATE", "E"), _slice_row),
 }
 
 COMMANDS = {"get": get}

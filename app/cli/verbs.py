@@ -50,7 +50,7 @@ VERBS = {
     for verb in (
         Verb("serve", _RUN, "serving", "Run the gateway: inference, admin and ops listeners."),
         Verb("demo", _RUN, "serving", "Play a story on real flights: good and bad versions, turned back live."),
-        Verb("get", _READ, "reading", "List models, versions, rollouts or decisions."),
+        Verb("get", _READ, "reading", "List models, versions, rollouts, decisions or slices."),
         Verb("explain", _READ, "explaining", "Say why a model's last decision, or a given one, was taken."),
         Verb("replay", _READ, "replaying", "Make a decision again from what it was made from, and compare."),
         Verb("simulate", _READ, "simulating", "Try another policy on a model's past rollouts."),

@@ -88,6 +88,43 @@ class Feedback:
         return next((each for each in self.metrics if each.name == name), None)
 
 
+_WHY_UNFIT = {
+    "names where the request goes, not what it is about": ("host", "forwarded", "via"),
+    "frames the request, and is made anew on the way": (
+        "connection",
+        "content-length",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ),
+    "is a secret, and what is read here is kept and shown": (
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "api-key",
+        "x-api-key",
+        "x-auth-token",
+        "x-csrf-token",
+    ),
+    "names one request, and each has another": ("x-request-id", "traceparent", "tracestate", "baggage"),
+    "is told anew by every proxy on the way": ("x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+}
+_UNFIT = {header: why for why, headers in _WHY_UNFIT.items() for header in headers}
+
+
+def why_unfit(header: str) -> str | None:
+    """Why a request header, in lower case, is neither a slice nor a client's own key; None where it may be."""
+    return "is the gateway's own" if header.startswith("x-turnback-") else _UNFIT.get(header)
+
+
+# What the distribution of predictions is called among those of the features.
+PREDICTIONS = "predictions"
+
 # Longer values are cut.
 SLICE_VALUE_MAX = 64
 
@@ -151,6 +188,11 @@ class Signature:
     low: float | None = None
     high: float | None = None
     predictions_min: int | None = None
+
+    @property
+    def says_what(self) -> bool:
+        """Whether it says what is predicted, and not only how much."""
+        return (self.classes, self.low, self.high) != (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,8 @@ def log_e_drift(epochs: Sequence[CategoryEpoch], tolerance: float = 0.0) -> floa
 def shift(epochs: Sequence[CategoryEpoch]) -> Shift | None:
     """Effect sizes, with stable's shares standardised to the canary's mix of weights.
 
-    None until both arms were seen in some epoch. Biased upwards for few exchanges, by about
-    K / (2 n): an effect size, not evidence.
+    None until both arms were seen in some epoch. Biased upwards for few exchanges: see `stability_by_chance`.
+    An effect size, not evidence.
 
     Raises:
         ValueError: Categories that do not match.
@@ -125,6 +125,27 @@ def shift(epochs: Sequence[CategoryEpoch]) -> Shift | None:
         jensen_shannon=0.5
         * sum(a * log(2.0 * a / (a + b)) + b * log(2.0 * b / (a + b)) for a, b in zip(p, q, strict=True)),
     )
+
+
+def stability_by_chance(epochs: Sequence[CategoryEpoch]) -> float:
+    """What PSI is on average where nothing differs: (K - 1) (1 / n + sum_e n_e^2 / m_e / n^2), over K seen categories.
+
+    n_e and m_e are the canary's and stable's exchanges of the epochs in which both have some; 0.0 where none has.
+
+    Source:
+        Yurdakul & Naranjo 2020, J. Risk Model Validation 14(4): PSI over 1/n + 1/m is about chi-squared with K - 1.
+    """
+    both = [epoch for epoch in epochs if sum(epoch.canary) and sum(epoch.stable)]
+    n = sum(sum(epoch.canary) for epoch in both)
+    if not n:
+        return 0.0
+    seen = sum(
+        1
+        for counts in zip(*(arm for epoch in both for arm in (epoch.canary, epoch.stable)), strict=True)
+        if any(counts)
+    )
+    of_stable = sum(sum(epoch.canary) ** 2 / sum(epoch.stable) for epoch in both) / n**2
+    return (seen - 1) * (1.0 / n + of_stable)
 
 
 def decile_edges(values: Sequence[float]) -> tuple[float, ...]:

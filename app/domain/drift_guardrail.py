@@ -10,8 +10,9 @@ from math import log
 
 from app.domain import sentences
 from app.domain.categories import categories_of, counted, shared_level
+from app.domain.declared import PREDICTIONS
 from app.domain.discovery import discoveries
-from app.domain.drift import CategoryEpoch, log_e_drift, shift
+from app.domain.drift import CategoryEpoch, log_e_drift, shift, stability_by_chance
 from app.domain.evidence import log_weighted_mean
 from app.domain.finding import Finding, Verdict
 from app.domain.guardrails import SPLIT_LIMIT, log_limit
@@ -33,7 +34,8 @@ class Differing:
 
     Attributes:
         log_e: Evidence that it does, by more than its tolerance.
-        stability: PSI of the canary about stable, in nats; None while one of them has none.
+        stability: PSI of the canary about stable, in nats, less what chance alone makes of it; may be below 0.
+            None while one of them has none.
         divergence: Jensen-Shannon, in nats; None likewise.
     """
 
@@ -60,7 +62,7 @@ def _feature(name: str) -> Callable[[Spread], Histogram]:
 def predictions_differing(evidence: Evidence) -> Differing | None:
     """The predictions; None where nobody knows what is usual, or nothing was predicted."""
     return _differing(
-        evidence, "predictions", evidence.of_model.usual.predictions, lambda spread: spread.predictions, TOLERANCE
+        evidence, PREDICTIONS, evidence.of_model.usual.predictions, lambda spread: spread.predictions, TOLERANCE
     )
 
 
@@ -94,7 +96,7 @@ def _differing(
     return Differing(
         name,
         log_e_drift(epochs, tolerance),
-        None if far is None else far.population_stability,
+        None if far is None else far.population_stability - stability_by_chance(epochs),
         None if far is None else far.jensen_shannon,
     )
 

@@ -7,7 +7,7 @@ weights differs between the arms, pooled rates differ although the arms are the 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -125,3 +125,24 @@ def rates(epochs: Epochs, bad: Count, of: Count) -> Rates | None:
     if not canary_n:
         return None
     return Rates(canary_bad / canary_n, expected / canary_n, canary_bad - expected)
+
+
+class BadOf(NamedTuple):
+    """Both arms at one weight, in (0, FULL_BP) basis points: how many, and bad ones among them."""
+
+    weight_bp: int
+    canary_n: int
+    canary_bad: int
+    stable_n: int
+    stable_bad: int
+
+
+def rates_of(counts: Sequence[BadOf]) -> Rates | None:
+    """As `rates`."""
+    both = [each for each in counts if each.canary_n and each.stable_n]
+    n = sum(each.canary_n for each in both)
+    if not n:
+        return None
+    bad = sum(each.canary_bad for each in both)
+    expected = sum(each.canary_n * each.stable_bad / each.stable_n for each in both)
+    return Rates(bad / n, expected / n, bad - expected)

@@ -40,6 +40,7 @@ class ModelEvidence:
         spreads_through: Last second whose distributions were read.
         usual: Stable's distributions before the start, or those it was trained on; what drift is measured from.
         slice_keys: By what traffic is cut, as declared at the start.
+        learns_signature: Whether the canary is held against what stable predicts; not where it declares a signature.
         flaw_reference: Stable's share of flawed answers before the start.
         cost_reference: Stable's mean cost per answer before the start; None while nobody knows.
         cost_cap: No answer counts as dearer.
@@ -55,3 +56,4 @@ class ModelEvidence:
     flaw_reference: float = 0.001
     cost_reference: float | None = None
     cost_cap: float | None = None
+    learns_signature: bool = False

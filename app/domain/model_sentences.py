@@ -6,6 +6,7 @@ from typing import Final
 from app.domain.declared import QualityKind
 from app.domain.estimates import Rates
 from app.domain.finding import Verdict
+from app.domain.learnt_signature import Strange
 from app.domain.ledger import Evidence
 from app.domain.observed import Flaw
 from app.domain.policy import Guardrail, Metric
@@ -89,9 +90,29 @@ def of_sameness(evidence: Evidence, varied: Variety, verdict: Verdict) -> str:
     )
 
 
+def of_strangeness(evidence: Evidence, found: Strange, verdict: Verdict, numbers: Mapping[str, float]) -> str:
+    """What the canary predicts and stable never did."""
+    says = "is proven to predict what" if verdict is Verdict.REGRESSED else "predicts, as it seems, what"
+    shares = ""
+    if "canary_strange" in numbers:
+        shares = (
+            f", in {percent(numbers['canary_strange'])} of its answers, {percent(numbers['stable_strange'])} of "
+            f"{evidence.stable}'s at the same weights"
+        )
+    return (
+        f"{evidence.canary} {says} {evidence.stable} never did, mostly {found.what}{shares}; "
+        f"a version that means to is registered with a signature."
+    )
+
+
 def with_variety_wanted(sentence: str, evidence: Evidence) -> str:
     """What promotion still waits for, besides sound answers."""
     return f"{sentence} That {evidence.canary} predicts different things, as {evidence.stable} does, is not proven yet."
+
+
+def with_familiarity_wanted(sentence: str, evidence: Evidence) -> str:
+    """What promotion still waits for, besides sound answers."""
+    return f"{sentence} That {evidence.canary} predicts only what {evidence.stable} does is not proven yet."
 
 
 def of_no_slices(evidence: Evidence) -> str:

@@ -13,11 +13,11 @@ from math import lgamma, log
 from typing import Final, NamedTuple
 
 from app.domain.categories import Categories, categories_of, counted, shared_level
-from app.domain.drift import CategoryEpoch, shift
+from app.domain.declared import PREDICTIONS
+from app.domain.drift import CategoryEpoch, shift, stability_by_chance
 from app.domain.evidence import log_weighted_mean
 from app.domain.spread import Histogram, Spread
 
-PREDICTIONS: Final = "predictions"
 # All windows of a reference together, and all that is looked at in each.
 ALPHA: Final = 0.01
 # From here on a PSI is called noticeable, by custom.
@@ -99,14 +99,13 @@ def effect(reference: Histogram, window: Histogram) -> Effect | None:
     if categories is None or not window.n:
         return None
     then, now = _both(categories, reference, window)
-    far = shift([CategoryEpoch(0.5, now, then)])
+    both = [CategoryEpoch(0.5, now, then)]
+    far = shift(both)
     if far is None:
         return None
-    seen = sum(1 for a, b in zip(then, now, strict=True) if a or b)
-    by_chance = (seen - 1) * (1.0 / sum(then) + 1.0 / sum(now))
     ranges = len(categories.edges) + 1
     return Effect(
-        far.population_stability - by_chance,
+        far.population_stability - stability_by_chance(both),
         far.jensen_shannon,
         _distance(then[:ranges], now[:ranges]),
         _worst_ratio(then, now),
@@ -165,10 +164,16 @@ def log_e_shuffled(one: Sequence[int], two: Sequence[int]) -> float:
     Raises:
         ValueError: The shapes differ.
     """
-    drawn = one if sum(one) <= sum(two) else two
     totals = [a + b for a, b in zip(one, two, strict=True)]
-    if not sum(drawn):
+    smaller = min(sum(one), sum(two))
+    if not smaller:
         return 0.0
+    # Of equal sizes either is the smaller one: the mean of both.
+    drawn = [each for each in (one, two) if sum(each) == smaller]
+    return log_weighted_mean((1.0 / len(drawn), _log_e_drawn(each, totals)) for each in drawn)
+
+
+def _log_e_drawn(drawn: Sequence[int], totals: Sequence[int]) -> float:
     seen = [(count, total) for count, total in zip(drawn, totals, strict=True) if total]
     n, both = sum(drawn), sum(totals)
     together = _log_e_mixed(seen)

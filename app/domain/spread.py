@@ -141,3 +141,8 @@ class Spread:
         none = Histogram()
         features = {name: self.features.get(name, none) + other.features.get(name, none) for name in names}
         return Spread(self.predictions + other.predictions, features)
+
+    def or_else(self, other: "Spread") -> "Spread":
+        """Each distribution of this one, and the other's where this has none."""
+        features = {**other.features, **{name: each for name, each in self.features.items() if each.n}}
+        return Spread(self.predictions if self.predictions.n else other.predictions, features)

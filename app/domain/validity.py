@@ -1,21 +1,22 @@
-"""Answers that say 200 and are wrong in themselves: flawed ones, and predictions that are always the same.
+"""Answers that say 200 and are wrong in themselves: flawed ones, predictions that are always the same, or strange.
 
-Rule: half of the evidence is on flaws, half on sameness, from the start; promotion needs the proof of both. What
-was not read is neither good nor bad: where one version's answers are read more often than the coin explains, nothing
-is proven.
+Rule: half of the evidence is on flaws, half on what is predicted, from the start; promotion needs the proof of both.
+What was not read is neither good nor bad: where one version's answers are read more often than the coin explains,
+nothing is proven.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 
 from app.domain import model_sentences, sentences
 from app.domain.coverage import Coverage, Covered, coverage_of
-from app.domain.estimates import Rates
+from app.domain.estimates import BadOf, rates_of
 from app.domain.evidence import Outcomes, log_e_full, log_e_tilt, log_weighted_mean
 from app.domain.finding import Finding, Verdict
 from app.domain.guardrails import WORSE_VERDICTS, if_split_is_trusted, margin_of, numbers_of, verdict_of
 from app.domain.harm import of_halves
+from app.domain.learnt_signature import Strange, strange
 from app.domain.ledger import Evidence
 from app.domain.model_evidence import ObservedEpoch
 from app.domain.observed import Flaw
@@ -35,37 +36,54 @@ class _Weighed:
     Attributes:
         flaws: That the canary's answers are flawed more often.
         sound: That they are not, by more than the margin.
-        varied: What the predictions say; None where nothing can be said of them.
+        varied: Whether the predictions are always the same; None where nothing can be said of them.
+        strange: Whether they are of a kind that stable never gave; None likewise.
+        familiar: That they are not, by more than the margin.
     """
 
     flaws: float
     sound: float
     varied: Variety | None
+    strange: Strange | None
+    familiar: float
 
     @property
     def worse(self) -> float:
-        same = self.varied.log_e_collapsed if self.varied else 0.0
-        return log_weighted_mean(((_HALF, self.flaws), (_HALF, same)))
+        return log_weighted_mean(((_HALF, self.flaws), (_HALF, self._predicted)))
+
+    @property
+    def _same(self) -> float:
+        return self.varied.log_e_collapsed if self.varied else 0.0
+
+    @property
+    def _predicted(self) -> float:
+        return of_halves(self._same, self.strange.log_e) if self.strange else self._same
 
     @property
     def not_worse(self) -> float:
-        return min(self.sound, self.varied.log_e_varied) if self.varied else self.sound
+        varied = self.varied.log_e_varied if self.varied else inf
+        return min(self.sound, varied, self.familiar)
 
     @property
     def is_sameness(self) -> bool:
-        """Whether sameness weighs more in the harm."""
-        return self.varied is not None and self.varied.log_e_collapsed > self.flaws
+        """Whether sameness weighs most in the harm."""
+        return self._same > self.flaws and not self.is_strangeness
+
+    @property
+    def is_strangeness(self) -> bool:
+        """Whether strange predictions do."""
+        return self.strange is not None and self.strange.log_e > max(self.flaws, self._same)
 
 
 def judge_validity(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
-    """Flawed answers by P1 and P2, as errors are; sameness by `variety`, where it is known what is usual."""
+    """Flawed answers by P1 and P2, as errors are; predictions by `variety` and `strange`, if what is usual is known."""
     epochs = read_by_coin(evidence)
     answers = sum(epoch.canary.read for epoch in epochs.values())
     if not answers:
         sentence = model_sentences.of_nothing_read(evidence)
         return Finding(guardrail.metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
     read = coverage_of(Covered(bp, epoch.canary.read, epoch.stable.read) for bp, epoch in epochs.items())
-    weighed = _Weighed(_flaws(evidence, read), read.proof(_soundness(evidence, policy, guardrail)), variety(evidence))
+    weighed = _weighed(evidence, policy, guardrail, read)
     verdict = verdict_of(policy, guardrail, weighed.worse, weighed.not_worse, answers)
     numbers = _numbers(epochs, weighed, verdict)
     sentence = _sentence(evidence, policy, weighed, verdict, numbers)
@@ -73,6 +91,24 @@ def judge_validity(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> 
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(
         guardrail.metric, verdict, weighed.worse, weighed.not_worse, sentence, numbers, dry_run=guardrail.dry_run
+    )
+
+
+def _counts(epochs: Mapping[int, ObservedEpoch]) -> tuple[BadOf, ...]:
+    return tuple(
+        BadOf(bp, epoch.canary.read, epoch.canary.flawed, epoch.stable.read, epoch.stable.flawed)
+        for bp, epoch in epochs.items()
+    )
+
+
+def _weighed(evidence: Evidence, policy: Policy, guardrail: Guardrail, read: Coverage) -> _Weighed:
+    odd = strange(evidence)
+    return _Weighed(
+        flaws=_flaws(evidence, read),
+        sound=read.proof(_soundness(_counts(read_by_coin(evidence)), evidence, policy, guardrail)),
+        varied=variety(evidence),
+        strange=odd,
+        familiar=inf if odd is None else _soundness(odd.epochs, evidence, policy, guardrail),
     )
 
 
@@ -92,26 +128,26 @@ def _flaws(evidence: Evidence, read: Coverage) -> float:
     return of_halves(log_e_tilt(outcomes), read.harm(with_good))
 
 
-def _soundness(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> float:
-    """Evidence against "the canary's share of flawed answers is at least the margin above stable's"."""
+def _soundness(counts: Iterable[BadOf], evidence: Evidence, policy: Policy, guardrail: Guardrail) -> float:
+    """Evidence against "the canary's share of bad ones is at least the margin above stable's"."""
     reference = evidence.of_model.flaw_reference
     margin = margin_of(reference, policy, guardrail)
     epochs = (
         ScoreEpoch(
-            bp / FULL_BP,
-            binary(epoch.canary.read, epoch.canary.flawed),
-            binary(epoch.stable.read, epoch.stable.flawed),
-            epoch.canary.read + epoch.stable.read,
+            each.weight_bp / FULL_BP,
+            binary(each.canary_n, each.canary_bad),
+            binary(each.stable_n, each.stable_bad),
+            each.canary_n + each.stable_n,
         )
-        for bp, epoch in read_by_coin(evidence).items()
-        if epoch.stable.read
+        for each in counts
+        if each.stable_n
     )
     totals = scaled(increments(epochs, reference), margin.proof_step)
     return log_e_not_worse(totals, margin.delta, margin.rho, margin.proof_step)
 
 
 def _numbers(epochs: Mapping[int, ObservedEpoch], weighed: _Weighed, verdict: Verdict) -> Mapping[str, float]:
-    numbers = dict(numbers_of(_rates(epochs)))
+    numbers = dict(numbers_of(rates_of(_counts(epochs))))
     for flaw in Flaw:
         count = sum(epoch.canary.flaws.get(flaw, 0) for epoch in epochs.values())
         if count:
@@ -122,18 +158,16 @@ def _numbers(epochs: Mapping[int, ObservedEpoch], weighed: _Weighed, verdict: Ve
         if weighed.is_sameness and verdict in WORSE_VERDICTS:
             read = sum(epoch.canary.read for epoch in epochs.values())
             numbers["extra"] = (varied.canary_share - varied.stable_share) * read
+    if weighed.strange is not None and weighed.is_strangeness and verdict in WORSE_VERDICTS:
+        numbers |= _strange_numbers(weighed.strange)
     return numbers
 
 
-def _rates(epochs: Mapping[int, ObservedEpoch]) -> Rates | None:
-    """As `estimates.rates`, of flawed answers among those that were read."""
-    both = [epoch for epoch in epochs.values() if epoch.canary.read and epoch.stable.read]
-    read = sum(epoch.canary.read for epoch in both)
-    if not read:
-        return None
-    flawed = sum(epoch.canary.flawed for epoch in both)
-    expected = sum(epoch.canary.read * epoch.stable.flawed / epoch.stable.read for epoch in both)
-    return Rates(flawed / read, expected / read, flawed - expected)
+def _strange_numbers(found: Strange) -> Mapping[str, float]:
+    rates = rates_of(found.epochs)
+    if rates is None:
+        return {}
+    return {"canary_strange": rates.canary, "stable_strange": rates.stable, "extra": rates.extra}
 
 
 def _sentence(
@@ -141,8 +175,14 @@ def _sentence(
 ) -> str:
     if weighed.varied is not None and weighed.is_sameness and verdict in WORSE_VERDICTS:
         return model_sentences.of_sameness(evidence, weighed.varied, verdict)
+    if weighed.strange is not None and weighed.is_strangeness and verdict in WORSE_VERDICTS:
+        return model_sentences.of_strangeness(evidence, weighed.strange, verdict, numbers)
     sentence = model_sentences.of_flaws(evidence, verdict, numbers)
-    is_wanted = weighed.varied is not None and weighed.varied.log_e_varied < log(1.0 / policy.alpha_promotion)
-    if is_wanted and verdict is Verdict.INCONCLUSIVE_HEALTHY:
+    limit = log(1.0 / policy.alpha_promotion)
+    if verdict is not Verdict.INCONCLUSIVE_HEALTHY:
+        return sentence
+    if weighed.varied is not None and weighed.varied.log_e_varied < limit:
         return model_sentences.with_variety_wanted(sentence, evidence)
+    if weighed.familiar < limit:
+        return model_sentences.with_familiarity_wanted(sentence, evidence)
     return sentence

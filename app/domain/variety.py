@@ -100,11 +100,13 @@ class _Epoch(NamedTuple):
 
 @once_per_evidence
 def variety(evidence: Evidence) -> Variety | None:
-    """What the predictions say; None where nobody knows what is usual, where it never varies, or nothing was seen."""
+    """What the predictions say, nothing before the first; None where nobody knows what is usual, or it never varies."""
     outputs = _usual(evidence.of_model.usual.predictions)
     epochs = {bp: both for bp, both in sorted(evidence.of_model.spreads.items()) if 0 < bp < FULL_BP}
-    if outputs is None or evidence.per_caller or not epochs:
+    if outputs is None or evidence.per_caller:
         return None
+    if not epochs:
+        return Variety(0.0, 0.0, outputs.names[0], 0.0, 0.0)
     seen = [
         _Epoch(bp / FULL_BP, _seen(both.canary.predictions, outputs), _seen(both.stable.predictions, outputs))
         for bp, both in epochs.items()

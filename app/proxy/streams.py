@@ -14,7 +14,7 @@ from app.domain.observed import Flaw
 from app.domain.tally import Counter
 from app.proxy.events import EVENT_ENDS, LINE_ENDS, EventCutter, events
 from app.proxy.following import NOTHING, Follower, Reading, Usage
-from app.proxy.spoken import Ending
+from app.proxy.spoken import CHAT, Ending
 from app.proxy.usage import Usages
 
 _ERROR: Final = b"error"
@@ -125,11 +125,12 @@ class StreamJudge(Follower):
 class ObservedStream(StreamJudge):
     """Follows one stream and its token usage."""
 
-    __slots__ = ("_usages",)
+    __slots__ = ("_is_chat", "_usages")
 
     def __init__(self, ending: Ending, *, in_lines: bool) -> None:
         super().__init__(ending, in_lines=in_lines)
         self._usages = Usages(ending.delta)
+        self._is_chat = ending is CHAT
 
     def _take(self, whole: bytes) -> None:
         super()._take(whole)
@@ -151,6 +152,9 @@ class ObservedStream(StreamJudge):
     def _withheld(self, usage: Usage | None) -> Flaw | None:
         if self._usages.is_refused:
             return Flaw.REFUSED
+        # Tokens that were thoughts alone, or brought no text, are no answer, as in a whole one.
+        if self._is_chat and not self._usages.says_something:
+            return Flaw.EMPTY
         return None if usage is not None and usage.completion else Flaw.EMPTY
 
 

@@ -21,6 +21,9 @@ _REFUSAL: Final = re.compile(
     rb'"(?:finish_reason|stop_reason|reason)"\s*:\s*"(?:content_filter|refusal)"'
     rb'|"refusal"\s*:\s*"[^"]|"type"\s*:\s*"(?:response\.)?refusal'
 )
+# A chat's text, and what else is an answer; quotes in a text are escaped.
+_CONTENT: Final = b'"content"'
+_OTHER_ANSWERS: Final = (b'"tool_calls"', b'"function_call"', b'"audio"', b'"refusal"')
 _NO_TEXT: Final = (b'"content":""', b'"content": ""', b'"content":null', b'"content": null')
 
 
@@ -29,9 +32,10 @@ class Usages:
 
     Attributes:
         is_refused: Whether an event said that the answer was refused or filtered.
+        says_something: Whether an event brought what is an answer in a chat, as far as its bytes tell.
     """
 
-    __slots__ = ("_delta", "_deltas", "_first", "_is_opening", "_last", "is_refused")
+    __slots__ = ("_delta", "_deltas", "_first", "_is_opening", "_last", "is_refused", "says_something")
 
     def __init__(self, delta: bytes) -> None:
         """Count events by the bytes that are once in each that brings a piece of the answer."""
@@ -39,6 +43,7 @@ class Usages:
         self._deltas = 0
         self._is_opening = True
         self.is_refused = False
+        self.says_something = False
         self._first = b""
         self._last = b""
 
@@ -52,6 +57,7 @@ class Usages:
         self._deltas += deltas
         if whole.find(_REFUSAL_HINTS[0]) >= 0 or whole.find(_REFUSAL_HINTS[1]) >= 0:
             self.is_refused = self.is_refused or _REFUSAL.search(whole) is not None
+        self.says_something = self.says_something or _says_something(whole)
         position = whole.find(_KEY)
         while position >= 0:
             position = whole.find(_KEY, self._keep(whole, position))
@@ -91,6 +97,11 @@ def _line_at(whole: bytes, position: int) -> tuple[int, int]:
     """Where the line around a position starts and ends."""
     end = whole.find(b"\n", position)
     return whole.rfind(b"\n", 0, position) + 1, end if end >= 0 else len(whole)
+
+
+def _says_something(whole: bytes) -> bool:
+    """Whether events hold a text that is not empty, or another answer; in doubt they do."""
+    return whole.count(_CONTENT) > sum(map(whole.count, _NO_TEXT)) or any(map(whole.__contains__, _OTHER_ANSWERS))
 
 
 def _says_only_who_speaks(line: bytes) -> bool:

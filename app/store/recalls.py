@@ -31,7 +31,7 @@ class Recall:
     Attributes:
         id: UUIDv7.
         decision_id: The rollback that called it back; None when a person did.
-        reason: The decision's sentence, or the person's own words.
+        reason: The decision's sentence with the person's own words, or these alone.
         since_s, until_s: First and last second of the draws, Unix time. `until_s` may lie ahead, for
             replicas that had not heard of the rollback yet.
         since_generation, until_generation: Weight epochs of the draws, both inclusive; None where any will do.

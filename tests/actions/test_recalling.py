@@ -106,7 +106,7 @@ async def test_a_rollback_of_an_exposed_canary_calls_back_its_rollout(fraud: Mea
     decision = await ordered(fraud, rollout, RollbackOrdered())
     (recall,) = await all_recalls(fraud)
     assert (recall.model, recall.version, recall.decision_id) == (FRAUD, V2, decision.id)
-    assert recall.reason == decision.sentence
+    assert recall.reason == f"{decision.sentence} a test"
     assert (recall.since_generation, recall.until_generation) == (2, decision.generation_before)
     async with fraud.database.transaction() as tx:
         began = (await rollouts.rollout(tx, rollout.id)).rollout.first_exposed_at

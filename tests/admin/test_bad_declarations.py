@@ -50,6 +50,7 @@ DECLARED_BADLY: list[tuple[dict[str, object], str]] = [
     ({"slices": [{"name": "s", "header": "x-a"}] * 2}, "/slices/1/name"),
     ({"slices": [{"name": f"s{number}", "header": "x-a", "values_max": 1} for number in range(5)]}, "/slices"),
     ({"features": [{"name": "f"}]}, "/features/0/pointer"),
+    ({"features": [{"name": "predictions", "pointer": "/a"}]}, "/features/0/name"),
     ({"features": [{"name": "f", "pointer": "/~2"}]}, "/features/0/pointer"),
     ({"features": [{"name": "f", "pointer": "/a"}] * 2}, "/features/1/name"),
     ({"features": [{"name": f"f{number}", "pointer": "/a"} for number in range(101)]}, "/features"),
@@ -64,6 +65,42 @@ async def test_a_declaration_that_cannot_be_names_the_field(admin: AdminClient, 
     assert (await admin.ok("GET", "/v1/models"))["items"] == []
 
 
+UNFIT_HEADERS = (
+    ("host", "names where the request goes"),
+    ("content-length", "frames the request"),
+    ("transfer-encoding", "frames the request"),
+    ("connection", "frames the request"),
+    ("authorization", "is a secret"),
+    ("proxy-authorization", "is a secret"),
+    ("cookie", "is a secret"),
+    ("x-api-key", "is a secret"),
+    ("x-request-id", "names one request"),
+    ("traceparent", "names one request"),
+    ("x-forwarded-for", "is told anew"),
+    ("x-turnback-version", "is the gateway's own"),
+    ("x-turnback-anything", "is the gateway's own"),
+)
+
+
+async def test_framing_secrets_and_what_names_one_request_are_neither_slices_nor_keys_and_it_is_said_why(
+    admin: AdminClient, subtests: pytest.Subtests
+) -> None:
+    for header, why in UNFIT_HEADERS:
+        declared: tuple[tuple[dict[str, object], str], ...] = (
+            ({"slices": [{"name": "s", "header": header}]}, "/slices/0/header"),
+            (
+                {"feedback": {"metrics": [METRIC], "client_key_header": header}},
+                "/feedback/client_key_header",
+            ),
+        )
+        for said, pointer in declared:
+            with subtests.test(f"{header} {pointer}"):
+                problem = await admin.problem(422, "POST", "/v1/models", json={"name": "fraud", **said})
+                assert pointers(problem) == [pointer]
+                assert why in problem["detail"]
+    await admin.ok("POST", "/v1/models", {"name": "fraud", "slices": [{"name": "s", "header": "user-agent"}]})
+
+
 CREDENTIALS_THAT_CANNOT_BE: list[tuple[dict[str, object], str]] = [
     ({"offline": {"accuracy": "0.9"}}, "/offline/accuracy"),
     ({"offline": {"accuracy": True}}, "/offline/accuracy"),
@@ -74,10 +111,14 @@ CREDENTIALS_THAT_CANNOT_BE: list[tuple[dict[str, object], str]] = [
     ({"prices": {"cap": 0.0}}, "/prices/cap"),
     ({"prices": {"per_token": 1.0}}, "/prices/per_token"),
     ({"signature": {"low": 2.0, "high": 1.0}}, "/signature/high"),
+    ({"prices": {"per_answer": 2.0, "cap": 1.0}}, "/prices/cap"),
+    ({"signature": {"classes": []}}, "/signature/classes"),
     ({"signature": {"classes": ["a\n"]}}, "/signature/classes/0"),
     ({"signature": {"predictions_min": 0}}, "/signature/predictions_min"),
     ({"reference": {"predictions": [0.0] * 10_001}}, "/reference/predictions"),
     ({"reference": {"features": {f"f{number}": [1.0] for number in range(101)}}}, "/reference/features"),
+    ({"reference": {"features": {"predictions": [1.0]}}}, "/reference/features/predictions"),
+    ({"reference": {"features": {"amuont": [1.0]}}}, "/reference/features/amuont"),
     ({"whatever": 1}, "/whatever"),
 ]
 

@@ -82,16 +82,26 @@ async def test_a_rollback_says_what_it_would_do_to_the_bill_before_it_is_done(
     admin: AdminClient, database: Database, canarys: float, says: str
 ) -> None:
     await registered(admin, v1={"per_answer": 0.002}, v2={"per_answer": canarys, "per_hour": 2.0})
-    await admin.rollout("v2")
+    rollout = await admin.rollout("v2", standby_bp=500)
+    assert (await cost(admin))["kept_warm"] == [{"version": "v2", "role": "canary", "per_day": 48.0}]
     await answered(database, "v1", 900, 0.002)
     await answered(database, "v2", 100, canarys)
-    shown = await cost(admin)
-    back = shown["rollback"]
+    await admin.ok("POST", f"/v1/rollouts/{rollout['id']}:promote", REASON)
+    back = (await cost(admin))["rollback"]
     assert (back["away"], back["back"], back["saved_when_stopped"]) == ("v2", "v1", 48.0)
+    # A tenth of the window's answers were the canary's, and 95 % would move now: 1,000 answers in 1,000 s.
+    assert back["answers_per_s"] == pytest.approx(0.95, rel=0.05)
     assert back["per_day"] == pytest.approx((0.002 - canarys) * back["answers_per_s"] * DAY_S)
     assert f"turning v2 back to v1 {says}" in back["sentence"]
     assert "48 a day are saved once v2 is shut down" in back["sentence"]
-    assert shown["kept_warm"] == [{"version": "v2", "role": "canary", "per_day": 48.0}]
+
+
+async def test_a_rollback_of_a_canary_without_a_weight_moves_nothing(admin: AdminClient, database: Database) -> None:
+    await registered(admin, v1={"per_answer": 0.002}, v2={"per_answer": 0.003})
+    await admin.rollout("v2")
+    await answered(database, "v1", 900, 0.002)
+    await answered(database, "v2", 100, 0.003)
+    assert (await cost(admin))["rollback"]["sentence"] == "turning v2 back to v1 moves no traffic now"
 
 
 async def test_a_standby_is_kept_warm_and_a_promotion_can_be_turned_back(admin: AdminClient) -> None:
@@ -101,7 +111,7 @@ async def test_a_standby_is_kept_warm_and_a_promotion_can_be_turned_back(admin: 
     shown = await cost(admin)
     assert shown["kept_warm"] == [{"version": "v1", "role": "standby", "per_day": 72.0}]
     assert (shown["rollback"]["away"], shown["rollback"]["per_day"]) == ("v2", None)
-    assert "is not known" in shown["rollback"]["sentence"]
+    assert "moves no traffic now" in shown["rollback"]["sentence"]
     await admin.ok("POST", f"/v1/rollouts/{rollout['id']}:rollback", REASON)
     after = await cost(admin)
     assert (after["kept_warm"], after["rollback"]) == ([], None)

@@ -78,6 +78,65 @@ async def test_what_moved_for_both_versions_of_a_rollout_is_the_traffics_doing(
     assert (found["beside_stable"]["canary"], found["beside_stable"]["stable"]) == ("v2", "v1")
 
 
+async def trickle(database: Database, counts: list[int]) -> None:
+    """Windows with so many exchanges each, all in their first row."""
+    rng = np.random.default_rng(9)
+    rows = [
+        SpreadRow(
+            TallyKey(START + WINDOW_S * place, ModelName("fraud"), 1, VersionName("v1")),
+            Spread(features={"age": histogram_of(rng.normal(size=n).tolist())}),
+            1,
+        )
+        for place, n in enumerate(counts)
+    ]
+    through = START + len(counts) * WINDOW_S
+    async with database.transaction() as tx:
+        boot = str(uuid.uuid4())
+        await observed.upsert(tx, boot, rows)
+        await replicas.beat(tx, boot, "proxy", Watermark(through, through), 1, ())
+
+
+async def test_a_bake_in_that_saw_too_little_goes_on_until_it_says_what_is_usual(
+    admin: AdminClient, database: Database
+) -> None:
+    await trickle(database, [1, 40, 300, 300, 900])
+    found = await admin.ok("GET", "/v1/models/fraud/drift", window_s=WINDOW_S)
+    assert (found["reference"], found["window_number"]) == ("bake-in", 1)
+    (age,) = found["distributions"]
+    assert (age["n"], age["reference_n"], age["reference"]) == (900, 641, "bake-in")
+    assert age["effect"] is not None
+    assert found["bake_in_until"] == found["since"]
+
+
+async def test_before_the_bake_in_saw_enough_nothing_is_held_against_it(admin: AdminClient, database: Database) -> None:
+    await trickle(database, [1, 40, 90])
+    found = await admin.ok("GET", "/v1/models/fraud/drift", window_s=WINDOW_S)
+    assert (found["since"], found["bake_in_until"], found["distributions"]) == (None, None, [])
+
+
+async def test_what_a_training_reference_does_not_say_is_held_against_the_bake_in(
+    admin: AdminClient, database: Database
+) -> None:
+    await admin.ok("POST", "/v1/models", {"name": "rain", "features": [{"name": "age", "pointer": "/age"}]})
+    trained = np.random.default_rng(1).normal(size=900).tolist()
+    version = {"urls": ["http://127.0.0.1:9001"], "credentials": {"reference": {"features": {"age": trained}}}}
+    await admin.ok("PUT", "/v1/models/rain/versions/v1", version)
+    rng = np.random.default_rng(8)
+    rows = [
+        SpreadRow(TallyKey(START + 10 * place, ModelName("rain"), 1, VersionName("v1")), spread(rng, 0.0), 1)
+        for place in range(12)
+    ]
+    async with database.transaction() as tx:
+        boot = str(uuid.uuid4())
+        await observed.upsert(tx, boot, rows)
+        await replicas.beat(tx, boot, "proxy", Watermark(START + 125, START + 125), 1, ())
+    found = await admin.ok("GET", "/v1/models/rain/drift", window_s=WINDOW_S)
+    told = {each["name"]: (each["reference"], each["reference_n"]) for each in found["distributions"]}
+    assert told["age"] == ("training", 900)
+    assert told["predictions"] == ("bake-in", 1_200)
+    assert found["bake_in_until"] is not None
+
+
 @pytest.mark.parametrize(
     "query", ["window_s=15", "window_s=0", "window_s=90000", "floor=nan", "floor=-1", "floor=inf", "version=-"]
 )
@@ -90,3 +149,13 @@ async def test_unknown_models_and_versions_are_not_found(admin: AdminClient) -> 
     assert (await admin.problem(404, "GET", "/v1/models/fraud/drift?version=v9"))["code"] == "UnknownVersion"
     await admin.ok("POST", "/v1/models", {"name": "empty"})
     await admin.problem(422, "GET", "/v1/models/empty/drift")
+
+
+async def test_who_names_the_drift_guardrail_is_told_and_who_wants_more_says_so(admin: AdminClient) -> None:
+    for said, acts in (({}, "warn"), ({"on_regression": "rollback"}, "rollback")):
+        policy = {"guardrails": [{"metric": "errors"}, {"metric": "drift", **said}]}
+        body = {"canary": "v2", "policy": policy, "reason": "a new build"}
+        started = await admin.ok("POST", "/v1/models/fraud/rollouts", body)
+        (drift,) = (each for each in started["policy"]["guardrails"] if each["metric"] == "drift")
+        assert drift["on_regression"] == acts
+        await admin.ok("POST", f"/v1/rollouts/{started['id']}:abort", {"reason": "seen"})

@@ -126,8 +126,9 @@ def test_cost_says_what_is_spent_and_a_rollback_says_it_before_it_is_done(
     started = delay("start", "delay", "--canary", "b", "-m", "try it", "--json")
     assert started.code == 0, started.err
     measured(database_url, {"a": 0.002, "b": 0.003})
+    assert "keeping b running as canary: 24 a day" in command("cost", "delay").out
+    assert command("promote", "delay", "-m", "now", "--force").code == 0
     shown = command("cost", "delay").out
-    assert "keeping b running as canary: 24 a day" in shown
     assert "turning b back to a saves" in shown
     turned = command("rollback", "delay", "-m", "too dear", "--json")
     assert (turned.code, turned.document["action"]) == (0, "roll_back")

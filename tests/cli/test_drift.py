@@ -24,6 +24,8 @@ def test_what_is_flagged_and_what_the_traffic_did_is_marked() -> None:
         "version": "v2",
         "reference": "training",
         "window_s": 600,
+        "bake_in_since": None,
+        "bake_in_until": None,
         "since": "2026-11-25T10:00:00Z",
         "until": "2026-11-25T10:10:00Z",
         "distributions": [{**row, "flagged": True}, small],
@@ -32,10 +34,34 @@ def test_what_is_flagged_and_what_the_traffic_did_is_marked() -> None:
     }
     text = "\n".join(drift_lines(found))
     assert "fraud v2" in text.splitlines()[0]
-    assert "beside its training" in text.splitlines()[0]
+    assert text.splitlines()[0].endswith("beside what it was trained on")
     marked = [line for line in text.splitlines() if line.startswith("⚠")]
     assert "age" in marked[0]
     assert "0.31" in marked[0]
     assert marked[1] == "⚠ changed for both versions, so by the traffic: age"
     assert len(marked) == 2
+    assert any(line.startswith("rare") for line in text.splitlines())
     assert "v2 beside v1, at the same weights" in text
+
+
+def test_what_a_version_without_a_training_reference_is_held_against_is_said() -> None:
+    found = {
+        "model": "fraud",
+        "version": "v2",
+        "reference": "bake-in",
+        "window_s": 600,
+        "bake_in_since": "2026-11-25T09:00:00Z",
+        "bake_in_until": "2026-11-25T09:40:00Z",
+        "since": "2026-11-25T10:00:00Z",
+        "until": "2026-11-25T10:10:00Z",
+        "distributions": [],
+        "traffic_changed": [],
+        "beside_stable": None,
+    }
+    (first, *_) = drift_lines(found)
+    assert "beside its bake-in, " in first
+    assert first.endswith("no training reference is registered with it")
+    (partly, *_) = drift_lines({**found, "reference": "training"})
+    assert "beside what it was trained on, and its bake-in, " in partly
+    (waiting,) = drift_lines({**found, "since": None})
+    assert "no window of 600 s is over behind its bake-in, " in waiting

@@ -248,3 +248,11 @@ def test_recall_calls_back_lists_and_fetches(command: Command, tmp_path: Path) -
     assert command("recall", recall_id, "--format", "csv").out == file.read_bytes().decode()
     assert command("recall", "0198c0de-0000-7000-8000-000000000000").code == ExitCode.USAGE
     assert command("recall", recall_id, "--output", str(tmp_path / "no" / "file")).code == ExitCode.FAILED
+
+
+def test_slices_are_listed_of_each_models_last_rollout(command: Command) -> None:
+    started = command("start", "fraud", "--canary", "v2", "-m", "try it")
+    assert started.code == 0, started.err
+    shown = command("get", "slices", "fraud")
+    assert (shown.code, shown.out.split()[:3]) == (0, ["MODEL", "SLICE", "METRIC"])
+    assert command("get", "slices", "fraud", "--json").document["items"] == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.domain.analysis import assess
 from app.domain.catalog import ModelName, VersionName
 from app.domain.categories import categories_of, counted, shared_level
-from app.domain.drift_guardrail import INPUTS, judge_drift, judge_inputs, standing_out
+from app.domain.drift_guardrail import INPUTS, judge_drift, judge_inputs, predictions_differing, standing_out
 from app.domain.finding import Verdict
 from app.domain.ledger import Evidence
 from app.domain.model_evidence import ModelEvidence, SpreadEpoch
@@ -117,3 +117,19 @@ def test_rows_are_read_once_in_any_order_and_never_of_sticky_models(per_caller: 
     assert bool(whole.of_model.spreads) is not per_caller
     if not per_caller:
         assert whole.of_model.spreads[100].canary.features["f0"].n == 27
+
+
+@pytest.mark.parametrize(("n", "m"), [(50, 50), (50, 2_000), (1_000, 50), (20_000, 20_000)])
+def test_the_effect_of_nothing_is_nothing_at_any_number_of_answers(n: int, m: int) -> None:
+    rng = np.random.default_rng(4)
+    usual = Spread(histogram_of(rng.normal(size=5_000).tolist()))
+    found = []
+    for _ in range(60):
+        canary, stable = (Spread(histogram_of(rng.normal(size=size).tolist())) for size in (n, m))
+        differing = predictions_differing(seen(usual, canary, stable))
+        assert differing is not None
+        assert differing.stability is not None
+        found.append(differing.stability)
+    # Biased, it would be about 9 (1 / n + 1 / m): 0.36 of 50 and 50, when 0.1 is called far. What is left is the
+    # higher orders of few answers of stable, whose categories may be empty.
+    assert abs(float(np.mean(found))) < 0.35 * 9 * (1 / n + 1 / m)

@@ -122,12 +122,20 @@ def test_what_is_no_number_is_not_out_of_range_too() -> None:
     assert found == {Flaw.NONFINITE}
 
 
+TWO_TOKENS = data({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+
+
 @pytest.mark.parametrize(
     ("path", "stream", "found"),
     [
         (CHAT, WHOLE_CHAT, None),
         (CHAT, data(delta("", role="assistant")) + FINISH + data("[DONE]"), Flaw.EMPTY),
         (CHAT, data("[DONE]"), Flaw.EMPTY),
+        (CHAT, data(delta("", role="assistant")) + data(delta("")) * 3 + TWO_TOKENS + data("[DONE]"), Flaw.EMPTY),
+        (CHAT, data(delta(None, reasoning_content="Hm")) * 3 + TWO_TOKENS + data("[DONE]"), Flaw.EMPTY),
+        (CHAT, data(delta(None, tool_calls=[{"index": 0}])) + TWO_TOKENS + data("[DONE]"), None),
+        (CHAT, data(delta("")) + data(delta('the "content":"" of it')) + TWO_TOKENS + data("[DONE]"), None),
+        (CHAT, data(delta("")) * 3 + HELLO + TWO_TOKENS + data("[DONE]"), None),
         (CHAT, HELLO + FINISH.replace(b'"stop"', b'"content_filter"') + data("[DONE]"), Flaw.REFUSED),
         (CHAT, data(delta(None, refusal="I cannot")) + FINISH + data("[DONE]"), Flaw.REFUSED),
         (CHAT, data(delta("", role="assistant", refusal=None)) + HELLO + FINISH + data("[DONE]"), None),
