@@ -83,7 +83,7 @@ def watch_lines(watch: Document) -> Iterator[str]:
     else:
         yield f"{plain(watch['standby'])} stands by no more: ended by {watch['ended_by']}, {moment(watch['ended_at'])}"
     rows = [
-        (version, kind, seen[role]["answers"], seen[role]["bad"])
+        (version, kind, seen[role]["answers"], f"{seen[role]['bad']:,.1f}".removesuffix(".0"))
         for kind, seen in watch["suspicions"].items()
         for role, version in (("stable", watch["stable"]), ("standby", watch["standby"]))
     ]
