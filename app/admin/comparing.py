@@ -13,7 +13,7 @@ from app.admin.costs import Bill, CostWindow, VersionCostView, bill, cost_of
 from app.admin.history import quantiles_ms
 from app.admin.needs import InModel, InTransaction, known_version
 from app.admin.quality import ValueView
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.catalog import Model, Version, VersionName
 from app.domain.observed import Flaw, Observed
 from app.domain.offline import compared, is_lower_better

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from app.admin.needs import InModel, InTransaction
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.catalog import ModelName, Version, VersionName
 from app.domain.costs import HOURS_PER_DAY, cost_per_answer, cost_per_day, keeping_warm, turning_back_per_day
 from app.domain.declared import Prices

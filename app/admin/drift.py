@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from app.actions.drifting import BesideStable, Drift, ReferenceKind, beside_stable, drift_of, other_arm, running
 from app.admin.needs import InModel, InTransaction
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.catalog import ModelName, Version, version_name
 from app.domain.drift_guardrail import Differing
 from app.domain.observed import SPREAD_S

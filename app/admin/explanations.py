@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from app.actions.explaining import ExplainedMirror, ExplainedRollout, explained_mirror, explained_rollout
 from app.admin.needs import InModel, InRollout, InTransaction
 from app.admin.rollout_views import ArmView, RolloutView, WeightBp
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.admin.views import DecisionView, MirrorView
 from app.domain.catalog import VersionName
 from app.domain.explanation import AtWeight, Certainty

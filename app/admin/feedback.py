@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from app.admin.needs import InModel, InTransaction
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.store import catalog, labels, routes
 from app.store.labels import Counted, Covered, Stats
 

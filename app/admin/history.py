@@ -18,7 +18,7 @@ from app.admin.needs import (
     known_version,
     next_cursor,
 )
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.admin.views import AuditView, DecisionView, LiveView, MetricsView, Page, SlotView
 from app.domain import histogram
 from app.domain.tally import Tally

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from app.admin import problems
 from app.admin.described import described_app
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from app.actions.catalog import register_model, register_version
 from app.actions.routes import change_route
 from app.admin.needs import Actor, InModel, InServices, InTransaction, known_version
 from app.admin.schemas import ModelBody, RouteBody, TimeoutsBody, VersionBody
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.admin.views import DecisionView, ModelSummary, ModelView, Page, RouteView, VersionView
 from app.domain.catalog import Bulkhead, ModelName, Version, version_name
 from app.domain.declared import Credentials

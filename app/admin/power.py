@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, Strict
 from app.admin.body import Body
 from app.admin.needs import InTransaction, known_model
 from app.admin.schemas import Name
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain import power
 from app.domain.policy import Guardrail, Metric
 from app.domain.power import Conditions, Need

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from app.actions.appraising import Appraisal, appraised, drawn_of, figures_by_version, rows_of
 from app.admin.declarations import QualityMetricView
 from app.admin.needs import InModel, InTransaction
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.catalog import Version, VersionName
 from app.domain.declared import QualityMetric
 from app.domain.offline import is_lower_better, looks_leaked

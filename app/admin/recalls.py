@@ -33,7 +33,7 @@ from app.admin.needs import (
     known_model,
 )
 from app.admin.schemas import Name, Reason
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.catalog import version_name
 from app.store import recalls, replicas
 from app.store.database import Transaction

@@ -19,7 +19,7 @@ from app.admin.needs import (
 )
 from app.admin.rollout_views import RolloutSummary, RolloutView
 from app.admin.schemas import ActionBody, PolicyBody, RolloutBody
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.admin.views import DecisionView, Page
 from app.domain.policy import default_guardrails
 from app.domain.rollout import Aborted, Event, Paused, PromotionOrdered, Resumed, RollbackOrdered, RolloutId

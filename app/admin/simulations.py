@@ -11,7 +11,7 @@ from app.admin.body import Body
 from app.admin.needs import InServices, known_model
 from app.admin.rollout_views import RolloutSummary, WeightBp
 from app.admin.schemas import Name, PolicyBody
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.finding import Assessment, Verdict
 from app.domain.rollout import Action, Phase
 from app.domain.simulation import Ending, Fate, Retrial, Step

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.admin.needs import InRollout, InTransaction
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.ledger import Evidence
 from app.domain.slice_evidence import Compared, compared_slices, hypotheses
 from app.domain.slices import FALSE_DISCOVERIES, standing_out

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.admin.needs import InModel, InTransaction
 from app.admin.rollout_views import WeightBp
-from app.admin.strict_json import StrictRoute
+from app.admin.strict_route import StrictRoute
 from app.domain.watch import EndedBy, Seen
 from app.errors import UnknownWatch
 from app.store import catalog, watches

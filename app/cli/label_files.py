@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, TypeAlias
 from app.cli.output import Refused, plain
 from app.cli.verbs import ExitCode
 from app.errors import InvalidInput
+from app.strict_json import strict_loads
 
 Item: TypeAlias = Mapping[str, Any]  # as the feedback API takes it
 
@@ -151,8 +152,6 @@ class LabelFile:
             yield self._json_record(text)
 
     def _json_record(self, text: str) -> Record:
-        from app.admin.strict_json import strict_loads  # noqa: PLC0415 -- a web framework, which no other file needs
-
         try:
             # As the gateway reads it, which would refuse all other records with this one.
             item = strict_loads(text.rstrip().encode(), "line")

@@ -83,11 +83,11 @@ async def _looked(tx: Transaction, watched: Watched) -> WatchStep | None:
 async def _with_labels(tx: Transaction, watch: Watch, watched: Watched, own: frozenset[int], status: int) -> Watch:
     """The watch with every label that became old enough; each metric has a horizon of its own."""
     for name, each in watch.metrics.items():
-        after = watch.suspicions[name].read_through
-        through = min(status, int(watched.at.timestamp() - each.metric.horizon_s - GRACE_S))
+        metric, after = each.cohort.metric, each.cohort.read_through
+        through = min(status, int(watched.at.timestamp() - metric.horizon_s - GRACE_S))
         if through > after:
             versions = (watch.standby, watch.stable)
-            found = await cohorts.matured(tx, watch.model, each.metric, versions, after, through, watched.began)
+            found = await cohorts.matured(tx, watch.model, metric, versions, after, through, watched.began)
             watch = read_labels(watch, name, found, own)
     return watch
 

@@ -60,6 +60,15 @@ class CohortArm:
         """Labelled exchanges; one that counts as bad for want of a label is none."""
         return round(sum(sums.n for source, sums in self.by_source.items() if source != MISSING))
 
+    def total(self, without: str | None = None) -> LossSums:
+        """The sums of all sources, as if one had said nothing."""
+        # What others said of the same exchanges stays, or who is left out would choose what they say.
+        total = LossSums() if without is None else self.seconded.get(without, LossSums())
+        for source, sums in self.by_source.items():
+            if source != without:
+                total = total.plus(sums)
+        return total
+
 
 @dataclass(frozen=True, slots=True)
 class CohortEpoch:

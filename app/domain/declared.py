@@ -62,6 +62,11 @@ class QualityMetric:
         """Whether a label says something only beside what was predicted."""
         return self.kind not in {QualityKind.SCORE, QualityKind.EVENT}
 
+    @property
+    def chooses_its_own(self) -> bool:
+        """Whether the version itself chooses what its loss is a share of: fewer bad ones alone are then no merit."""
+        return self.kind in {QualityKind.PRECISION, QualityKind.F1}
+
 
 class RowsKept(StrEnum):
     """Of which exchanges a row with what was predicted is kept."""

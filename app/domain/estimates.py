@@ -4,7 +4,7 @@ Rule: an arm's counts are never pooled over weights before they are compared: wh
 weights differs between the arms, pooled rates differ although the arms are the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
@@ -115,16 +115,10 @@ class Rates:
 @once_per_evidence
 def rates(epochs: Epochs, bad: Count, of: Count) -> Rates | None:
     """Rates of `bad` among `of`, over epochs where both arms have some; None when there is none."""
-    canary_n = canary_bad = 0
-    expected = 0.0
-    for epoch in epochs.values():
-        if of(epoch.canary) and of(epoch.stable):
-            canary_n += of(epoch.canary)
-            canary_bad += bad(epoch.canary)
-            expected += of(epoch.canary) * bad(epoch.stable) / of(epoch.stable)
-    if not canary_n:
-        return None
-    return Rates(canary_bad / canary_n, expected / canary_n, canary_bad - expected)
+    return rates_of(
+        BadOf(weight_bp, of(epoch.canary), bad(epoch.canary), of(epoch.stable), bad(epoch.stable))
+        for weight_bp, epoch in epochs.items()
+    )
 
 
 class BadOf(NamedTuple):
@@ -137,12 +131,16 @@ class BadOf(NamedTuple):
     stable_bad: int
 
 
-def rates_of(counts: Sequence[BadOf]) -> Rates | None:
-    """As `rates`."""
-    both = [each for each in counts if each.canary_n and each.stable_n]
-    n = sum(each.canary_n for each in both)
-    if not n:
+def rates_of(counts: Iterable[BadOf]) -> Rates | None:
+    """The same of counts."""
+    canary_n = canary_bad = 0
+    # Not `sum`, which rounds otherwise from Python 3.12 on: decisions are made again to the bit.
+    expected = 0.0
+    for each in counts:
+        if each.canary_n and each.stable_n:
+            canary_n += each.canary_n
+            canary_bad += each.canary_bad
+            expected += each.canary_n * each.stable_bad / each.stable_n
+    if not canary_n:
         return None
-    bad = sum(each.canary_bad for each in both)
-    expected = sum(each.canary_n * each.stable_bad / each.stable_n for each in both)
-    return Rates(bad / n, expected / n, bad - expected)
+    return Rates(canary_bad / canary_n, expected / canary_n, canary_bad - expected)

@@ -20,9 +20,8 @@ from math import inf
 import numpy as np
 
 from app.domain import label_sentences, sentences
-from app.domain.cohort import Cohort, CohortArm, LossSums
+from app.domain.cohort import Cohort, LossSums
 from app.domain.coverage import labelled_alike
-from app.domain.declared import QualityKind
 from app.domain.evidence import BETTER, WORSE
 from app.domain.finding import Finding, Verdict
 from app.domain.guardrails import LEAST_WEIGHT, Margin, log_limit, margin_of, verdict_of
@@ -35,8 +34,6 @@ from app.domain.routing import FULL_BP
 from app.domain.score import ScoreEpoch, Sums, increments, log_e_not_worse, log_e_worse, scale_worse, scaled
 from app.domain.tilts import ManyOutcomes, log_e_tilt_of_many
 
-# Kinds whose denominator the version itself chooses.
-_RATIOS = frozenset({QualityKind.PRECISION, QualityKind.F1})
 _EVEN = 0.5
 
 
@@ -88,19 +85,10 @@ def judge_labels(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Fi
 def losses_of(cohort: Cohort, without: str | None = None) -> tuple[Losses, ...]:
     """Both arms' sums by weight, as if one source had said nothing."""
     return tuple(
-        Losses(weight_bp, _total(epoch.canary, without), _total(epoch.stable, without))
+        Losses(weight_bp, epoch.canary.total(without), epoch.stable.total(without))
         for weight_bp, epoch in sorted(cohort.by_weight.items())
         if 0 < weight_bp < FULL_BP
     )
-
-
-def _total(arm: CohortArm, without: str | None) -> LossSums:
-    # Who is left out must not take with it what others said of the same exchanges, or it would choose what they say.
-    total = LossSums() if without is None else arm.seconded.get(without, LossSums())
-    for source, sums in arm.by_source.items():
-        if source != without:
-            total = total.plus(sums)
-    return total
 
 
 def _without_any_one(
@@ -120,7 +108,7 @@ def _weigh(losses: Sequence[Losses], cohort: Cohort, policy: Policy, guardrail: 
     epochs = list(_linear(losses, cohort.reference))
     totals = scaled(increments(epochs, cohort.reference), margin.proof_step)
     not_worse = log_e_not_worse(totals, margin.delta * _share_eligible(losses), margin.rho, margin.proof_step)
-    if cohort.metric.kind in _RATIOS:
+    if cohort.metric.chooses_its_own:
         return Weighed(min(_more_wrong(losses), _fewer_right(losses)), not_worse)
     # What is rarer says more by itself; which it is was known before the start.
     of_rarer = _more_wrong(losses) if cohort.reference <= _EVEN else _fewer_right(losses)

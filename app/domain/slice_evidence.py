@@ -38,8 +38,6 @@ from app.domain.routing import FULL_BP
 from app.domain.score import best_rho, gamma_exponential_log_mixture, scale_worse
 from app.domain.tilts import Counts, ManyOutcomes, log_e_tilt_of_many
 
-# Kinds whose denominator the version itself chooses.
-_RATIOS = frozenset({QualityKind.PRECISION, QualityKind.F1})
 _HIGHEST = 0.5
 # About where a loss that is 0.3 greater in one slice shows, among a hundred slices.
 _RHO = best_rho(3.0, 2e-5)
@@ -169,7 +167,7 @@ def _of_cohort(name: str, cohort: Cohort) -> Iterator[Compared]:
     slices = [Slice(*each.split("=", 1)) for each in names]
     losses = _Losses(slices, weights_bp, (canary_n, stable_n), (canary_a, stable_a))
     more_wrong = log_e_tilt_of_many(_many(losses.weights, canary_a, stable_a), WORSE)
-    if cohort.metric.kind in _RATIOS:
+    if cohort.metric.chooses_its_own:
         right = (np.maximum(canary_b - canary_a, 0.0), np.maximum(stable_b - stable_a, 0.0))
         fewer_right = log_e_tilt_of_many(_many(losses.weights, *right), BETTER)
         logs = list(map(min, more_wrong, fewer_right))

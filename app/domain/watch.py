@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from app.domain.catalog import ModelName, VersionName
 from app.domain.circumstances import ALPHA_CANARY, ALPHA_STABLE, EXTERNAL
-from app.domain.coverage import Coverage, Covered, coverage_of
+from app.domain.cohort import Cohort
+from app.domain.coverage import labelled_alike
 from app.domain.decay import Detector, after_bucket, beside_standby, log_alarm, unalarmed
 from app.domain.decisions import span_text
-from app.domain.declared import Missing, QualityKind, QualityMetric
 from app.domain.evidence import WORSE, Outcomes, log_sum_exp
 from app.domain.moves import DECAY
 from app.domain.policy import Metric
@@ -71,8 +71,6 @@ class Pair(NamedTuple):
     standby: Seen
 
 
-# Kinds whose denominator the version itself chooses: fewer of their losses need not be better.
-_RATIOS = frozenset({QualityKind.PRECISION, QualityKind.F1})
 _NOTHING = Seen()
 _FRESH = unalarmed(WORSE)
 
@@ -102,9 +100,14 @@ class Suspicion:
 
 @dataclass(frozen=True, slots=True)
 class WatchedMetric:
-    """A quality metric that is watched by, as it was declared; `acts` as `Watch.acts`, of its own guardrail."""
+    """A quality metric that is watched by.
 
-    metric: QualityMetric
+    Attributes:
+        cohort: Its matured labels since the promotion; stable has the canary's place in it.
+        acts: As `Watch.acts`, of its own guardrail.
+    """
+
+    cohort: Cohort
     acts: bool
 
 
@@ -141,6 +144,11 @@ class Watch:
     def weight(self) -> float:
         """Chance that an exchange was drawn for stable."""
         return 1.0 - self.standby_bp / FULL_BP
+
+    @property
+    def weight_bp(self) -> int:
+        """The same in basis points."""
+        return FULL_BP - self.standby_bp
 
     @property
     def log_limit(self) -> float:
@@ -181,7 +189,7 @@ def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
     """The watch over a rollout that was promoted now."""
     evidence = rollout.evidence
     read_through = max(int(now.timestamp()) - 1, evidence.read_through[Horizon.STATUS])
-    metrics = _watched_metrics(rollout)
+    metrics = _watched_metrics(rollout, read_through)
     per_s = max(evidence.exchanges_per_s, evidence.usual_per_s or 0.0)
     return Watch(
         rollout_id=rollout.id,
@@ -199,14 +207,14 @@ def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
     )
 
 
-def _watched_metrics(rollout: Rollout) -> Mapping[str, WatchedMetric]:
+def _watched_metrics(rollout: Rollout, read_through: int) -> Mapping[str, WatchedMetric]:
     """Those that judged the rollout, but for the ones whose denominator the version itself chooses."""
     cohorts = rollout.evidence.of_model.cohorts
-    guardrails = [each for each in rollout.policy.guardrails if each.metric is Metric.LABELS and each.of in cohorts]
+    named = [(each, cohorts.get(each.of or "")) for each in rollout.policy.guardrails if each.metric is Metric.LABELS]
     return {
-        each.of: WatchedMetric(cohorts[each.of].metric, each.turns_back)
-        for each in guardrails
-        if each.of is not None and cohorts[each.of].metric.kind not in _RATIOS
+        cohort.metric.name: WatchedMetric(Cohort(cohort.metric, read_through, cohort.reference), each.turns_back)
+        for each, cohort in named
+        if cohort is not None and not cohort.metric.chooses_its_own
     }
 
 
@@ -282,16 +290,7 @@ def _log_m(watch: Watch, kind: str) -> float:
         return log_m
     if len(suspicion.without) > 1:
         log_m = min(log_m, *(log_alarm(_now(watch, each)) for each in suspicion.without.values()))
-    return _labelled_alike(watch, kind).harm(log_m)
-
-
-def _labelled_alike(watch: Watch, name: str) -> Coverage:
-    """Whether labels come for both as the coin says; where a missing one counts as bad, every exchange counts."""
-    if watch.metrics[name].metric.missing is Missing.BAD:
-        return coverage_of(())
-    suspicion = watch.suspicions[name]
-    known = Covered(FULL_BP - watch.standby_bp, suspicion.stable_total.judged, suspicion.standby_total.judged)
-    return coverage_of((known,))
+    return labelled_alike(watch.metrics[kind].cohort).harm(log_m)
 
 
 def _pair(watch: Watch, of_second: Sequence[TallyRow]) -> Pair:

@@ -10,9 +10,9 @@ from typing import Final
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
-from app.admin.strict_json import strict_loads
 from app.errors import InvalidInput
 from app.feedback.items import BadLine
+from app.strict_json import strict_loads
 
 ITEMS_MAX: Final = 10_000
 BYTES_MAX: Final = 8 * 1024 * 1024

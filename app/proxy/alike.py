@@ -80,16 +80,25 @@ class Habit:
         self.tail_at = at - len(CRLF)
         return alike
 
-    def note(self, head: bytes, alike: Alike) -> None:
-        """A head without its final blank line that was read before, as it is or but for its id."""
-        request = alike.request
-        if request is not self._last or alike.trace:
+    def note(self, head: bytes, request: RequestHead, ids: Alike | None = None) -> None:
+        """A head that was read before; kept when it comes twice in a row.
+
+        Args:
+            head: Without its final blank line.
+            request: What it says, the same object each time.
+            ids: What was cut out of it; None where it was known as it is.
+        """
+        if request is not self._last:
             self._last = request
             return
-        at = alike.id_at
         whole = head + HEAD_END
-        self._front, self._back = (whole, b"") if at < 0 else (whole[:at], whole[at + len(alike.request_id) :])
-        self._alike = alike
+        if ids is None:
+            self._front, self._back = whole, b""
+            self._alike = Alike(request, request.request_id, b"")
+        elif not ids.trace:
+            at = ids.id_at
+            self._front, self._back = (whole, b"") if at < 0 else (whole[:at], whole[at + len(ids.request_id) :])
+            self._alike = ids
 
 
 class RequestHeads(Remembered[RequestHead]):

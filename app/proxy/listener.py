@@ -117,7 +117,7 @@ class ClientConnection(Connection):
             self._held = b""
             self._gateway.heads.offer(head, request)
         else:
-            self._habit.note(head, Alike(request, request.request_id, b""))
+            self._habit.note(head, request)
         self._body.left = left
         self._serve(request, buffer[end + 2 :], started)
 
@@ -132,7 +132,7 @@ class ClientConnection(Connection):
         target = table.known.get(request.host + request.url if table.hosts_matter else request.url)
         if target is None:
             return False
-        self._habit.note(head, alike)
+        self._habit.note(head, request, alike)
         self._serve(request, tail, started, target, ids=alike)
         return True
 

@@ -26,7 +26,9 @@ OWN = frozenset({5})
 def watched(metric: QualityMetric = RIGHT, *, acts: bool = True, errors_act: bool = True) -> Watch:
     of = watch(standby_bp=500, acts=errors_act)
     suspicions = {**of.suspicions, metric.name: Suspicion(START_S - 1)}
-    return replace(of, suspicions=suspicions, metrics={metric.name: WatchedMetric(metric, acts)})
+    return replace(
+        of, suspicions=suspicions, metrics={metric.name: WatchedMetric(Cohort(metric, START_S - 1, 0.1), acts)}
+    )
 
 
 def labelled(second: int, name: str, wrong: dict[str, list[bool]], generation: int = 5) -> Iterator[Labelled]:

@@ -85,11 +85,11 @@ def test_what_is_found_says_what_the_whole_head_says(data: st.DataObject, shape:
         if found is None:
             alike.offer(whole, says)
             if whole in alike.known:
-                habit.note(whole, Alike(says, says.request_id, b""))
+                habit.note(whole, says)
             continue
         check_that_it_says(found, says)
         if again is None:
-            habit.note(whole, found)
+            habit.note(whole, found.request, found)
 
 
 def check_that_it_says(found: Alike, says: RequestHead) -> None:
@@ -109,7 +109,7 @@ def in_the_habit_of(whole: bytes, id_at: int = -1) -> Habit:
     """A connection over which this head came twice, the length of its id being 1 where there is one to cut out."""
     habit, request = Habit(), RequestHead(whole, DEFAULT_LIMITS)
     for _ in range(2):
-        habit.note(whole, Alike(request, b"a" if id_at >= 0 else b"", b"", id_at))
+        habit.note(whole, request, Alike(request, b"a", b"", id_at) if id_at >= 0 else None)
     return habit
 
 

@@ -1,18 +1,16 @@
-"""Bodies are JSON as RFC 8259 and I-JSON mean it, or they are refused before anybody looks inside.
+"""Bodies are strict JSON, or they are refused before anybody looks inside.
 
-Rule: no NaN, no duplicate member, no lone surrogate, no other media type, and never a guess.
+Rule: no other media type, and never a guess.
 """
 
-import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from app.errors import InvalidInput
+from app.strict_json import strict_loads
 
 
 class StrictRequest(Request):
@@ -52,39 +50,6 @@ class StrictRoute(APIRoute):
             return await handle(strict)
 
         return handle_strictly
-
-
-def strict_loads(document: bytes, called: str = "body") -> object:
-    """Parse one JSON document.
-
-    Args:
-        document: All of it.
-        called: What it is, for whoever reads why it was refused; what it says is not repeated.
-
-    Raises: InvalidInput.
-    """
-    try:
-        # orjson refuses NaN, lone surrogates, bad UTF-8 and deep nesting, but not duplicates.
-        orjson.loads(document)
-        return json.loads(document, object_pairs_hook=_unique_members)
-    except orjson.JSONDecodeError as bad:
-        line = f"line {bad.lineno}, " if bad.lineno > 1 else ""
-        raise InvalidInput("", f"the {called} is not strict JSON at {line}column {bad.colno}") from None
-    except _Twice:
-        raise InvalidInput("", f"the {called} has a member twice") from None
-    except (ValueError, RecursionError):
-        raise InvalidInput("", f"the {called} is not strict JSON") from None
-
-
-class _Twice(Exception):
-    """An object has two members of one name."""
-
-
-def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise _Twice
-    return members
 
 
 def _too_large(bytes_max: int) -> HTTPException:
