@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         "_drained",
         "_exchange",
         "_held",
+        "_is_kept_alive",
         "_origin",
         "_port",
         "_read_pace",
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._whole: WholeRequest | None = None
         self._send_pace, self._read_pace = Pace(), Pace()
         self._drained = self._unread_before = 0
-        self.is_read_paused = self.is_write_paused = False
+        self._is_kept_alive = self.is_read_paused = self.is_write_paused = False
 
     # ------------------------------------------------------------------ called by the event loop
 
@@ -96,6 +97,7 @@ class Connection(asyncio.Protocol):
         # uvicorn only ever calls shutdown() on what is in there.
         connections.add(self)  # type: ignore[arg-type]
         port.clients.add(self)
+        self._since = port.monotonic()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._forget()
@@ -265,14 +267,14 @@ class Connection(asyncio.Protocol):
     def dispensable(self) -> tuple[int, float] | None:
         """How soon it makes room for a new connection, the least first; None while a request is under way.
 
-        First one that has ended but for its client, then an idle one, one whose head is still to come, a stream
-        that nobody reads; of two alike the one that waits longer.
+        First one that has ended but for its client, then one that is kept alive, one whose first request or whose
+        head is still to come, a stream that nobody reads; of two alike the one that waits longer.
         """
         since = self._since or inf
         if self._state >= LINGERING:
             return 0, since
         if self._state == READING_HEAD:
-            return 2 if self._held else 1, since
+            return 1 if self._is_kept_alive and not self._held else 2, since
         if self._answer is not None and self._answer.is_stream and self.is_write_paused:
             return 3, since
         return None

@@ -82,7 +82,10 @@ class StrictConnection(Connection):
     def answer_ended(self, *, close: bool) -> None:
         """The application's answer is written, or broke off."""
         self._answer = None
+        self._is_kept_alive = True
         self.exchange_ended(close=close)
+        if self._state == READING_HEAD:
+            self._since = self._port.monotonic()
 
     def is_last(self, request: RequestHead) -> bool:
         """Whether the connection ends with an answer given now."""
@@ -123,7 +126,7 @@ class StrictConnection(Connection):
                 self._read_new_head(data, started)
             else:
                 self._body.left = 0
-                self._serve(alike.request, data[self._habit.tail_at :], started, ids=alike)
+                self._serve(alike.request, data[self._habit.tail_at :], started, alike)
         except Refused as refused:
             self._refuse(refused.problem, refused.detail)
 
