@@ -36,20 +36,13 @@ def data_plane(
 
 
 def admin_port(settings: Settings) -> OwnPort:
-    """How connections to the admin listener are read. Raises: CannotServe."""
-    return OwnPort(own(fitting_places().admin, settings.admin_body_max_bytes), _addressees(settings))
+    """How connections to the admin listener are read."""
+    return OwnPort(own(fitting_places().admin, settings.admin_body_max_bytes), Addressees(settings.admin_hosts))
 
 
 def ops_port(settings: Settings) -> OwnPort:
-    """The same of the ops listener, where nobody has a body to bring. Raises: CannotServe."""
-    return OwnPort(own(fitting_places().ops, 0), _addressees(settings))
-
-
-def _addressees(settings: Settings) -> Addressees:
-    try:
-        return Addressees(settings.admin_hosts)
-    except ValueError as refused:
-        raise CannotServe(f"TURNBACK_ADMIN_HOSTS is not acceptable: {refused}.") from None
+    """The same of the ops listener, where nobody has a body to bring."""
+    return OwnPort(own(fitting_places().ops, 0), Addressees(settings.admin_hosts))
 
 
 def allow_list(settings: Settings) -> AllowList:

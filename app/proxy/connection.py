@@ -267,21 +267,23 @@ class Connection(asyncio.Protocol):
     def dispensable(self) -> tuple[int, float] | None:
         """How soon it makes room for a new connection, the least first; None while a request is under way.
 
-        First one that has ended but for its client, then one that is kept alive, one whose first request or whose
-        head is still to come, a stream that nobody reads; of two alike the one that waits longer.
+        First one that has ended but for its client, then one that is kept alive, one whose first or whose begun
+        request is still to come, a stream that nobody reads; of two alike the one that waits longer.
         """
         since = self._since or inf
         if self._state >= LINGERING:
             return 0, since
-        if self._state == READING_HEAD:
-            return 1 if self._is_kept_alive and not self._held else 2, since
+        if self._state == READING_HEAD and self._is_kept_alive and not self._held:
+            return 1, since
+        if self._state in {READING_HEAD, COLLECTING}:
+            return 2, since
         if self._answer is not None and self._answer.is_stream and self.is_write_paused:
             return 3, since
         return None
 
     def make_room(self) -> None:
         """End now, because another connection needs the place."""
-        if self._held:
+        if self._held or self._state == COLLECTING:
             detail = "a new connection took the place of this one, whose request did not come"
             request_id = self._port.new_request_id()
             self.write(problems.response(problems.TOO_MANY_CONNECTIONS, detail, request_id, close=True))

@@ -90,7 +90,7 @@ def configured(gateway: Gateway | OwnPort, app: ASGIApp | None = None) -> uvicor
 async def serving(
     gateway: Gateway | OwnPort, app: ASGIApp | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[int]:
-    """Serve the gateway, or a port of its own paths, on a free port, which is yielded, with uvicorn's protocols but not its main loop."""
+    """Serve on a free port, which is yielded, with uvicorn's protocols but not its main loop."""
     config = configured(gateway, app)
     config.load()
     state = ServerState()

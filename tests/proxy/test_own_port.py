@@ -1,4 +1,4 @@
-"""The ports of the gateway's own paths: the same strict connection, kept alive, and nobody holds a place for nothing."""
+"""The ports of the gateway's own paths: the same strict connection, kept alive, and no place held for nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -232,26 +232,32 @@ async def test_where_all_places_are_taken_the_longest_idle_connection_makes_room
             assert len(port.clients) == LIMITS.connections
 
 
-async def test_an_unfinished_head_makes_room_after_all_that_are_idle_and_is_told_so() -> None:
-    async with serving_own() as (port, number), crowd(number, HALF_A_HEAD, LIMITS.connections - 1) as talks:
-        async with AsyncExitStack() as stack:
-            idle, first, second = [await stack.enter_async_context(asking(number)) for _ in range(3)]
-            assert await idle.is_closed()
-            assert await first.is_closed()
-            assert (await second.ask(get("/echo"))).status == 200
-            assert len(port.clients) == LIMITS.connections
-            # Nobody is idle but for a moment now: the oldest head has to go.
-            await second.send(HALF_A_HEAD)
-            await eventually(lambda: all((client.dispensable() or (0,))[0] == 2 for client in port.clients))
-            await stack.enter_async_context(asking(number))
-            answer = await talks[0].answer()
-            assert (answer.status, answer.problem()["code"]) == (503, "TooManyConnections")
+@pytest.mark.parametrize(
+    "begun", [HALF_A_HEAD, get("/echo", "content-length: 2", method="POST") + b"h"], ids=["head", "body"]
+)
+async def test_an_unfinished_request_makes_room_after_all_that_are_idle_and_is_told_so(begun: bytes) -> None:
+    async with (
+        serving_own() as (port, number),
+        crowd(number, begun, LIMITS.connections - 1) as talks,
+        AsyncExitStack() as stack,
+    ):
+        idle, first, second = [await stack.enter_async_context(asking(number)) for _ in range(3)]
+        assert await idle.is_closed()
+        assert await first.is_closed()
+        assert (await second.ask(get("/echo"))).status == 200
+        assert len(port.clients) == LIMITS.connections
+        # Nobody is idle but for a moment now: the oldest head has to go.
+        await second.send(HALF_A_HEAD)
+        await eventually(lambda: all((client.dispensable() or (0,))[0] == 2 for client in port.clients))
+        await stack.enter_async_context(asking(number))
+        answer = await talks[0].answer()
+        assert (answer.status, answer.problem()["code"]) == (503, "TooManyConnections")
 
 
 async def test_half_heads_without_end_keep_nobody_who_asks_from_an_answer() -> None:
     async with serving_own() as (port, number), crowd(number, HALF_A_HEAD, 3 * LIMITS.connections):
         for _ in range(5):
-            async with talking(number) as talk, crowd(number, HALF_A_HEAD, LIMITS.connections - 2):
+            async with talking(number) as talk, crowd(number, HALF_A_HEAD, LIMITS.connections - 3):
                 assert (await talk.ask(get("/echo"))).status == 200
                 assert len(port.clients) <= LIMITS.connections
 
@@ -271,18 +277,21 @@ async def test_where_every_connection_is_served_one_more_is_told_to_come_again()
 
 async def test_a_stream_that_nobody_reads_makes_room_and_one_that_is_read_does_not() -> None:
     application = Application()
-    async with serving_own(application=application) as (port, number):
-        async with crowd(number, get("/stream"), LIMITS.connections - 1) as followed, talking(number) as stalled:
-            for talk in followed:
-                await talk.head()
-            stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
-            await stalled.send(get("/endless"))
-            await eventually(lambda: any((client.dispensable() or (0,))[0] == 3 for client in port.clients))
-            async with talking(number) as late:
-                assert (await late.ask(get("/echo"))).status == 200
-                await eventually(application.left.is_set)
-                application.go.set()
-                assert [await talk.chunks() for talk in followed] == [b"data: first\n\ndata: last\n\n"] * len(followed)
+    async with (
+        serving_own(application=application) as (port, number),
+        crowd(number, get("/stream"), LIMITS.connections - 1) as followed,
+        talking(number) as stalled,
+    ):
+        for talk in followed:
+            await talk.head()
+        stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+        await stalled.send(get("/endless"))
+        await eventually(lambda: any((client.dispensable() or (0,))[0] == 3 for client in port.clients))
+        async with talking(number) as late:
+            assert (await late.ask(get("/echo"))).status == 200
+            await eventually(application.left.is_set)
+            application.go.set()
+            assert [await talk.chunks() for talk in followed] == [b"data: first\n\ndata: last\n\n"] * len(followed)
 
 
 # ---------------------------------------------------------------------- answers
@@ -291,17 +300,20 @@ async def test_a_stream_that_nobody_reads_makes_room_and_one_that_is_read_does_n
 async def test_an_answer_has_a_deadline_and_a_stream_has_none() -> None:
     application = Application()
     limits = replace(LIMITS, answer_s=0.1, client_idle_s=0.1)
-    async with serving_own(limits, application) as (port, number):
-        async with talking(number) as follower, talking(number) as waiting:
-            await follower.send(get("/stream"))
-            await follower.head()
-            await waiting.send(get("/waits"))
-            assert await waiting.is_closed()
-            await eventually(application.left.is_set)
-            assert len(port.clients) == 1
-            application.go.set()
-            assert await follower.chunks() == b"data: first\n\ndata: last\n\n"
-            assert (await follower.ask(get("/echo"))).status == 200
+    async with (
+        serving_own(limits, application) as (port, number),
+        talking(number) as follower,
+        talking(number) as waiting,
+    ):
+        await follower.send(get("/stream"))
+        await follower.head()
+        await waiting.send(get("/waits"))
+        assert await waiting.is_closed()
+        await eventually(application.left.is_set)
+        assert len(port.clients) == 1
+        application.go.set()
+        assert await follower.chunks() == b"data: first\n\ndata: last\n\n"
+        assert (await follower.ask(get("/echo"))).status == 200
 
 
 async def test_whoever_does_not_read_an_answer_is_cut_and_whoever_does_not_read_a_stream_is_left() -> None:

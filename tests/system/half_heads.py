@@ -20,7 +20,8 @@ def main() -> None:
                 each.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
             except ConnectionError:
                 continue
-        print(len(kept), flush=True)
+        sys.stdout.write(f"{len(kept)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
