@@ -1,6 +1,6 @@
-"""One process' data plane, made as its settings say.
+"""One process' data plane and its own ports, made as its settings say.
 
-Rule: nothing but settings in and a gateway out; main starts it, and ends it.
+Rule: nothing but settings in and parts out; main starts them, and ends them.
 """
 
 import ssl
@@ -10,9 +10,11 @@ from dataclasses import replace
 from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.receipt import ReceiptKey
 from app.errors import CannotServe
-from app.proxy.admission import capped
+from app.proxy.addressed import Addressees
+from app.proxy.admission import capped, fitting_places, own
 from app.proxy.gateway import Gateway
 from app.proxy.limits import Limits
+from app.proxy.own_port import OwnPort
 from app.proxy.reach import MayConnect, Reach
 from app.settings import Settings
 
@@ -31,6 +33,16 @@ def data_plane(
         server_timing=settings.server_timing,
         override_key=b"" if key is None else key.get_secret_value().encode(),
     )
+
+
+def admin_port(settings: Settings) -> OwnPort:
+    """How connections to the admin listener are read."""
+    return OwnPort(own(fitting_places().admin, settings.admin_body_max_bytes), Addressees(settings.admin_hosts))
+
+
+def ops_port(settings: Settings) -> OwnPort:
+    """The same of the ops listener, where nobody has a body to bring."""
+    return OwnPort(own(fitting_places().ops, 0), Addressees(settings.admin_hosts))
 
 
 def allow_list(settings: Settings) -> AllowList:

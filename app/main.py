@@ -30,7 +30,7 @@ from app.admin.ops import Check, Readiness, ops_app
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.controller.probe import Prober
-from app.data_plane import allow_list, data_plane
+from app.data_plane import admin_port, allow_list, data_plane, ops_port
 from app.errors import CannotServe, DatabaseUnavailable
 from app.feedback import api as feedback_api
 from app.feedback.desk import FeedbackDesk, feedback_desk
@@ -219,10 +219,11 @@ class _Process:
                 version=__version__,
                 body_max_bytes=settings.admin_body_max_bytes,
             )
-            listeners.append(listener("admin", sockets["admin"], app, drain_s=drain_s))
+            http = admin_port(settings).protocol
+            listeners.append(listener("admin", sockets["admin"], app, drain_s=drain_s, http=http))
         labels = telemetry.BoundedLabels(lambda: serving_arms(self._gateway.table))
         ops = ops_app(telemetry.registry(list(self._sources()), labels), self._readiness)
-        listeners.append(listener("ops", sockets["ops"], ops, drain_s=drain_s))
+        listeners.append(listener("ops", sockets["ops"], ops, drain_s=drain_s, http=ops_port(settings).protocol))
         return listeners
 
     def _feedback_desk(self, database: Database) -> FeedbackDesk:

@@ -62,6 +62,14 @@ class Settings(BaseSettings):
     ] = 0
     admin_host: Annotated[str, Field(description="Address the admin listener binds to.")] = "127.0.0.1"
     admin_port: Annotated[Port, Field(description="Port of the admin listener; 0 takes a free one.")] = 8321
+    admin_hosts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="Comma-separated names and addresses, without ports, by which the admin and ops listeners may"
+            " be called, beside localhost and the address itself."
+        ),
+    ] = ()
     ops_host: Annotated[str, Field(description="Address the ops listener binds to.")] = "127.0.0.1"
     ops_port: Annotated[Port, Field(description="Port of the ops listener; 0 takes a free one.")] = 8322
     insecure_admin: Annotated[
@@ -162,7 +170,7 @@ class Settings(BaseSettings):
         LogFormat.AUTO
     )
 
-    @field_validator("upstream_allow", "trusted_proxies", mode="before")
+    @field_validator("admin_hosts", "upstream_allow", "trusted_proxies", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

@@ -3,6 +3,7 @@
 import ipaddress
 
 from app.errors import CannotServe
+from app.proxy.addressed import Addressees
 from app.settings import Settings
 from app.store.database import Database
 
@@ -19,6 +20,10 @@ def refuse(settings: Settings, role: str, *, decides: bool) -> None:
             "TURNBACK_UPSTREAM_ALLOW is required with TURNBACK_DATABASE_URL: list the hosts or networks"
             " model servers may have."
         )
+    try:
+        Addressees(settings.admin_hosts)
+    except ValueError as refused:
+        raise CannotServe(f"TURNBACK_ADMIN_HOSTS is not acceptable: {refused}.") from None
     if decides and not settings.insecure_admin and not _is_loopback(settings.admin_host):
         raise CannotServe(
             f"The admin listener asks for no key, so it does not bind to {settings.admin_host};"

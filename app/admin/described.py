@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 
 from app.admin import problems
 from app.admin.envelope import Envelope
+from app.admin.methods import Methods
 
 
 class DescribedApp(FastAPI):
@@ -27,7 +28,7 @@ def described_app(title: str, version: str, *, openapi_url: str | None) -> Descr
         docs_url=None,
         redoc_url=None,
         openapi_url=openapi_url,
-        middleware=[Middleware(Envelope)],
+        middleware=[Middleware(Envelope), Middleware(Methods)],
         redirect_slashes=False,
         separate_input_output_schemas=False,
         generate_unique_id_function=_operation_id,

@@ -6,10 +6,9 @@ Rule: a server here owns neither signals nor logging; main does.
 import asyncio
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -70,12 +69,20 @@ def listener(
     app: ASGIApp,
     *,
     drain_s: float,
-    http: Any = "httptools",  # noqa: ANN401 -- uvicorn takes a name or a protocol factory here
+    http: Callable[..., asyncio.Protocol],
 ) -> Listener:
-    """Prepare a server for a bound socket."""
+    """Prepare a server for a bound socket.
+
+    Args:
+        name: What it is called in logs and settings.
+        bound: The socket.
+        app: Answers what is not inference.
+        drain_s: What running requests have to finish when the process ends.
+        http: Makes the protocol of a connection; there is no default, because uvicorn's own reads heads without end.
+    """
     config = uvicorn.Config(
         app,
-        http=http,
+        http=http,  # type: ignore[arg-type]  # uvicorn calls it, its annotation asks for a class
         ws="none",
         lifespan="off",
         log_config=None,

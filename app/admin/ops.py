@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from app.admin import problems
 from app.admin.envelope import Envelope
+from app.admin.methods import Methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def ops_app(registry: CollectorRegistry, readiness: Callable[[], Readiness]) -> 
 
     return Starlette(
         routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)],
-        middleware=[Middleware(Envelope)],
+        middleware=[Middleware(Envelope), Middleware(Methods)],
         exception_handlers={HTTPException: problems.http_error},
     )
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.admin import methods
 from app.errors import PROBLEM_TYPE, ErrorKind, InvalidInput, TurnbackError
 
 MEDIA_TYPE = "application/problem+json"
@@ -62,13 +63,11 @@ SCHEMAS: Mapping[str, Any] = {
         "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
     },
 }
+_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": HTTPStatus(status).phrase,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status in (400, 401, 404, 405, 409, 413, 415, 422, 500, 503)
-}
+    status: {"description": HTTPStatus(status).phrase, "content": _CONTENT}
+    for status in (400, 401, 403, 404, 405, 409, 413, 415, 421, 422, 500, 503)
+} | {"default": {"description": "The request was refused before anybody looked at its path", "content": _CONTENT}}
 
 log = structlog.get_logger()
 
@@ -160,7 +159,8 @@ async def http_error(request: Request, error: Exception) -> Response:
     code = HTTP_CODES.get(error.status_code, "HttpError")
     details = {404: "there is nothing at this path", 405: f"this path does not take {request.method}"}
     detail = details.get(error.status_code, str(error.detail))
-    return problem(request, error.status_code, code, detail, headers=error.headers)
+    headers = {"allow": methods.allow(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
+    return problem(request, error.status_code, code, detail, headers=headers)
 
 
 def unexpected(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from fastapi import APIRouter, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.actions.recalling import tell_recall
 from app.actions.rollouts import order, start_rollout
@@ -25,6 +26,14 @@ from app.domain.policy import default_guardrails
 from app.domain.rollout import Aborted, Event, Paused, PromotionOrdered, Resumed, RollbackOrdered, RolloutId
 from app.store import catalog, rollouts
 
+
+class _WithoutAction(StringConvertor):
+    """A segment that no action follows, so that the path of an action is not a rollout's as well."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("without_action", _WithoutAction())
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])
 
 Order = Literal["pause", "resume", "promote", "rollback", "abort"]
@@ -64,7 +73,7 @@ async def list_rollouts(
     )
 
 
-@router.get("/rollouts/{rollout_id}", summary="One rollout with its policy, counts and findings")
+@router.get("/rollouts/{rollout_id:without_action}", summary="One rollout with its policy, counts and findings")
 async def read_rollout(rollout_id: InRollout, tx: InTransaction) -> RolloutView:
     return RolloutView.of((await rollouts.rollout(tx, rollout_id)).rollout)
 

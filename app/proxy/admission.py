@@ -5,7 +5,7 @@ client nothing, and an idle listener would not see clients leave.
 """
 
 import resource
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.proxy.limits import DEFAULT_LIMITS, Limits
@@ -14,6 +14,9 @@ from app.proxy.limits import DEFAULT_LIMITS, Limits
 _OTHER_DESCRIPTORS: Final = 64
 _FEWEST: Final = 16
 _MOST: Final = 65_536
+_FEWEST_OWN: Final = 4
+_MOST_ADMIN: Final = 256
+_MOST_OPS: Final = 32
 
 
 class Admission:
@@ -34,7 +37,7 @@ class Admission:
         """
         limits = self._limits
         if in_all >= limits.connections:
-            return f"this process serves at most {limits.connections} connections"
+            return f"at most {limits.connections} connections are served here"
         if limits.connections_per_address:
             count = self._open.get(address, 0)
             if count >= limits.connections_per_address:
@@ -57,12 +60,33 @@ def use_all_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def fitting_connections() -> int:
-    """How many clients the process has file descriptors for: each may need one more for its upstream."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Connections each port may hold, so that none takes the descriptors of another.
+
+    Attributes:
+        inference: Each of them may need one descriptor more, for its upstream.
+    """
+
+    inference: int
+    admin: int
+    ops: int
+
+
+def fitting_places() -> Places:
+    """What the process has file descriptors for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(max(_FEWEST, (soft - _OTHER_DESCRIPTORS) // 2), _MOST)
+    spare = max(soft - _OTHER_DESCRIPTORS, 0)
+    admin, ops = (min(most, max(_FEWEST_OWN, spare // 6)) for most in (_MOST_ADMIN, _MOST_OPS))
+    return Places(min(max(_FEWEST, (spare - admin - ops) // 2), _MOST), admin, ops)
 
 
 def capped(in_all: int | None, per_address: int) -> Limits:
     """The default limits with these caps on connections; without one in all, what the process has room for."""
-    return replace(DEFAULT_LIMITS, connections=in_all or fitting_connections(), connections_per_address=per_address)
+    connections = in_all or fitting_places().inference
+    return replace(DEFAULT_LIMITS, connections=connections, connections_per_address=per_address)
+
+
+def own(connections: int, body_bytes: int) -> Limits:
+    """The limits of a port that serves the gateway's own paths alone."""
+    return replace(DEFAULT_LIMITS, connections=connections, body_bytes=body_bytes, own_body_bytes=body_bytes)

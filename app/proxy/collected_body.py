@@ -83,8 +83,11 @@ class WholeRequest(Protocol):
 class Serving(Protocol):
     """What such a request does with its connection in the end."""
 
+    def is_last(self, request: RequestHead) -> bool:
+        """Whether the connection ends with an answer given now."""
+
     def hand_over(self, message: bytes) -> None:
-        """Let uvicorn serve this message and end the connection."""
+        """Let the listener's application answer this message."""
 
     def answer_options(self, request: RequestHead) -> None:
         """Say what the server as a whole can do."""

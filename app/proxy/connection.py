@@ -10,20 +10,20 @@ import socket
 import struct
 import sys
 import termios
-from typing import TYPE_CHECKING, Final
+from math import inf
+from typing import Final
 
 from app.proxy import problems
+from app.proxy.asgi_answer import Answer
 from app.proxy.client_pace import Pace
 from app.proxy.collected_body import WholeRequest
 from app.proxy.exchange import Exchange
 from app.proxy.forwarding import Origin
 from app.proxy.own_paths import Uvicorn
+from app.proxy.port import Port
 from app.proxy.problems import Problem
 from app.proxy.request_body import RequestBody
 from app.proxy.request_head import Refused
-
-if TYPE_CHECKING:
-    from app.proxy.gateway import Gateway
 
 _NO_BYTES: Final = bytes(4)
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -41,12 +41,14 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answer",
         "_body",
         "_drained",
         "_exchange",
-        "_gateway",
         "_held",
+        "_is_kept_alive",
         "_origin",
+        "_port",
         "_read_pace",
         "_send_pace",
         "_since",
@@ -62,38 +64,40 @@ class Connection(asyncio.Protocol):
 
     _origin: Origin
 
-    def __init__(self, gateway: "Gateway", uvicorn: Uvicorn) -> None:
-        self._gateway = gateway
+    def __init__(self, port: Port, uvicorn: Uvicorn) -> None:
+        self._port = port
         self._uvicorn = uvicorn
         self._state = READING_HEAD
         self._since = 0.0
         self._held = b""
-        self._body = RequestBody(gateway.limits.body_bytes)
+        self._body = RequestBody(port.limits.body_bytes)
         self._exchange: Exchange | None = None
+        self._answer: Answer | None = None
         self._whole: WholeRequest | None = None
         self._send_pace, self._read_pace = Pace(), Pace()
         self._drained = self._unread_before = 0
-        self.is_read_paused = self.is_write_paused = False
+        self._is_kept_alive = self.is_read_paused = self.is_write_paused = False
 
     # ------------------------------------------------------------------ called by the event loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
         self.write = transport.write
-        gateway = self._gateway
-        transport.set_write_buffer_limits(high=gateway.limits.client_unread_bytes)
+        port = self._port
+        transport.set_write_buffer_limits(high=port.limits.client_unread_bytes)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._origin = origin = Origin(peer, local, gateway.trusted_proxies)
+        self._origin = origin = Origin(peer, local, port.trusted_proxies)
         connections = self._uvicorn.server_state.connections
-        refusal = gateway.admission.refusal(origin.address, len(connections))
+        refusal = port.refusal(origin.address, len(connections))
         if refusal is not None:
             self._state = CLOSED
-            self.write(problems.response(problems.TOO_MANY_CONNECTIONS, refusal, gateway.new_request_id(), close=True))
+            self.write(problems.response(problems.TOO_MANY_CONNECTIONS, refusal, port.new_request_id(), close=True))
             transport.close()
             return
         # uvicorn only ever calls shutdown() on what is in there.
         connections.add(self)  # type: ignore[arg-type]
-        gateway.clients.add(self)
+        port.clients.add(self)
+        self._since = port.monotonic()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._forget()
@@ -108,19 +112,27 @@ class Connection(asyncio.Protocol):
             self._release_body(self._whole)
         if exchange is not None:
             exchange.client_left()
+        answer = self._answer
+        self._answer = None
+        if answer is not None:
+            answer.leave()
 
     def pause_writing(self) -> None:
         self.is_write_paused = True
         if self._exchange is not None:
             self._exchange.client_full()
+        elif self._answer is not None:
+            self._answer.pause_writing()
 
     def resume_writing(self) -> None:
         self.is_write_paused = False
         # From its limit to a quarter of it, where a transport tells to go on.
-        self._drained += self._gateway.limits.client_unread_bytes * 3 // 4
+        self._drained += self._port.limits.client_unread_bytes * 3 // 4
         self._unread_before = 0
         if self._exchange is not None:
             self._exchange.client_drained()
+        elif self._answer is not None:
+            self._answer.resume_writing()
         else:
             self._go_on()
 
@@ -135,9 +147,11 @@ class Connection(asyncio.Protocol):
 
         An idle connection is not closed at once: its client may be sending, and could not tell what became of that.
         """
-        self._gateway.draining = True
+        self._port.draining = True
         if self._exchange is not None:
             self._exchange.close_after = True
+        elif self._answer is not None:
+            self._answer.shutdown()
 
     def sweep(self, now: float) -> None:
         """Look at every deadline of this connection."""
@@ -159,17 +173,20 @@ class Connection(asyncio.Protocol):
 
     def _sweep_waiting(self, waited_s: float) -> None:
         """No exchange is under way."""
-        limits = self._gateway.limits
+        limits = self._port.limits
         if self._held:
             if waited_s > limits.head_s:
                 self._refuse(problems.REQUEST_TIMEOUT, f"it has to arrive within {limits.head_s:g} s")
+        elif self._answer is not None:
+            if waited_s > limits.answer_s and not self._answer.is_stream:
+                self.cut()
         elif self._state == READING_HEAD and waited_s > self._idle_s():
             self._close()
 
     def _idle_s(self) -> float:
         """How long a connection may wait for its next request."""
-        limits = self._gateway.limits
-        return limits.drain_idle_s if self._gateway.draining else limits.keep_alive_s
+        limits = self._port.limits
+        return limits.drain_idle_s if self._port.draining else limits.keep_alive_s
 
     def _sweep_ending(self, now: float) -> None:
         """The last answer is written; the client may still have to read it, or to stop sending."""
@@ -177,12 +194,12 @@ class Connection(asyncio.Protocol):
         if unread or self._since == 0.0:
             self._since = now
             self._sweep_reading(now, unread)
-        elif now - self._since > self._gateway.limits.linger_s:
+        elif now - self._since > self._port.limits.linger_s:
             self._transport.abort()
 
     def _sweep_upload(self, now: float) -> None:
         """A body is on its way: in time, and not too slowly."""
-        limits = self._gateway.limits
+        limits = self._port.limits
         if self.is_read_paused:
             self._send_pace.rest()
         else:
@@ -195,7 +212,11 @@ class Connection(asyncio.Protocol):
 
     def _sweep_reading(self, now: float, unread: int) -> None:
         """The client has more to read than fits into what is held for it."""
-        limits = self._gateway.limits
+        if self._answer is not None and self._answer.is_stream:
+            # Whoever follows what is told as it happens reads it at leisure.
+            self._read_pace.rest()
+            return
+        limits = self._port.limits
         self._drained += max(0, self._unread_before - unread)
         self._unread_before = unread
         self._read_pace.look(now, self._drained, limits.answer_bytes_s)
@@ -243,11 +264,41 @@ class Connection(asyncio.Protocol):
             self._cancel()
             self._refuse(refused.problem, refused.detail)
 
+    def dispensable(self) -> tuple[int, float] | None:
+        """How soon it makes room for a new connection, the least first; None while a request is under way.
+
+        First one that has ended but for its client, then one that is kept alive, one whose first or whose begun
+        request is still to come, a stream that nobody reads; of two alike the one that waits longer.
+        """
+        since = self._since or inf
+        if self._state >= LINGERING:
+            return 0, since
+        if self._state == READING_HEAD and self._is_kept_alive and not self._held:
+            return 1, since
+        if self._state in {READING_HEAD, COLLECTING}:
+            return 2, since
+        if self._answer is not None and self._answer.is_stream and self.is_write_paused:
+            return 3, since
+        return None
+
+    def make_room(self) -> None:
+        """End now, because another connection needs the place."""
+        if self._held or self._state == COLLECTING:
+            detail = "a new connection took the place of this one, whose request did not come"
+            request_id = self._port.new_request_id()
+            self.write(problems.response(problems.TOO_MANY_CONNECTIONS, detail, request_id, close=True))
+        self._forget()
+        self._cancel()
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()
+
     def _refuse(self, problem: Problem, detail: str) -> None:
         """Answer what cannot be served, and close; nothing that follows is believed."""
         self._body.left = -1
         self._exchange = None
-        self.write(problems.response(problem, detail, self._gateway.new_request_id(), close=True))
+        self.write(problems.response(problem, detail, self._port.new_request_id(), close=True))
         self._close()
 
     def _close(self) -> None:
@@ -270,5 +321,5 @@ class Connection(asyncio.Protocol):
         connections = self._uvicorn.server_state.connections
         if self in connections:
             connections.discard(self)
-            self._gateway.clients.discard(self)
-            self._gateway.admission.leave(self._origin.address)
+            self._port.clients.discard(self)
+            self._port.admission.leave(self._origin.address)

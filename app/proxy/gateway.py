@@ -13,11 +13,7 @@ from app.domain.observed import ObservedFlush
 from app.domain.receipt import ReceiptKey
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.domain.tally import Flush
-from app.proxy.admission import Admission
-from app.proxy.alike import RequestHeads
 from app.proxy.brake import OpenBrake, OpenCount
-from app.proxy.collected_body import CollectedBytes
-from app.proxy.connection import Connection
 from app.proxy.exchange import Exchange
 from app.proxy.forwarding import Network
 from app.proxy.limits import DEFAULT_LIMITS, Limits
@@ -27,6 +23,7 @@ from app.proxy.mirror import Mirrors, Primary
 from app.proxy.observer import Observer
 from app.proxy.own_paths import Uvicorn
 from app.proxy.pools import Pool
+from app.proxy.port import Port
 from app.proxy.reach import Reach
 from app.proxy.receipts import Receipts
 from app.proxy.recorder import Recorder
@@ -43,22 +40,16 @@ _TIMED_ONE_IN = 8
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
 
 
-class Gateway:
+class Gateway(Port):
     """Everything one process's data plane shares.
 
     Attributes:
         compiled: The routing table in force, ready for look-ups.
-        clients: Open client connections.
-        heads: Request heads seen before.
         reach: How upstreams are reached.
-        admission: Counts client connections.
-        collected: Counts request bodies that are held whole.
         receipts: What receipts are made with.
         room: What copies of bodies may hold.
         observer: Looks at exchanges after they ended.
         traces: Begins a trace where a request has none.
-        trusted_proxies: Networks of proxies that are believed about where a request came from.
-        draining: Whether connections end with their present exchange.
     """
 
     __slots__ = (
@@ -69,17 +60,9 @@ class Gateway:
         "_pools",
         "_slice_values",
         "_suspects",
-        "_sweeper",
         "_untimed",
-        "admission",
-        "clients",
         "coin",
-        "collected",
         "compiled",
-        "draining",
-        "heads",
-        "limits",
-        "monotonic",
         "observer",
         "reach",
         "receipts",
@@ -87,7 +70,6 @@ class Gateway:
         "room",
         "server_timing",
         "traces",
-        "trusted_proxies",
     )
 
     def __init__(
@@ -116,15 +98,9 @@ class Gateway:
             trusted_proxies: Networks of proxies that are believed about where a request came from.
             receipt_key: What signs receipts.
         """
+        super().__init__(limits, monotonic, trusted_proxies)
         self.coin = coin
-        self.monotonic = monotonic
-        self.limits = limits
         self.recorder = Recorder(clock, monotonic, self._open_exchanges)
-        self.heads = RequestHeads(limits)
-        self.admission = Admission(limits)
-        self.collected = CollectedBytes(limits.collected_bytes)
-        self.trusted_proxies = trusted_proxies
-        self.draining = False
         self.server_timing = server_timing
         self.traces = Traces()
         self.room = Room()
@@ -141,8 +117,6 @@ class Gateway:
     # ------------------------------------------------------------------ routing
 
     def _begin_empty(self) -> None:
-        self.clients: set[Connection] = set()
-        self._sweeper: asyncio.TimerHandle | None = None
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
         self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
         self._suspects: list[Suspect] = []
@@ -224,8 +198,7 @@ class Gateway:
     ) -> ClientConnection:
         """A protocol for one client connection; `http=gateway.protocol` in uvicorn's configuration."""
         loop = _loop or asyncio.get_running_loop()
-        if self._sweeper is None:
-            self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
+        self.keep_sweeping(loop)
         return ClientConnection(self, Uvicorn(config, server_state, app_state, loop))
 
     def new_request_id(self) -> bytes:
@@ -269,12 +242,9 @@ class Gateway:
 
     # ------------------------------------------------------------------ deadlines and ends
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The one timer: every deadline of every connection and exchange."""
-        self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
-        now = self.monotonic()
-        for client in list(self.clients):
-            client.sweep(now)
+    def sweep(self, now: float) -> None:
+        """Look at every deadline of every connection, exchange and version."""
+        super().sweep(now)
         self._mirrors.sweep(now)
         for pool in self._pools.values():
             served = pool.totals.exchanges + pool.totals.excluded
@@ -283,20 +253,9 @@ class Gateway:
         for suspect in self._suspects:
             suspect.sweep(now)
 
-    def drain(self) -> None:
-        """Stop keep-alive: idle connections close now, the others after their exchange."""
-        self.draining = True
-        for client in list(self.clients):
-            client.shutdown()
-
     def close(self) -> None:
         """Cut everything that is left and stop the timer."""
-        self.draining = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        for client in list(self.clients):
-            client.cut()
+        super().close()
         self._mirrors.close()
         for pool in self._pools.values():
             pool.close()

@@ -28,6 +28,7 @@ class Limits:
         answer_bytes_s: What a client has to read of its answer per second; likewise.
         request_s: From the first byte of a request to the end of its body.
         head_s: From the first byte of a request to the end of its head.
+        answer_s: From a whole request to the end of the gateway's own answer, unless that is a stream.
         keep_alive_s: An idle client connection.
         drain_idle_s: The same while the process is ending.
         client_idle_s: A client that neither sends its body nor reads its answer.
@@ -62,6 +63,7 @@ class Limits:
     answer_bytes_s: int = 240
     request_s: float = 300.0
     head_s: float = 5.0
+    answer_s: float = 300.0
     keep_alive_s: float = 75.0
     drain_idle_s: float = 1.0
     client_idle_s: float = 30.0

@@ -1,15 +1,13 @@
-"""The gateway's own paths on the inference port: whole, checked messages for FastAPI.
+"""The gateway's own paths, on whichever port: whole, checked messages for FastAPI.
 
-Rule: uvicorn's own protocol sees one canonical message, made anew from a checked head, and then
-the connection ends.
+Rule: uvicorn's own protocol sees one canonical message after the other, each made anew from a checked head.
 """
 
 import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from app.proxy.asgi_answer import Answer
 from app.proxy.collected_body import CollectedBody, Serving
 from app.proxy.framing import CRLF, TARGET
 from app.proxy.request_head import RequestHead, malformed
@@ -21,37 +19,43 @@ if TYPE_CHECKING:
 OWN_PREFIX: Final = b"/turnback/"
 FEEDBACK_PATH: Final = b"/turnback/v1/feedback"
 _FRAMING: Final = (b"content-length:", b"transfer-encoding:")
+_ACTOR: Final = b"x-turnback-actor: "
+_CLOSE: Final = b"\r\nconnection: close"
 # What a rule and a handler cannot read differently: nothing escaped, no dot segment, no empty one, no ";".
-_PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
+_PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?|/")
 
 
 class OwnRequest:
     """One request to the gateway itself."""
 
-    __slots__ = ("_head", "body")
+    __slots__ = ("_head", "_request", "body")
 
-    def __init__(self, head: RequestHead, request_id: bytes, body: CollectedBody) -> None:
+    def __init__(self, request: RequestHead, request_id: bytes, body: CollectedBody) -> None:
         """Raises: Refused: its path could be read in two ways."""
-        if not _PLAIN.fullmatch(head.url.partition(b"?")[0]) or not TARGET.fullmatch(head.url):
-            raise malformed("a path under /turnback/ is made of plain, unescaped segments")
+        if not _PLAIN.fullmatch(request.url.partition(b"?")[0]) or not TARGET.fullmatch(request.url):
+            raise malformed("a path of the gateway's own is made of plain, unescaped segments")
         self.body = body
-        fields = [line for line in head.lines if not line.startswith(_FRAMING)]
+        self._request = request
+        fields = [line for line in request.lines if not line.startswith(_FRAMING)]
+        if request.actor:
+            fields.append(_ACTOR + request.actor)
         self._head = CRLF.join(
             (
-                b"%b %b HTTP/1.1" % (head.method, head.url),
-                b"host: " + head.authority,
-                b"connection: close",
+                b"%b %b HTTP/1.1" % (request.method, request.url),
+                b"host: " + request.authority,
                 b"x-request-id: " + request_id,
                 *fields,
             )
         )
 
     def go_on(self, connection: Serving) -> None:
-        connection.hand_over(b"%b\r\ncontent-length: %d\r\n%b" % (self._head, self.body.size, self.body.tail()))
+        close = _CLOSE if connection.is_last(self._request) else b""
+        length = self.body.size
+        connection.hand_over(b"%b%b\r\ncontent-length: %d\r\n%b" % (self._head, close, length, self.body.tail()))
 
 
 class Uvicorn:
-    """What uvicorn handed to the data plane's protocol, and its own protocol would take."""
+    """What uvicorn handed to a protocol of ours, and its own protocol would take."""
 
     __slots__ = ("_app_state", "_config", "loop", "server_state")
 
@@ -67,9 +71,6 @@ class Uvicorn:
         self.server_state = server_state
         self.loop = loop
 
-    def serve(self, transport: asyncio.Transport, message: bytes) -> None:
-        """Let uvicorn's own protocol serve this message, and all that follows, on the connection."""
-        protocol = HttpToolsProtocol(self._config, self.server_state, self._app_state, self.loop)
-        protocol.connection_made(transport)
-        transport.set_protocol(protocol)
-        protocol.data_received(message)
+    def answer(self) -> Answer:
+        """Uvicorn's own protocol, for one request."""
+        return Answer(self._config, self.server_state, self._app_state, self.loop)

@@ -44,12 +44,14 @@ MALFORMED_REQUEST = _client("MalformedRequest", 400, "The request is not valid H
 MODEL_NOT_NAMED = _client("ModelNotNamed", 400, "The body does not plainly name a model")
 UNKNOWN_PATH = _client("UnknownPath", 404, "No model is served at this path")
 UNKNOWN_MODEL = _client("UnknownModel", 404, "No such model")
+CROSS_ORIGIN = _client("CrossOrigin", 403, "Pages from elsewhere change nothing here")
 OVERRIDE_REFUSED = _client("OverrideRefused", 403, "Only operators choose a version")
 UNKNOWN_VERSION = _client("UnknownVersion", 404, "No such version")
 REQUEST_TIMEOUT = _client("RequestTimeout", 408, "The request did not arrive in time")
 BODY_TOO_LARGE = _client("BodyTooLarge", 413, "The request's body is too large")
 URL_TOO_LONG = _client("UrlTooLong", 414, "The request's target is too long")
 EXPECTATION_FAILED = _client("ExpectationFailed", 417, "Only 100-continue can be expected")
+MISDIRECTED_REQUEST = _client("MisdirectedRequest", 421, "The request is for another host")
 HEAD_TOO_LARGE = _client("HeadTooLarge", 431, "The request's header is too large")
 METHOD_NOT_IMPLEMENTED = _client("MethodNotImplemented", 501, "The method is not carried")
 UPGRADE_NOT_IMPLEMENTED = _client("UpgradeNotImplemented", 501, "Protocol upgrades are not carried")
@@ -106,6 +108,7 @@ def response(problem: Problem, detail: str, request_id: bytes, *, close: bool, w
         "title": problem.title,
         "status": problem.status,
         "detail": detail,
+        "code": problem.code,
         "fault": problem.fault,
         "request_id": request_id.decode("ascii") or None,
     }

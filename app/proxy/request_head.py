@@ -65,7 +65,7 @@ class RequestHead:
         has_proxy_connection: Whether llhttp saw a field that it, and nobody else here, takes for Connection.
         has_trace: Whether a valid `traceparent` is among the lines.
         relayed: What the head says of where it came from, None when nothing; without a Host never None.
-        asked_model, forced_version, override_key: The `x-turnback-` fields of these meanings, or empty.
+        asked_model, forced_version, override_key, actor: The `x-turnback-` fields of these meanings, or empty.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class RequestHead:
         "_seen",
         "_transfer_encoding",
         "_upgrade",
+        "actor",
         "asked_model",
         "authority",
         "crossing",
@@ -100,7 +101,7 @@ class RequestHead:
         self.length = 0
         self.line = b""
         self.authority = self.request_id = b""
-        self.asked_model = self.forced_version = self.override_key = b""
+        self.asked_model = self.forced_version = self.override_key = self.actor = b""
         self.keep_alive = True
         self.http_1_0 = self.expect_continue = self.has_trace = self.has_proxy_connection = False
         self.relayed: Relayed | None = None
@@ -212,6 +213,10 @@ class RequestHead:
     def on_override_key(self, value: bytes) -> None:
         self._be_first(_KEY_SEEN)
         self.override_key = value
+
+    def on_actor(self, value: bytes) -> None:
+        self._be_first(_ACTOR_SEEN)
+        self.actor = value
 
     def on_singleton(self, bit: int, line: bytes) -> None:
         self._be_first(bit)
@@ -347,7 +352,7 @@ _TRACEPARENT: Final = b"traceparent: "
 _TRACESTATE: Final = b"tracestate: "
 _CARRIED: Final = (
     *("method", "url", "line", "authority", "host", "request_id", "keep_alive", "http_1_0", "expect_continue"),
-    *("has_proxy_connection", "has_trace", "relayed", "asked_model", "forced_version", "override_key"),
+    *("has_proxy_connection", "has_trace", "relayed", "asked_model", "forced_version", "override_key", "actor"),
 )
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 _FRAMING_STARTS: Final = (b"content-length:", b"transfer-encoding:")
@@ -360,6 +365,7 @@ _VERSION_SEEN: Final = 128
 _KEY_SEEN: Final = 256
 _TRACE_SEEN: Final = 512
 _TRACES_SEEN: Final = 1024
+_ACTOR_SEEN: Final = 2048
 _NAMES: Final = framing.Names[RequestHead](
     {
         b"host": RequestHead.on_host,
@@ -380,6 +386,7 @@ _NAMES: Final = framing.Names[RequestHead](
         b"x-forwarded-proto": _relayed_last("scheme"),
         b"x-forwarded-host": _relayed_last("host"),
         b"x-forwarded-port": _relayed_last("port"),
+        b"x-turnback-actor": RequestHead.on_actor,
         b"x-turnback-model": RequestHead.on_asked_model,
         b"x-turnback-force-version": RequestHead.on_forced_version,
         b"x-turnback-override-key": RequestHead.on_override_key,

@@ -6,6 +6,7 @@ from secrets import token_bytes
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from app.actions.means import Means
 from app.admin.api import admin_app
@@ -70,12 +71,16 @@ def problem_of(answer: httpx.Response) -> Any:  # noqa: ANN401 -- a document
     return problem
 
 
+def application(database: Database, probe: Probe) -> FastAPI:
+    """The admin application on this database."""
+    means = Means(database, probe, AllowList(LOOPBACK).check, token_bytes)
+    services = Services(means, Timeouts(), 60, DecisionCount())
+    return admin_app(services, version="test", body_max_bytes=BODY_MAX_BYTES)
+
+
 @asynccontextmanager
 async def admin_client(database: Database) -> AsyncIterator[AdminClient]:
     probe = Probe()
-    means = Means(database, probe, AllowList(LOOPBACK).check, token_bytes)
-    services = Services(means, Timeouts(), 60, DecisionCount())
-    app = admin_app(services, version="test", body_max_bytes=BODY_MAX_BYTES)
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(application(database, probe))
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as http:
         yield AdminClient(http, probe)

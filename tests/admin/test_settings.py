@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from app import settings
+from app.errors import CannotServe
 from app.settings import Settings, SettingsRefused
+from app.starting import refuse
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +73,16 @@ def test_a_database_address_is_one_of_postgres(monkeypatch: pytest.MonkeyPatch) 
 def test_the_allow_list_is_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNBACK_UPSTREAM_ALLOW", "10.0.0.0/8, models.internal:80,")
     assert settings.load().upstream_allow == ("10.0.0.0/8", "models.internal:80")
+
+
+def test_hosts_of_the_admin_port_are_names_and_addresses_without_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load().admin_hosts == ()
+    monkeypatch.setenv("TURNBACK_ADMIN_HOSTS", "control, control.internal,::1,")
+    assert settings.load().admin_hosts == ("control", "control.internal", "::1")
+    refuse(settings.load(), "all", decides=True)
+    monkeypatch.setenv("TURNBACK_ADMIN_HOSTS", "control:8321")
+    with pytest.raises(CannotServe, match=r"TURNBACK_ADMIN_HOSTS is not acceptable: control:8321 is no host"):
+        refuse(settings.load(), "all", decides=True)
 
 
 def test_trusted_proxies_are_networks_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,9 @@ from app.admin.listeners import bind, listener
 from app.admin.needs import Services
 from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog import Timeouts
+from app.proxy.addressed import Addressees
+from app.proxy.admission import own
+from app.proxy.own_port import OwnPort
 from app.store.database import Database
 from app.telemetry import DecisionCount
 from cli.command import Command
@@ -32,7 +35,8 @@ def admin_url(database_url: str) -> Iterator[str]:
         database = Database(database_url)
         means = Means(database, ProbeBook(), AllowList(LOOPBACK).check, token_bytes)
         services = Services(means, Timeouts(), 60, DecisionCount())
-        serving = listener("admin", bound, admin_app(services, version="test", body_max_bytes=65_536), drain_s=1)
+        app = admin_app(services, version="test", body_max_bytes=65_536)
+        serving = listener("admin", bound, app, drain_s=1, http=OwnPort(own(256, 65_536), Addressees()).protocol)
         task = asyncio.create_task(serving.serve())
         while not serving.server.started:  # noqa: ASYNC110 -- uvicorn tells nobody when it listens
             await asyncio.sleep(0.01)

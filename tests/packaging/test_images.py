@@ -72,6 +72,13 @@ def test_the_admin_port_is_published_on_loopback_only(services: dict[str, Any]) 
     assert [port for port in published if ":8321" in port or ":8322" in port] == ["127.0.0.1:8321:8321"]
 
 
+def test_admin_and_ops_are_called_by_their_services_and_where_they_are_published(services: dict[str, Any]) -> None:
+    ours = {name: service for name, service in services.items() if name in {"proxy-1", "proxy-2", "control"}}
+    published = {"127.0.0.1"}
+    for service in ours.values():
+        assert set(service["environment"]["TURNBACK_ADMIN_HOSTS"].split(",")) == ours.keys() | published
+
+
 def test_upstreams_are_exactly_the_model_servers(services: dict[str, Any]) -> None:
     allowed = services["control"]["environment"]["TURNBACK_UPSTREAM_ALLOW"].split(",")
     listening = {f"{name}:{service['command'][-1]}" for name, service in services.items() if name.startswith("model-")}

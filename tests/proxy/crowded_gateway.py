@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import uvloop
 
-from app.proxy.admission import fitting_connections
+from app.proxy.admission import fitting_places
 from app.proxy.limits import DEFAULT_LIMITS
 from proxy.serving import gateway_with, routed, serving, table_of
 
@@ -17,7 +17,7 @@ DESCRIPTORS = 256
 async def main(upstream_url: str, *, capped: bool) -> None:
     """Serve until standard input ends; the port is the first line of the output."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-    connections = fitting_connections() if capped else 10_000
+    connections = fitting_places().inference if capped else 10_000
     gateway = gateway_with(
         table_of(routed({"v1": upstream_url})), limits=replace(DEFAULT_LIMITS, connections=connections)
     )

@@ -18,6 +18,7 @@ from app.domain.catalog import Bulkhead, Match, Model, ModelName, Protocol, Time
 from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 from app.proxy.forwarding import Network
+from app.proxy.own_port import OwnPort
 from app.proxy.reach import MayConnect, Reach, Resolve, system_addresses
 
 Urls: TypeAlias = Mapping[str, str | tuple[str, ...]]
@@ -73,7 +74,7 @@ def table_of(*models: RoutedModel, revision: int = 1) -> RoutingTable:
     return RoutingTable(revision, models)
 
 
-def configured(gateway: Gateway, app: ASGIApp | None = None) -> uvicorn.Config:
+def configured(gateway: Gateway | OwnPort, app: ASGIApp | None = None) -> uvicorn.Config:
     """How uvicorn is told to serve a gateway."""
     return uvicorn.Config(
         app or refuse_everything,
@@ -86,8 +87,10 @@ def configured(gateway: Gateway, app: ASGIApp | None = None) -> uvicorn.Config:
 
 
 @asynccontextmanager
-async def serving(gateway: Gateway, app: ASGIApp | None = None, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """Serve the gateway on a free port, which is yielded, with uvicorn's protocols but not its main loop."""
+async def serving(
+    gateway: Gateway | OwnPort, app: ASGIApp | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[int]:
+    """Serve on a free port, which is yielded, with uvicorn's protocols but not its main loop."""
     config = configured(gateway, app)
     config.load()
     state = ServerState()
@@ -111,7 +114,9 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving_with_uvicorn(gateway: Gateway, app: ASGIApp | None = None) -> AsyncIterator[tuple[Server, int]]:
+async def serving_with_uvicorn(
+    gateway: Gateway | OwnPort, app: ASGIApp | None = None
+) -> AsyncIterator[tuple[Server, int]]:
     """The same as in production: uvicorn's server on a bound socket; stopped, not cut, at the end."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(configured(gateway, app))

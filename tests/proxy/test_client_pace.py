@@ -11,7 +11,7 @@ from fakes.waiting import eventually
 
 from app.domain.tally import Outcome
 from app.proxy import Limits
-from app.proxy.admission import Admission, fitting_connections
+from app.proxy.admission import Admission, Places, fitting_places
 from app.proxy.client_pace import Pace
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import Talk, get, post, talking
@@ -168,12 +168,21 @@ def test_addresses_are_counted_apart_and_forgotten_when_they_leave() -> None:
     assert admission._open == {}
 
 
-@pytest.mark.parametrize(("descriptors", "fitting"), [(256, 96), (4096, 2016), (64, 16), (1_000_000, 65_536)])
+@pytest.mark.parametrize(
+    ("descriptors", "fitting"),
+    [
+        (256, Places(64, 32, 32)),
+        (1_024, Places(384, 160, 32)),
+        (4_096, Places(1_872, 256, 32)),
+        (64, Places(16, 4, 4)),
+        (1_000_000, Places(65_536, 256, 32)),
+    ],
+)
 def test_a_process_takes_no_more_connections_than_it_has_descriptors_for(
-    monkeypatch: pytest.MonkeyPatch, descriptors: int, fitting: int
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, fitting: Places
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, descriptors))
-    assert fitting_connections() == fitting
+    assert fitting_places() == fitting
 
 
 def test_only_a_clients_own_turn_counts_and_what_it_moves_is_taken_off() -> None:

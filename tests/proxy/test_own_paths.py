@@ -51,17 +51,21 @@ async def test_own_paths_reach_the_application_as_one_whole_message(raw: bytes, 
         assert b'"path":"/turnback/v1/feedback","method":"POST","body":"hello"' in answer.body
         assert b"transfer-encoding" not in answer.body
         assert b"x-request-id" in answer.body
-        assert answer.field("connection") == "close"
-        assert await talk.is_closed()
+        # The connection stays, and whatever comes next passes the same strict head.
+        assert answer.field("connection") is None
+        assert (await talk.ask(get("/turnback/v1/again"))).status == 200
+        assert (await talk.ask(get("/turnback/v1/again", "host: another"))).status == 400
 
 
-async def test_an_own_path_waits_for_the_exchange_before_it_and_ends_the_connection() -> None:
+async def test_an_own_path_waits_for_the_exchange_before_it_and_the_next_one_for_its_answer() -> None:
     go = asyncio.Event()
 
     async def script(conversation: Conversation) -> None:
         await conversation.request()
         await go.wait()
         await conversation.send(ok(b"first"))
+        await conversation.request()
+        await conversation.send(ok(b"second"))
 
     async with upstream(script=script) as server:
         gateway = gateway_with(table_of(routed({"v1": server.url})))
@@ -71,7 +75,7 @@ async def test_an_own_path_waits_for_the_exchange_before_it_and_ends_the_connect
             go.set()
             assert (await talk.answer()).body == b"first"
             assert b"/turnback/a" in (await talk.answer()).body
-            assert await talk.is_closed()
+            assert (await talk.answer()).body == b"second"
 
 
 async def test_own_paths_pass_the_same_strict_head_and_their_own_limit() -> None:

@@ -24,6 +24,7 @@ NEVER = {
 # What signs receipts; the same in all processes of a test.
 SECRET_KEY = "-".join(("of", "the", "tests") * 4)
 SERVE = "from app import main, settings; raise SystemExit(main.serve(settings.load(), main.Role({role!r})))"
+FEW_DESCRIPTORS = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({count}, {count})); "
 
 
 def clean_environment(**given: str) -> dict[str, str]:
@@ -44,13 +45,15 @@ class Gateway:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    async def start(cls, role: str, *, wait_for: str = "server.ready", **settings: str) -> Self:
+    async def start(
+        cls, role: str, *, wait_for: str = "server.ready", descriptors: int | None = None, **settings: str
+    ) -> Self:
         ports = {"inference_port": "0", "admin_port": "0", "ops_port": "0", "inference_host": "127.0.0.1"}
         keys = {"secret_key": SECRET_KEY} if "database_url" in settings else {}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            SERVE.format(role=role),
+            (FEW_DESCRIPTORS.format(count=descriptors) if descriptors else "") + SERVE.format(role=role),
             env=clean_environment(**{**ports, **keys, **settings}),
             stderr=asyncio.subprocess.PIPE,
         )
@@ -201,10 +204,10 @@ class Stage:
         self._admins: list[Admin] = []
         self._state = TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True)
 
-    async def gateway(self, role: str, **settings: str) -> Gateway:
+    async def gateway(self, role: str, *, descriptors: int | None = None, **settings: str) -> Gateway:
         # Never the working folder's: a process recovers what it finds there.
         settings.setdefault("state_dir", self._state.name)
-        gateway = await Gateway.start(role, **settings)
+        gateway = await Gateway.start(role, descriptors=descriptors, **settings)
         self._started.append(gateway)
         return gateway
 
