@@ -13,6 +13,7 @@ from app.domain.observed import ObservedFlush
 from app.domain.receipt import ReceiptKey
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.domain.tally import Flush
+from app.errors import ModelUnusable
 from app.proxy.admission import Admission
 from app.proxy.alike import RequestHeads
 from app.proxy.brake import OpenBrake, OpenCount
@@ -155,16 +156,37 @@ class Gateway:
         return self.compiled.table
 
     def swap(self, table: RoutingTable) -> None:
-        """Draw from this table from now on; exchanges already drawn go on as they were."""
+        """Draw from this table from now on; exchanges already drawn go on as they were.
+
+        Raises: ModelUnusable: nothing was changed.
+        """
         before, arms_before = self._pools, self._arms
         self._pools, self._arms = {}, {}
-        routes = {routed.model.name: self._compile(routed, before, arms_before) for routed in table.models}
+        try:
+            routes = {
+                routed.model.name: self._compile_or_refuse(routed, before, arms_before) for routed in table.models
+            }
+        except ModelUnusable:
+            self._pools, self._arms = before, arms_before
+            raise
         self._suspects = [suspect for routed in table.models for suspect in suspects(routed, routes[routed.model.name])]
         self.compiled = CompiledTable(table, routes)
         now = self.monotonic()
         for key, pool in before.items():
             if self._pools.get(key) is not pool:
                 pool.retire(now)
+
+    def _compile_or_refuse(
+        self,
+        routed: RoutedModel,
+        pools_before: dict[tuple[ModelName, VersionName], Pool],
+        arms_before: dict[tuple[ModelName, VersionName], Arm],
+    ) -> CompiledRoute:
+        try:
+            return self._compile(routed, pools_before, arms_before)
+        except Exception as odd:
+            # Whatever is wrong with one model, the others' routes must not stay old for it.
+            raise ModelUnusable(routed.model.name, f"{type(odd).__name__}: {odd}") from odd
 
     def _compile(
         self,

@@ -8,7 +8,7 @@ cancellation always comes out, at once: what it interrupts is not tidied up but 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -35,6 +35,7 @@ _LIMITS = text(
     "SELECT set_config('statement_timeout', '3s', true), set_config('lock_timeout', '1s', true),"
     " set_config('idle_in_transaction_session_timeout', '5s', true), set_config('TimeZone', 'UTC', true)"
 )
+
 
 class Database:
     """A pool of connections to one Postgres. Connects when first used."""

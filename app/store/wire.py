@@ -28,9 +28,14 @@ CONNECTION: dict[str, Any] = {
 
 
 class WireConnection(psycopg.AsyncConnection[Any]):
-    """A connection that ends itself when what it waits for is cancelled, or when the server says nothing for too long."""
+    """Ends itself when what it waits for is cancelled, or when the server says nothing for too long."""
 
-    async def wait(self, gen: PQGen[RV], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> RV:
+    async def wait(
+        self,
+        gen: PQGen[RV],
+        interval: float = _LOOK_EVERY_S,
+        timeout: float | None = None,  # noqa: ASYNC109 -- psycopg's signature
+    ) -> RV:
         """Run one of psycopg's generators on this connection.
 
         Raises: psycopg.OperationalError: the server was silent for too long.

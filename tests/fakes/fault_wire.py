@@ -42,9 +42,9 @@ class FaultWire:
     @property
     def url(self) -> str:
         """Where clients find it."""
-        host = {"host": "127.0.0.1", "port": self._port}
         query = {name: value for name, value in self._url.query.items() if name not in {"host", "port"}}
-        return self._url.set(**host, query=query).render_as_string(hide_password=False)
+        address = self._url.set(host="127.0.0.1", port=self._port, query=query)
+        return address.render_as_string(hide_password=False)
 
     @property
     def mode(self) -> Wire:
