@@ -41,11 +41,12 @@ class Loop:
     once: bool = False
 
 
-class Silent(NamedTuple):
-    """A loop that was not heard of for longer than it may be silent."""
+class Heard(NamedTuple):
+    """When a loop was last heard of, and how long it may be silent."""
 
     name: str
     age_s: float
+    silent_after_s: float
 
 
 class _Life:
@@ -113,22 +114,29 @@ class Loops:
         self._lives[loop.name] = _Life(loop, self._monotonic)
 
     @property
-    def silent(self) -> tuple[Silent, ...]:
-        """The loops that are silent now, whether they have been started anew or not."""
+    def heard(self) -> tuple[Heard, ...]:
+        """Every loop that runs or is about to, over all of its lives."""
         now = self._monotonic()
-        for name, life in self._lives.items():
-            if life.heard:
-                self._heard_at[name] = max(self._heard_at[name], life.beaten_at)
+        for life in self._lives.values():
+            self._hear(life)
         known = {name: life.loop for name, life in self._lives.items()}
         known |= {name: loop for name, (_, loop) in self._due.items()}
-        ages = (Silent(name, now - self._heard_at[name]) for name in known)
-        return tuple(each for each in ages if each.age_s > known[each.name].silent_after_s)
+        return tuple(Heard(name, now - self._heard_at[name], loop.silent_after_s) for name, loop in known.items())
+
+    @property
+    def silent(self) -> tuple[Heard, ...]:
+        """The loops that are silent now, whether they have been started anew or not."""
+        return tuple(each for each in self.heard if each.age_s > each.silent_after_s)
 
     async def watch(self) -> None:
         """Look after all loops until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # Nobody looks after who looks after the others.
+                log.exception("loop.look_failed")
 
     def look(self) -> None:
         """Look once: whoever ended, failed or is silent is started anew."""
@@ -175,10 +183,14 @@ class Loops:
         silent_s = round(self._monotonic() - life.beaten_at, 1)
         log.error("loop.silent", loop=life.loop.name, silent_s=silent_s, gave_up=gave_up)
 
+    def _hear(self, life: _Life) -> None:
+        # A start is no heartbeat: who is started anew and stays silent must not look well for a while.
+        if life.heard:
+            self._heard_at[life.loop.name] = max(self._heard_at[life.loop.name], life.beaten_at)
+
     def _start_anew(self, life: _Life, pause_s: float) -> None:
         name = life.loop.name
-        if life.heard:
-            self._heard_at[name] = max(self._heard_at[name], life.beaten_at)
+        self._hear(life)
         del self._lives[name]
         if pause_s:
             self._due[name] = (self._monotonic() + pause_s, life.loop)

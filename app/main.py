@@ -404,11 +404,6 @@ class _Process:
         if self._controller is not None:
             yield self._controller.contact
 
-    def _database_up(self) -> bool:
-        if self._replica is not None:
-            return self._replica.status.database_up is True
-        return self._controller is not None and self._controller.contact.up is True
-
     def _sources(self) -> Iterator[telemetry.Source]:
         yield self
         yield self._decided
@@ -425,6 +420,10 @@ class _Process:
             yield StandingFigures(lambda: controller.standing)
 
     def series(self) -> Iterator[Series]:
-        """What only the composition root knows: the build and the database."""
+        """What only the composition root knows: the build, the loops and the database."""
         yield Series(telemetry.BUILD_INFO, (__version__, self._role), 1.0)
-        yield Series(telemetry.DB_UP, (), float(self._database_up()))
+        for each in self._loops.heard:
+            if math.isfinite(each.silent_after_s):
+                yield Series(telemetry.LOOP_AGE, (each.name,), each.age_s)
+        reached = readiness.of_database(self._contacts(), vital=False).ok
+        yield Series(telemetry.DB_UP, (), float(reached))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from app.admin.ops import Check
 from app.domain.catalog import ModelName
-from app.loops import Silent
+from app.loops import Heard
 from app.replica.replica import Status
 from app.replica.routing import Unreadable
 from app.store.contact import Contact
@@ -37,7 +37,7 @@ def of_database(contacts: Iterable[Contact], *, vital: bool) -> Check:
     return Check(ok=True, vital=vital, detail="reachable")
 
 
-def of_loops(silent: Iterable[Silent]) -> Check:
+def of_loops(silent: Iterable[Heard]) -> Check:
     """Whether every loop was heard of in time."""
     names = ", ".join(f"{each.name} silent for {_age(each.age_s)}" for each in silent)
     return Check(not names, vital=False, detail=names or "all heard of")

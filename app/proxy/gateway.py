@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from app.domain.catalog import ModelName, VersionName
 from app.domain.observed import ObservedFlush
 from app.domain.receipt import ReceiptKey
@@ -34,6 +36,8 @@ from app.proxy.recorder import Recorder
 from app.proxy.room import Room
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
 from app.proxy.trace_context import Traces
+
+log = structlog.get_logger()
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -70,6 +74,7 @@ class Gateway:
         "_pools",
         "_slice_values",
         "_suspects",
+        "_sweep_broke",
         "_sweeper",
         "_untimed",
         "admission",
@@ -144,6 +149,7 @@ class Gateway:
     def _begin_empty(self) -> None:
         self.clients: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_broke = False
         self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
         self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
         self._suspects: list[Suspect] = []
@@ -296,14 +302,24 @@ class Gateway:
         self._sweeper = loop.call_later(self.limits.sweep_s, self._sweep, loop)
         now = self.monotonic()
         for client in list(self.clients):
-            client.sweep(now)
-        self._mirrors.sweep(now)
+            self._safely(client.sweep, now)
+        self._safely(self._mirrors.sweep, now)
         for pool in self._pools.values():
             served = pool.totals.exchanges + pool.totals.excluded
             if pool.is_restless or served != pool.served:
-                pool.sweep(now, served)
+                self._safely(pool.sweep, now, served)
         for suspect in self._suspects:
-            suspect.sweep(now)
+            self._safely(suspect.sweep, now)
+
+    def _safely(self, sweep: Callable[..., object], *given: float) -> None:
+        """Sweep one; if it breaks, the deadlines of all others are looked at all the same."""
+        try:
+            sweep(*given)
+        except Exception:
+            # Said once: it breaks again every second.
+            if not self._sweep_broke:
+                log.exception("gateway.sweep_failed")
+            self._sweep_broke = True
 
     def drain(self) -> None:
         """Stop keep-alive: idle connections close now, the others after their exchange."""

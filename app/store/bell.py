@@ -16,7 +16,7 @@ from app.store.routes import CHANNEL
 from app.store.wire import CONNECTION, WireConnection
 
 # Without a ring for so long, the server is asked whether it is still there.
-ASKED_EVERY_S: Final = 10.0
+ASKED_EVERY_S: Final = 5.0
 
 
 async def rings(database: Database) -> AsyncGenerator[None, None]:

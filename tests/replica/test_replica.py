@@ -41,12 +41,13 @@ class Plane:
         pace: Pace,
         wall: Callable[[], float] = time.time,
         *,
+        monotonic: Callable[[], float] = time.monotonic,
         dead_boots: DeadBoots = lambda: iter(()),
         snapshot: Snapshot | None = None,
     ) -> None:
         self.tables: list[RoutingTable] = []
         self.recorder = CountingRecorder()
-        self.clock = DatabaseClock(wall, time.monotonic)
+        self.clock = DatabaseClock(wall, monotonic)
         self.boot = str(uuid.uuid4())
         self.replica = Replica(
             database,

@@ -28,10 +28,11 @@ class Wire(Enum):
 class FaultWire:
     """Relays a local TCP port to Postgres' Unix socket or TCP address."""
 
-    def __init__(self, url: str, *, on_request: Callable[[bytes], None] = lambda _: None) -> None:
-        """Args: url: of the real server; on_request: sees what clients send before the wire decides about it."""
+    def __init__(self, url: str) -> None:
+        """Args: url: of the real server."""
         self._url = make_url(url)
-        self._on_request = on_request
+        self._armed: tuple[bytes, Wire] | None = None
+        self._hit = asyncio.Event()
         self._mode = Wire.PASSES
         self._passes = asyncio.Event()
         self._passes.set()
@@ -46,23 +47,28 @@ class FaultWire:
         address = self._url.set(host="127.0.0.1", port=self._port, query=query)
         return address.render_as_string(hide_password=False)
 
-    @property
-    def mode(self) -> Wire:
-        return self._mode
+    def breaks_at(self, marker: bytes, mode: Wire) -> asyncio.Event:
+        """Break as soon as a client says this; what it says meets the fault already. Set when it happened."""
+        self._armed = (marker, mode)
+        self._hit = asyncio.Event()
+        return self._hit
 
-    async def become(self, mode: Wire) -> None:
+    def breaks(self, mode: Wire) -> None:
         """Behave so from now on, towards connections that are open too."""
         self._mode = mode
-        if mode is Wire.PASSES:
-            await self._listen()
-            self._passes.set()
-            return
         self._passes.clear()
         if mode is Wire.REFUSES and self._server is not None:
             self._server.close()
             self._server = None
         if mode in {Wire.REFUSES, Wire.RESETS}:
             self._cut_all(reset=mode is Wire.RESETS)
+
+    async def passes(self) -> None:
+        """Behave from now on."""
+        self._armed = None
+        self._mode = Wire.PASSES
+        await self._listen()
+        self._passes.set()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["FaultWire"]:
@@ -88,8 +94,10 @@ class FaultWire:
             task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task, raw = asyncio.current_task(), writer.get_extra_info("socket")
-        assert task is not None
+        raw = writer.get_extra_info("socket")
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a connection is served by a task")
         self._links[task] = raw
         upstream: asyncio.StreamWriter | None = None
         try:
@@ -104,7 +112,8 @@ class FaultWire:
             self._links.pop(task, None)
             for each in (writer, upstream):
                 if each is not None:
-                    each.transport.abort() if each is writer else each.close()
+                    # Whatever was still to be written belongs to nobody any more.
+                    each.transport.abort()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host = str(self._url.query.get("host") or self._url.host or "127.0.0.1")
@@ -122,7 +131,7 @@ class FaultWire:
     ) -> None:
         link = _Link()
         ways = {
-            asyncio.create_task(self._relay(reader, upstream, link, self._on_request)),
+            asyncio.create_task(self._relay(reader, upstream, link, self._trip)),
             asyncio.create_task(self._relay(up_reader, writer, link, lambda _: None)),
         }
         try:
@@ -132,6 +141,13 @@ class FaultWire:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
+
+    def _trip(self, data: bytes) -> None:
+        if self._armed is not None and self._armed[0] in data:
+            _, mode = self._armed
+            self._armed = None
+            self.breaks(mode)
+            self._hit.set()
 
     async def _relay(
         self,
