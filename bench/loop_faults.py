@@ -15,19 +15,31 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from random import Random
 
 from app.main import ENDING_MAX_S
 from bench.cpu import model_name
 from bench.fault_wire import Wire
-from bench.loop_world import CANCELS, DRAIN_S, LOOK_EVERY_S, PATIENCE_S, SPLIT, STABLE_ONLY, Gateway, World, world
+from bench.loop_world import (
+    CANCELS,
+    DRAIN_S,
+    FRAUD,
+    LOOK_EVERY_S,
+    PATIENCE_S,
+    SPLIT,
+    STABLE_ONLY,
+    Gateway,
+    World,
+    world,
+)
 
 LOOPS = ("pull", "push", "tick")
+GENERATION = f'turnback_generation{{model="{FRAUD}"}}'
+TICKED = "turnback_last_evaluation_timestamp_seconds"
 FOLLOWED_WITHIN_S = 1.0
 ENDED_WITHIN_S = DRAIN_S + ENDING_MAX_S
 HELD_S = (0.3, 2.5)
@@ -49,7 +61,7 @@ HEARD_WITHIN_S = {
 SAYS = {"pull": b"FROM routing", "push": b"INSERT INTO replicas", "tick": b"FROM rollouts"}
 
 WIRES = {"refused": Wire.REFUSES, "reset": Wire.RESETS, "hung": Wire.HANGS, "black hole": Wire.SWALLOWS}
-_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'bench' AND pid <> pg_backend_pid()"
+_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turnback'"
 _READ_ONLY = (
     ("ALTER DATABASE bench SET default_transaction_read_only = on", _OFF),
     ("ALTER DATABASE bench RESET default_transaction_read_only", _OFF),
@@ -175,7 +187,7 @@ async def _all_set(hits: Sequence[asyncio.Event]) -> None:
 async def play(scene: World, cell: Cell, survivor: Gateway, held_s: float, *, terminate: bool) -> None:
     """One round of a cell. Args: held_s: How long the fault lasts; terminate: Whether a second process gets SIGTERM."""
     split = await scene.route(SPLIT)
-    await _seconds_until(partial(_is_at, survivor, split))
+    await _until_at(survivor, split)
     events_before = len(survivor.events())
     async with AsyncExitStack() as stack:
         victims = [await stack.enter_async_context(scene.gateway())] if terminate else []
@@ -204,33 +216,26 @@ async def _recovered(
 ) -> tuple[float | None, float | None, float | None]:
     """Seconds until it follows, has pushed, has ticked; all from now on."""
     began, wall = time.monotonic(), time.time()
-    return await asyncio.gather(
-        _seconds_until(partial(_is_at, survivor, generation), began),
-        _seconds_until(partial(_has_pushed, scene, wall), began),
-        _seconds_until(partial(_has_ticked, survivor, wall), began),
-    )
-
-
-async def _is_at(gateway: Gateway, generation: int) -> bool:
-    return await gateway.generation() == generation
-
-
-async def _has_pushed(scene: World, wall: float) -> bool:
-    # The server is on this machine, and so is its clock.
-    return bool(await scene.value(f"SELECT max(heartbeat) > to_timestamp({wall}) FROM replicas"))  # noqa: S608 -- a number
-
-
-async def _has_ticked(gateway: Gateway, wall: float) -> bool:
-    return (await gateway.metrics()).get("turnback_last_evaluation_timestamp_seconds", 0.0) > wall
-
-
-async def _seconds_until(holds: Callable[[], Awaitable[bool]], began: float | None = None) -> float | None:
-    began = time.monotonic() if began is None else began
-    while not await holds():
-        if time.monotonic() - began > PATIENCE_S:
-            return None
+    followed = pushed = ticked = None
+    while None in (followed, pushed, ticked) and time.monotonic() - began < PATIENCE_S:
+        seen = await survivor.metrics()
+        # The server is on this machine, and so is its clock.
+        newest = await scene.pushed_at() if pushed is None else 0.0
+        passed = time.monotonic() - began
+        if followed is None and seen.get(GENERATION) == generation:
+            followed = passed
+        if pushed is None and newest > wall:
+            pushed = passed
+        if ticked is None and seen.get(TICKED, 0.0) > wall:
+            ticked = passed
         await asyncio.sleep(LOOK_EVERY_S)
-    return time.monotonic() - began
+    return followed, pushed, ticked
+
+
+async def _until_at(gateway: Gateway, generation: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while (await gateway.metrics()).get(GENERATION) != generation:  # noqa: ASYNC110 -- it is another process
+            await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def _dead(gateway: Gateway) -> list[str]:

@@ -37,7 +37,7 @@ V1, V2 = VersionName("v1"), VersionName("v2")
 STABLE_ONLY, SPLIT = {V1: 10_000}, {V1: 9_000, V2: 1_000}
 READY_S = 60.0
 PATIENCE_S = 30.0
-LOOK_EVERY_S = 0.01
+LOOK_EVERY_S = 0.02
 REQUEST_EVERY_S = 0.05
 DRAIN_S = 1.0
 SECRET_KEY = "-".join(("of", "the", "bench") * 4)
@@ -74,9 +74,6 @@ class Gateway:
         text = (await self.ops.get("/metrics")).text
         return {name: float(value) for name, value in re.findall(r"^(\S+) (\S+)$", text, re.MULTILINE)}
 
-    async def generation(self) -> int:
-        return int((await self.metrics()).get(f'turnback_generation{{model="{FRAUD}"}}', -1))
-
     async def loop_ages(self) -> dict[str, float]:
         found = (await self.metrics()).items()
         return {name.split('"')[1]: age for name, age in found if name.startswith("turnback_loop_age_seconds{")}
@@ -112,6 +109,7 @@ class World:
         self._folder = folder
         self._upstream = upstream
         self._made = 0
+        self._asking: psycopg.AsyncConnection[tuple[object, ...]] | None = None
         self.generation = 0
 
     async def sql(self, *statements: str) -> None:
@@ -123,10 +121,17 @@ class World:
             for statement in statements:
                 await connection.execute(statement.encode())
 
-    async def value(self, statement: str) -> object:
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            row = await (await connection.execute(statement.encode())).fetchone()
-        return None if row is None else row[0]
+    async def pushed_at(self) -> float:
+        """Unix time of the newest push of any process."""
+        if self._asking is None:
+            self._asking = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+        found = await self._asking.execute("SELECT coalesce(extract(epoch FROM max(heartbeat)), 0) FROM replicas")
+        row = await found.fetchone()
+        return 0.0 if row is None else float(str(row[0]))
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            await self._asking.close()
 
     async def prepare(self) -> None:
         """Two models of two versions each."""
@@ -202,6 +207,7 @@ async def world() -> AsyncIterator[World]:
             )
             await made.prepare()
             yield made
+            await made.close()
         finally:
             server.close()
             await asyncio.to_thread(postgres.stop)

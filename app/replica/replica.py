@@ -42,7 +42,7 @@ RECOVER_EVERY_S = 30.0
 # Rows of a dead boot in one transaction.
 RECOVERED_ROWS = 2_000
 # After a pull that failed the next one does not wait for longer than this, however slow the pace is.
-PULL_AGAIN_S: Final = 0.5
+PULL_AGAIN_S: Final = 0.25
 WITHHOLD_EVERY_S: Final = 0.5
 SAVE_LOOK_S: Final = 5.0
 # A transaction, its clean-up, and an event loop that had other things to do.
