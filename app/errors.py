@@ -179,8 +179,22 @@ class DatabaseUnavailable(TurnbackError):
     kind = ErrorKind.UNAVAILABLE
     title = "The database is not reachable"
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "not reachable") -> None:
+        """Args: why: In a few words, for those who run it; clients are not told."""
         super().__init__("Postgres is not reachable; inference goes on, changes do not")
+        self.why = why
+
+
+class ModelUnusable(TurnbackError):
+    """A model is registered in a way that this process cannot serve."""
+
+    kind = ErrorKind.INVALID
+    title = "The model cannot be served"
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(f"model {model!r} cannot be served: {why}", model=model)
+        self.model = model
+        self.why = why
 
 
 class SpoolFull(TurnbackError):
@@ -206,5 +220,7 @@ class OutcomeUnknown(TurnbackError):
     kind = ErrorKind.UNAVAILABLE
     title = "It is not known whether the change was saved"
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "not reachable") -> None:
+        """Args: why: In a few words, for those who run it; clients are not told."""
         super().__init__("the connection to Postgres broke while the change was being saved; look before trying again")
+        self.why = why

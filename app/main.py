@@ -6,13 +6,15 @@ Rule: nothing is decided here and nobody imports this but the command line. A pr
 
 import asyncio
 import gc
+import math
 import os
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +22,7 @@ import structlog
 import uvloop
 from pydantic import SecretStr
 
-from app import __version__, telemetry
+from app import __version__, loops, readiness, telemetry
 from app.actions.means import Means
 from app.admin.api import admin_app
 from app.admin.inference import Build, inference_app
@@ -31,13 +33,16 @@ from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.controller.probe import Prober
 from app.data_plane import admin_port, allow_list, data_plane, ops_port
+from app.ending import Deadline
 from app.errors import CannotServe, DatabaseUnavailable
 from app.feedback import api as feedback_api
+from app.feedback import intake
 from app.feedback.desk import FeedbackDesk, feedback_desk
 from app.feedback.keys import receipt_keys, sources
+from app.loops import Loop, Loops
 from app.proxy.admission import use_all_descriptors
 from app.proxy.figures import ObserverFigures, RecorderFigures
-from app.proxy.journal import Journal
+from app.proxy.journal import TEND_MAX_S, Journal
 from app.proxy.recovery import DeadBoots
 from app.proxy.tls import upstream_context
 from app.proxy.upstream_figures import UpstreamFigures
@@ -48,13 +53,27 @@ from app.replica.snapshot import Snapshot
 from app.settings import LogFormat, Settings
 from app.starting import opened, refuse
 from app.store import migrate
+from app.store.contact import Contact
 from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded import REVIVE_MAX_S, EmbeddedPostgres
 from app.store.replicas import Brake
 from app.telemetry import Series
 
 RETRY_S = 1.0
 LAST_PUSHES_MAX = 20
+# A migration may be long; one whose server hangs is tried again.
+MIGRATION_MAX_S = 600.0
+
+# After SIGTERM the process is gone within `drain_s` and this, whatever Postgres or a disk does ...
+ENDING_MAX_S = 12.0
+# ... of which each part has its own.
+LISTENERS_MAX_S = 1.0
+LOOPS_MAX_S = 1.0
+LAST_PUSHES_MAX_S = 4.0
+JOURNAL_MAX_S = 2.0
+# After a second signal, for an embedded server to stop in order; and for the interpreter, when all else is done.
+AT_ONCE_S = 3.0
+LAST_STEP_S = 1.0
 
 log = structlog.get_logger()
 
@@ -86,8 +105,12 @@ def serve(settings: Settings, role: Role) -> int:
     try:
         refuse(settings, role, decides=role.decides)
         use_all_descriptors()
+        deadline = Deadline()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_Process(settings, role).run())
+            status = runner.run(_Process(settings, role, deadline).run())
+            # The runner waits for worker threads, which may hang.
+            deadline.within(LAST_STEP_S, status=status)
+            return status
     except CannotServe as refused:
         sys.stderr.write(f"{refused}\n")
     except asyncio.CancelledError:
@@ -107,12 +130,22 @@ def _secret(given: SecretStr | None) -> str | None:
     return None if given is None else given.get_secret_value()
 
 
+async def _at_most(limit_s: float, part: str, doing: Awaitable[object]) -> None:
+    """Give up on a part of the end that takes too long."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await doing
+    except TimeoutError:
+        log.warning("server.gave_up", part=part, after_s=limit_s)
+
+
 class _Process:
     """One process from its first socket to its last."""
 
-    def __init__(self, settings: Settings, role: Role) -> None:
+    def __init__(self, settings: Settings, role: Role, deadline: Deadline) -> None:
         self._settings = settings
         self._role = role
+        self._deadline = deadline
         self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
         self._tls = upstream_context(settings.upstream_ca_file, settings.upstream_cert_file, settings.upstream_key_file)
@@ -133,7 +166,8 @@ class _Process:
         self._migration_tried = asyncio.Event()
         self._draining = False
         self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._signals = 0
+        self._loops = Loops()
 
     async def run(self) -> int:
         self._own_signals()
@@ -144,14 +178,16 @@ class _Process:
             url = await self._database_url(stack)
             self._database = opened(url)
             stack.push_async_callback(self._database.close)
-            stack.push_async_callback(self._end_tasks)
+            stack.push_async_callback(self._end_loops)
             prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s, self._tls))
             listeners = self._wire(self._database, prober, sockets)
             if self._journal is not None:
                 await self._journal.open()
             serving = {each.name: asyncio.create_task(each.serve()) for each in listeners}
+            watching = asyncio.create_task(self._loops.watch())
+            stack.callback(watching.cancel)
             self._start_loops(url)
-            self._start("ready", lambda: self._announce(listeners))
+            self._loops.start(Loop("ready", lambda: self._announce(listeners), math.inf, once=True))
             await self._stop.wait()
             await self._drain(listeners, serving)
         log.info("server.stopped", role=self._role)
@@ -173,7 +209,7 @@ class _Process:
         embedded = EmbeddedPostgres(self._settings.state_dir / "postgres")
         stack.push_async_callback(asyncio.to_thread, embedded.stop)
         url = await asyncio.to_thread(embedded.start)
-        self._start("postgres", embedded.keep_running)
+        self._loops.start(Loop("postgres", embedded.keep_running, REVIVE_MAX_S))
         return url
 
     def _wire(self, database: Database, prober: Prober, sockets: dict[str, Any]) -> list[Listener]:
@@ -245,23 +281,25 @@ class _Process:
     def _start_loops(self, url: str) -> None:
         """In a process that migrates, nothing reads a table before it is there, unless Postgres is away."""
         if self._role.decides:
-            self._start("migration", lambda: self._migrate(url))
+            self._loops.start(Loop("migration", lambda: self._migrate(url), MIGRATION_MAX_S, once=True))
         if self._journal is not None:
-            self._start("journal", self._journal.run)
+            self._loops.start(Loop("journal", self._journal.run, TEND_MAX_S))
         if self._replica is not None:
-            self._start("replica", self._after(self._migration_tried, self._replica.run))
+            for each in self._replica.loops():
+                self._start_after(self._migration_tried, each)
         if self._feedback is not None:
-            self._start("feedback", self._after(self._migration_tried, self._feedback.intake.run))
+            labels = Loop("feedback", self._feedback.intake.run, intake.STEP_MAX_S)
+            self._start_after(self._migration_tried, labels)
         if self._controller is not None:
-            self._start("controller", self._after(self._migrated, self._controller.run))
+            self._start_after(self._migrated, self._controller.loop())
 
-    def _after(self, migration: asyncio.Event, loop: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def _start_after(self, migration: asyncio.Event, loop: Loop) -> None:
         async def wait_then_run() -> None:
             if self._role.decides:
-                await migration.wait()
-            await loop()
+                await loops.wait_beating(migration)
+            await loop.run()
 
-        return wait_then_run
+        self._loops.start(replace(loop, run=wait_then_run))
 
     async def _migrate(self, url: str) -> None:
         while not self._migrated.is_set():
@@ -270,30 +308,15 @@ class _Process:
                 self._migrated.set()
                 self._migration_tried.set()
             except DatabaseUnavailable:
+                loops.beat()
                 self._migration_tried.set()
                 log.warning("database.unreachable", retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
-    def _start(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """Run a loop for as long as the process lives: a bug in one must not silence it for ever."""
-
-        async def supervised() -> None:
-            while True:
-                try:
-                    await loop()
-                except Exception:
-                    log.exception("loop.failed", loop=name)
-                    await asyncio.sleep(RETRY_S)
-                else:
-                    return
-
-        self._tasks.append(asyncio.create_task(supervised(), name=name))
-
-    async def _end_tasks(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+    async def _end_loops(self) -> None:
+        left = await self._loops.end(LOOPS_MAX_S)
+        if left:
+            log.error("loop.not_ended", loops=left)
 
     # ------------------------------------------------------------------ life
 
@@ -313,7 +336,11 @@ class _Process:
         process = asyncio.current_task()
 
         def asked_to_stop() -> None:
-            if self._stop.is_set() and process is not None:
+            self._signals += 1
+            if self._signals == 1:
+                self._deadline.within(self._settings.drain_s + ENDING_MAX_S)
+            elif process is not None:
+                self._deadline.within(AT_ONCE_S if self._signals == 2 else 0.0)
                 process.cancel()
             self._stop.set()
 
@@ -323,15 +350,18 @@ class _Process:
     async def _drain(self, listeners: list[Listener], serving: dict[str, asyncio.Task[None]]) -> None:
         """Stop accepting, let exchanges finish, write the last tallies; the ops listener ends last."""
         self._draining = True
-        log.info("server.draining", grace_s=self._settings.drain_s)
+        grace_s = self._settings.drain_s
+        log.info("server.draining", grace_s=grace_s)
         self._gateway.drain()
-        await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name != "ops"))
+        drained = (each.drain(serving[each.name]) for each in listeners if each.name != "ops")
+        await _at_most(grace_s + LISTENERS_MAX_S, "listeners", asyncio.gather(*drained))
         self._gateway.close()
-        await self._end_tasks()
+        await self._end_loops()
         if self._replica is not None and self._journal is not None:
-            await self._push_all(self._replica)
-            await self._journal.close()
-        await asyncio.gather(*(each.drain(serving[each.name]) for each in listeners if each.name == "ops"))
+            await _at_most(LAST_PUSHES_MAX_S, "last tallies", self._push_all(self._replica))
+            await _at_most(JOURNAL_MAX_S, "journal", self._journal.close())
+        drained = (each.drain(serving[each.name]) for each in listeners if each.name == "ops")
+        await _at_most(LISTENERS_MAX_S, "ops listener", asyncio.gather(*drained))
 
     async def _push_all(self, replica: Replica) -> None:
         """The last tallies; one push may not hold all of them after an outage."""
@@ -349,30 +379,31 @@ class _Process:
     def _readiness(self) -> Readiness:
         checks: dict[str, Check] = {}
         if self._replica is not None:
-            loaded = self._gateway.table.revision >= 0
-            where = "read from disk" if self._replica.status.from_disk else "loaded"
-            checks["routing_table"] = Check(loaded, vital=True, detail=where if loaded else "not loaded yet")
-            withheld = self._replica.status.canary_withheld
-            checks["canaries"] = Check(not withheld, vital=False, detail="withheld" if withheld else "as routed")
-            brakes = ", ".join(f"{brake.model}/{brake.version}" for brake in self._gateway.open_brakes())
-            checks["brakes"] = Check(not brakes, vital=False, detail=brakes or "none open")
+            brakes = (f"{brake.model}/{brake.version}" for brake in self._gateway.open_brakes())
+            checks.update(readiness.of_replica(self._replica.status, self._gateway.table.revision, brakes))
         if self._journal is not None:
             up = self._journal.is_up
             checks["journal"] = Check(up, vital=False, detail="written" if up else "not writable")
-        up = self._database_up()
         alone = self._role is Role.CONTROL
-        checks["database"] = Check(up, vital=alone, detail="reachable" if up else "not reachable")
+        checks["database"] = readiness.of_database(self._contacts(), vital=alone)
+        if self._controller is not None:
+            checks["rollouts"] = readiness.of_rollouts(self._controller.standing.unreadable)
         if self._role.decides:
             current = self._migrated.is_set()
             checks["migrations"] = Check(current, vital=alone, detail="current" if current else "not current yet")
+        checks["loops"] = readiness.of_loops(self._loops.silent)
         if self._draining:
             checks["draining"] = Check(ok=False, vital=True, detail="the process is ending")
         return Readiness(self._role, checks)
 
-    def _database_up(self) -> bool:
+    def _contacts(self) -> Iterator[Contact]:
+        """What each loop finds at Postgres."""
         if self._replica is not None:
-            return self._replica.status.database_up is True
-        return self._controller is not None and self._controller.standing.database_up is True
+            yield from self._replica.status.contacts
+        if self._feedback is not None:
+            yield self._feedback.intake.contact
+        if self._controller is not None:
+            yield self._controller.contact
 
     def _sources(self) -> Iterator[telemetry.Source]:
         yield self
@@ -390,6 +421,10 @@ class _Process:
             yield StandingFigures(lambda: controller.standing)
 
     def series(self) -> Iterator[Series]:
-        """What only the composition root knows: the build and the database."""
+        """What only the composition root knows: the build, the loops and the database."""
         yield Series(telemetry.BUILD_INFO, (__version__, self._role), 1.0)
-        yield Series(telemetry.DB_UP, (), float(self._database_up()))
+        for each in self._loops.heard:
+            if math.isfinite(each.silent_after_s):
+                yield Series(telemetry.LOOP_AGE, (each.name,), each.age_s)
+        reached = readiness.of_database(self._contacts(), vital=False).ok
+        yield Series(telemetry.DB_UP, (), float(reached))

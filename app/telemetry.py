@@ -178,6 +178,9 @@ EVALUATION_DURATION = Family("turnback_evaluation_duration_seconds", Kind.HISTOG
 LAST_EVALUATION = Family(
     "turnback_last_evaluation_timestamp_seconds", Kind.GAUGE, "Unix time of the last completed tick."
 )
+LOOP_AGE = Family(
+    "turnback_loop_age_seconds", Kind.GAUGE, "Seconds since each loop of this process was last heard of.", ("loop",)
+)
 DB_UP = Family("turnback_db_up", Kind.GAUGE, "1 while Postgres answers this process, else 0.")
 GENERATION = Family("turnback_generation", Kind.GAUGE, "The route's generation this replica serves.", ("model",))
 ROUTING_AGE = Family(
@@ -209,6 +212,7 @@ DROPPED = Family(
 
 FAMILIES = (
     BUILD_INFO,
+    LOOP_AGE,
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,

@@ -1,15 +1,17 @@
 """The loop of a control process: looks at every active rollout each tick, and keeps partitions ahead.
 
-Rule: one rollout's trouble never stops another's look, and without Postgres the loop only waits.
+Rule: one rollout's trouble never stops another's look, and whatever Postgres does the loop goes on.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
+from app import loops
 from app.actions.brakes import audit_brakes
 from app.actions.means import Means
 from app.actions.recalling import tell_recall
@@ -20,13 +22,18 @@ from app.domain.drift_guardrail import all_differing
 from app.domain.rollout import Phase, Rollout, RolloutId
 from app.domain.watch import Watch
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
+from app.loops import Loop
 from app.store import catalog, partitions, replicas, rollouts, units, watches
-from app.store.database import Transaction
+from app.store.complaints import complaint
+from app.store.contact import Contact
+from app.store.database import TRANSACTION_MAX_S, Transaction
 from app.store.decisions import Decision
 from app.telemetry import DecisionCount
 
 PARTITIONS_EVERY_S = 3_600.0
 PARTITIONS_RETRY_S = 60.0
+# One look: a few transactions, and probes of model servers between them.
+LOOK_MAX_S: Final = 6 * TRANSACTION_MAX_S
 
 log = structlog.get_logger()
 
@@ -42,6 +49,7 @@ class Standing:
         watched: Promoted models with a standby to the natural log of the evidence of decay; -inf before a bad answer.
         ticks_ms: Duration in milliseconds, rounded up, to how many ticks took so long.
         completed_at: Unix time of the last tick that reached its end.
+        unreadable: Rollouts and standbys whose state makes no sense, by model, each with the reason.
     """
 
     phases: dict[ModelName, Phase] = field(default_factory=dict)
@@ -51,7 +59,7 @@ class Standing:
     ticks_ms: Counter[int] = field(default_factory=Counter)
     ticks_total_s: float = 0.0
     completed_at: float | None = None
-    database_up: bool | None = None
+    unreadable: dict[ModelName, str] = field(default_factory=dict)
 
 
 class Controller:
@@ -78,12 +86,19 @@ class Controller:
         self._wall = wall
         self._active: dict[RolloutId, Rollout] | None = None
         self._failing: set[RolloutId] = set()
+        self._unreadable: dict[ModelName, str] = {}
         self._partitions_due = float("-inf")
         self.standing = Standing()
+        self.contact = Contact("tick", monotonic, lost="controller.database_lost", returned="controller.database_back")
+
+    def loop(self) -> Loop:
+        """What must go on for as long as the process lives."""
+        return Loop("tick", self.run, self._interval_s + LOOK_MAX_S)
 
     async def run(self) -> None:
         """Tick until cancelled."""
         while True:
+            loops.beat()
             started = self._monotonic()
             await self.tick()
             await asyncio.sleep(max(0.0, started + self._interval_s - self._monotonic()))
@@ -98,18 +113,17 @@ class Controller:
                 await self._safely(watch.model, watch.rollout_id, self._watch(watch))
             await self._audit_brakes()
             await self._keep_partitions(started)
-        except (DatabaseUnavailable, OutcomeUnknown):
-            self._note_database(up=False)
-        except Exception:
-            log.exception("controller.tick_failed")
+        except Exception as odd:  # noqa: BLE001 -- whatever it was, the next tick is tried
+            self.contact.failed(odd)
         else:
-            self._note_database(up=True)
+            self.contact.works()
             self.standing.completed_at = self._wall()
             self._note_duration(self._monotonic() - started)
 
     async def _list_active(self) -> tuple[Rollout, ...]:
         async with self._database.transaction() as tx:
-            found = {seen.rollout.id: seen.rollout for seen in await rollouts.active(tx)}
+            seen, self._unreadable = await rollouts.readable(tx)
+            found = {each.rollout.id: each.rollout for each in seen}
             for name in await self._models_to_read_again(tx, found):
                 await self._read_phase(tx, name)
         for rollout in found.values():
@@ -121,28 +135,30 @@ class Controller:
         return tuple(found.values())
 
     async def _read_phase(self, tx: Transaction, name: ModelName) -> None:
-        last = await rollouts.latest(tx, name)
-        if last is not None:
-            self.standing.phases[name] = last.phase
+        phase = await rollouts.latest_phase(tx, name)
+        if phase is not None:
+            self.standing.phases[name] = phase
 
     async def _models_to_read_again(self, tx: Transaction, found: Mapping[RolloutId, Rollout]) -> list[ModelName]:
         """Models whose rollout ended since the last tick; at the first tick all models."""
         if self._active is None:
-            return [model.name for model in await catalog.models(tx)]
+            return list(await catalog.names(tx))
         return [rollout.model for key, rollout in self._active.items() if key not in found]
 
     async def _list_watches(self) -> tuple[Watch, ...]:
         """Those that have something new to look at."""
         async with self._database.transaction() as tx:
-            found = await watches.active(tx)
+            found, unreadable = await watches.readable(tx)
             mature = await replicas.watermark(tx) if found else None
             for name in self.standing.watched.keys() - {watched.watch.model for watched in found}:
                 # A promotion that was taken back, by whomever, is no active rollout.
                 await self._read_phase(tx, name)
+        self._note_unreadable({**self._unreadable, **unreadable})
         self.standing.watched = {watched.watch.model: watched.watch.log_m for watched in found}
         return tuple(watched.watch for watched in found if is_due(watched, mature))
 
     async def _safely(self, model: ModelName, rollout_id: RolloutId, looking: Awaitable[None]) -> None:
+        loops.beat()
         try:
             await looking
         except StaleGeneration:
@@ -211,12 +227,10 @@ class Controller:
             self._failing.add(rollout_id)
             log.error(event, model=model, rollout=rollout_id, why=why, exc_info=trace)
 
-    def _note_database(self, *, up: bool) -> None:
-        before, self.standing.database_up = self.standing.database_up, up
-        if before is not False and not up:
-            log.warning("controller.database_lost")
-        if before is False and up:
-            log.info("controller.database_back")
+    def _note_unreadable(self, unreadable: dict[ModelName, str]) -> None:
+        for name in unreadable.keys() - self.standing.unreadable.keys():
+            log.error("rollout.unreadable", model=name, why=unreadable[name])
+        self.standing.unreadable = unreadable
 
     def _note_duration(self, took_s: float) -> None:
         self.standing.ticks_ms[int(took_s * 1_000) + 1] += 1
@@ -235,8 +249,8 @@ class Controller:
                 dropped = await partitions.drop_partitions(tx, self._keep_days)
                 await replicas.forget(tx, self._keep_days)
                 forgotten = await units.forget(tx, self._keep_days)
-        except (DatabaseUnavailable, OutcomeUnknown):
-            log.warning("partitions.upkeep_failed", retry_s=PARTITIONS_RETRY_S)
+        except Exception as odd:  # noqa: BLE001 -- a right that is missing here must not make every tick a failed one
+            log.warning("partitions.upkeep_failed", why=complaint(odd), retry_s=PARTITIONS_RETRY_S)
             return
         # What one statement may not delete at once goes on with the next tick.
         self._partitions_due = now + (PARTITIONS_EVERY_S if forgotten < units.FORGOTTEN_AT_ONCE else 0.0)

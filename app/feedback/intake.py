@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
+from app import loops
 from app.domain.catalog import ModelName
 from app.domain.labelling import Attributed, Named, Result, Settled
 from app.domain.receipt import Receipt
@@ -22,6 +23,8 @@ from app.feedback.room import Room
 from app.feedback.spool import Spool, SpoolFile
 from app.store import answers, labels, parked
 from app.store.answers import Name
+from app.store.complaints import blames_tables
+from app.store.contact import Contact
 from app.store.database import Database, Transaction
 from app.store.labels import KeptLabel
 
@@ -34,6 +37,8 @@ FRESH_S: Final = 120.0
 ALL_EVERY_S: Final = 60.0
 FIND_EVERY_S: Final = 30.0
 KEPT_S: Final = 86_400.0
+# One transaction, or a disk that takes its time over one file.
+STEP_MAX_S: Final = 60.0
 
 log = structlog.get_logger()
 
@@ -79,6 +84,7 @@ class Intake:
         self._room = Room(monotonic)
         self._disk = asyncio.Lock()
         self._all_swept_at = float("-inf")
+        self.contact = Contact("feedback", monotonic, lost="feedback.stuck", returned="feedback.unstuck")
 
     async def take(self, items: Sequence[object], source: str) -> Taken:
         """Check, attribute and keep a batch; its good items whatever the others are. Raises: SpoolFull."""
@@ -139,6 +145,7 @@ class Intake:
         """Write what waits on the disk, join what waits for its exchange, until cancelled."""
         found_at = float("-inf")
         while True:
+            loops.beat()
             if self._monotonic() >= found_at + FIND_EVERY_S:
                 found_at = self._monotonic()
                 async with self._disk:
@@ -146,14 +153,16 @@ class Intake:
             try:
                 await self.drain()
                 await self.sweep()
-            except (DatabaseUnavailable, OutcomeUnknown):
-                # Whoever watches Postgres says so.
-                pass
+            except Exception as odd:  # noqa: BLE001 -- whatever it was, what waits is tried again
+                self.contact.failed(odd)
+            else:
+                self.contact.works()
             await asyncio.sleep(EVERY_S)
 
     async def drain(self) -> None:
         """Write what waits on the disk, the oldest first. Raises: DatabaseUnavailable, OutcomeUnknown."""
         while True:
+            loops.beat()
             async with self._disk:
                 file = await asyncio.to_thread(self._spool.oldest)
             if file is None:
@@ -162,7 +171,9 @@ class Intake:
                 await self._write_file(file)
             except (DatabaseUnavailable, OutcomeUnknown):
                 raise
-            except Exception:
+            except Exception as refused:
+                if blames_tables(refused):
+                    raise
                 # One file that Postgres refuses must not keep all others waiting.
                 log.exception("feedback.spool_refused", labels=file.labels)
                 await self._end(self._spool.refuse, file)
@@ -174,6 +185,7 @@ class Intake:
         batches = await asyncio.to_thread(lambda: list(file.batches()))
         for batch in batches:
             for some in _pieces(batch):
+                loops.beat()
                 await self._write(some, _as_much_as_wanted)
 
     async def _end(self, how: Callable[[SpoolFile], None], file: SpoolFile) -> None:
@@ -187,6 +199,7 @@ class Intake:
         since = now - timedelta(seconds=KEPT_S if begin_again else FRESH_S)
         place: parked.Place | None = parked.START
         while place is not None:
+            loops.beat()
             async with self._database.transaction() as tx:
                 swept = await parked.sweep(tx, place, since, most=AT_ONCE)
             self._count(swept.joined)
@@ -206,6 +219,7 @@ class Intake:
     async def _forget(self, before: datetime, source: str | None = None) -> None:
         orphans: Sequence[ModelName] | None = None
         while orphans is None or len(orphans) == AT_ONCE:
+            loops.beat()
             async with self._database.transaction() as tx:
                 orphans = await parked.forget(tx, before, most=AT_ONCE, source=source)
             for model in orphans:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from app.domain.catalog import ModelName, VersionName
 from app.domain.observed import ObservedFlush
 from app.domain.receipt import ReceiptKey
 from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.domain.tally import Flush
+from app.errors import ModelUnusable
 from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.exchange import Exchange
 from app.proxy.forwarding import Network
@@ -30,6 +33,8 @@ from app.proxy.recorder import Recorder
 from app.proxy.room import Room
 from app.proxy.routes import Arm, CompiledRoute, CompiledTable
 from app.proxy.trace_context import Traces
+
+log = structlog.get_logger()
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -129,16 +134,37 @@ class Gateway(Port):
         return self.compiled.table
 
     def swap(self, table: RoutingTable) -> None:
-        """Draw from this table from now on; exchanges already drawn go on as they were."""
+        """Draw from this table from now on; exchanges already drawn go on as they were.
+
+        Raises: ModelUnusable: nothing was changed.
+        """
         before, arms_before = self._pools, self._arms
         self._pools, self._arms = {}, {}
-        routes = {routed.model.name: self._compile(routed, before, arms_before) for routed in table.models}
+        try:
+            routes = {
+                routed.model.name: self._compile_or_refuse(routed, before, arms_before) for routed in table.models
+            }
+        except ModelUnusable:
+            self._pools, self._arms = before, arms_before
+            raise
         self._suspects = [suspect for routed in table.models for suspect in suspects(routed, routes[routed.model.name])]
         self.compiled = CompiledTable(table, routes)
         now = self.monotonic()
         for key, pool in before.items():
             if self._pools.get(key) is not pool:
                 pool.retire(now)
+
+    def _compile_or_refuse(
+        self,
+        routed: RoutedModel,
+        pools_before: dict[tuple[ModelName, VersionName], Pool],
+        arms_before: dict[tuple[ModelName, VersionName], Arm],
+    ) -> CompiledRoute:
+        try:
+            return self._compile(routed, pools_before, arms_before)
+        except Exception as odd:
+            # Whatever is wrong with one model, the others' routes must not stay old for it.
+            raise ModelUnusable(routed.model.name, f"{type(odd).__name__}: {odd}") from odd
 
     def _compile(
         self,
@@ -245,13 +271,13 @@ class Gateway(Port):
     def sweep(self, now: float) -> None:
         """Look at every deadline of every connection, exchange and version."""
         super().sweep(now)
-        self._mirrors.sweep(now)
+        self.safely(self._mirrors.sweep, now)
         for pool in self._pools.values():
             served = pool.totals.exchanges + pool.totals.excluded
             if pool.is_restless or served != pool.served:
-                pool.sweep(now, served)
+                self.safely(pool.sweep, now, served)
         for suspect in self._suspects:
-            suspect.sweep(now)
+            self.safely(suspect.sweep, now)
 
     def close(self) -> None:
         """Cut everything that is left and stop the timer."""

@@ -15,6 +15,7 @@ from zlib import crc32
 
 import structlog
 
+from app import loops
 from app.proxy import checkpoint
 from app.proxy.checkpoint import Checkpoint
 from app.proxy.recorder import Recorder
@@ -23,6 +24,8 @@ from app.proxy.segments import SEGMENT_RECORDS, BootFolder, Segment, checkpoint_
 
 SYNC_EVERY_S: Final = 0.1
 TRY_AGAIN_S: Final = 3.0
+# A disk that takes longer for one look hangs.
+TEND_MAX_S: Final = 60.0
 # Lines of a checkpoint between two pauses: about a millisecond.
 _LINES_AT_ONCE: Final = 100
 
@@ -189,6 +192,7 @@ class Journal:
     async def run(self) -> None:
         """Keep it on the disk, bounded and up, until cancelled."""
         while True:
+            loops.beat()
             await asyncio.sleep(SYNC_EVERY_S)
             await self.tend()
 

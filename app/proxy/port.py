@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import structlog
+
 from app.proxy.admission import Admission
 from app.proxy.alike import RequestHeads
 from app.proxy.collected_body import CollectedBytes
@@ -17,6 +19,8 @@ from app.proxy.limits import Limits
 
 if TYPE_CHECKING:
     from app.proxy.connection import Connection
+
+log = structlog.get_logger()
 
 
 class Port:
@@ -34,6 +38,7 @@ class Port:
     """
 
     __slots__ = (
+        "_sweep_broke",
         "_sweeper",
         "admission",
         "clients",
@@ -59,6 +64,7 @@ class Port:
         self.admission = Admission(limits)
         self.collected = CollectedBytes(limits.collected_bytes)
         self.draining = False
+        self._sweep_broke = False
         self._sweeper: asyncio.TimerHandle | None = None
 
     def refusal(self, address: str, in_all: int) -> str | None:
@@ -87,7 +93,17 @@ class Port:
     def sweep(self, now: float) -> None:
         """Look at every deadline."""
         for client in list(self.clients):
-            client.sweep(now)
+            self.safely(client.sweep, now)
+
+    def safely(self, sweep: Callable[..., object], *given: float) -> None:
+        """Sweep one; if it breaks, the deadlines of all others are looked at all the same."""
+        try:
+            sweep(*given)
+        except Exception:
+            # Said once: it breaks again every second.
+            if not self._sweep_broke:
+                log.exception("port.sweep_failed")
+            self._sweep_broke = True
 
     def drain(self) -> None:
         """Stop keep-alive: idle connections close now, the others after their answer."""

@@ -1,29 +1,32 @@
 """One process' loops between its data plane and Postgres.
 
-Rule: without Postgres nothing here raises or forgets: the last table stays, rows stay in the
-recorder, and all is written when it is back.
+Rule: whatever Postgres does, nothing here raises or forgets: the last table stays, rows stay in the
+recorder, and all is written when it takes them again. Each loop goes on, or fails, for itself.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import structlog
 
+from app import loops
+from app.domain.catalog import ModelName
 from app.domain.observed import ObservedFlush
-from app.domain.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.domain.tally import Flush, TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
+from app.loops import Loop
 from app.replica.clock import DatabaseClock
+from app.replica.routing import CONNECTIONS, Routing, Swap, Unreadable
 from app.replica.snapshot import Snapshot
-from app.store import answers, bell, observed, replicas, routes, tallies, units
-from app.store.database import Database
+from app.store import answers, bell, observed, replicas, tallies, units
+from app.store.contact import Contact
+from app.store.database import TRANSACTION_MAX_S, Database
 from app.store.replicas import Brake
 
-Swap: TypeAlias = Callable[[RoutingTable], None]
 Collect: TypeAlias = Callable[[], Flush]
 Acknowledge: TypeAlias = Callable[[Flush], None]
 CollectObserved: TypeAlias = Callable[[], ObservedFlush]
@@ -38,6 +41,14 @@ LISTEN_AGAIN_S = 1.0
 RECOVER_EVERY_S = 30.0
 # Rows of a dead boot in one transaction.
 RECOVERED_ROWS = 2_000
+# After a pull that failed the next one does not wait for longer than this, however slow the pace is.
+PULL_AGAIN_S: Final = 0.25
+WITHHOLD_EVERY_S: Final = 0.5
+SAVE_LOOK_S: Final = 5.0
+# A transaction, its clean-up, and an event loop that had other things to do.
+STEP_MAX_S: Final = TRANSACTION_MAX_S + 5.0
+# A disk may take long over a whole journal.
+DISK_MAX_S: Final = 120.0
 
 log = structlog.get_logger()
 
@@ -76,11 +87,13 @@ class Status:
     """What telemetry and readiness want to know.
 
     Attributes:
-        database_up: Whether the last contact worked; None before the first try.
+        database_up: Whether tables are read; None before the first try.
         routing_age_s: Seconds since the applied table was known to be current; None before the first.
         pushed_age_s: Seconds since the last push was committed; None before the first.
         canary_withheld: Whether only stable gets traffic because Postgres was away too long.
         from_disk: Whether the table was read from this machine's disk and Postgres has not been heard since.
+        contacts: What the loops found at Postgres.
+        unreadable: Models that are served from what was known of them before.
     """
 
     database_up: bool | None
@@ -88,7 +101,9 @@ class Status:
     routing_age_s: float | None
     pushed_age_s: float | None
     canary_withheld: bool
-    from_disk: bool = False
+    from_disk: bool
+    contacts: tuple[Contact, ...] = ()
+    unreadable: Mapping[ModelName, Unreadable] = field(default_factory=dict)
 
 
 class Replica:
@@ -127,7 +142,6 @@ class Replica:
         """
         self._database = database
         self._boot, self._role = boot, role
-        self._swap = swap
         self._collect, self._collect_observed = collect, collect_observed
         self._acknowledge, self._acknowledge_observed = acknowledge, acknowledge_observed
         self._open_brakes = open_brakes
@@ -135,53 +149,45 @@ class Replica:
         self._pace = pace
         self._dead_boots = dead_boots
         self._snapshot = snapshot
-        self._stale_since: float | None = None
-        self._from_disk = self._withheld = False
-        self._unsaved = asyncio.Event()
-        self._table = EMPTY_TABLE
-        self._up: bool | None = None
-        self._pulled_at: float | None = None
-        self._pushed_at: float | None = None
+        self._routing = Routing(
+            database.apart(CONNECTIONS),
+            clock,
+            swap=swap,
+            canary_max_stale_s=pace.canary_max_stale_s,
+            snapshot=snapshot,
+        )
+        self._pushing = Contact("push", clock.monotonic, lost="database.lost", returned="database.returned")
         self._rung = asyncio.Event()
 
     @property
     def status(self) -> Status:
+        routing = self._routing
         return Status(
-            self._up,
-            self._table.revision,
-            self._age(self._pulled_at),
-            self._age(self._pushed_at),
-            self._withheld,
-            self._from_disk,
+            routing.contact.up,
+            routing.table.revision,
+            self._age(routing.contact.worked_at),
+            self._age(self._pushing.worked_at),
+            routing.withheld,
+            routing.from_disk,
+            (routing.contact, self._pushing),
+            routing.unreadable,
         )
 
-    async def run(self) -> None:
-        """Pull, push and listen until cancelled; whoever ends the process calls `push` once more."""
-        async with asyncio.TaskGroup() as loops:
-            loops.create_task(self._keep_pulling())
-            loops.create_task(self._keep_pushing())
-            loops.create_task(self._keep_listening())
-            loops.create_task(self._keep_saving())
-            loops.create_task(self._keep_recovering())
+    def loops(self) -> tuple[Loop, ...]:
+        """What must go on for as long as the process lives; whoever ends it calls `push` once more."""
+        pace = self._pace
+        return (
+            Loop("pull", self._keep_pulling, pace.poll_s + STEP_MAX_S),
+            Loop("withhold", self._keep_withholding, STEP_MAX_S),
+            Loop("push", self._keep_pushing, pace.flush_s + STEP_MAX_S),
+            Loop("listen", self._keep_listening, bell.ASKED_EVERY_S + STEP_MAX_S),
+            Loop("save", self._keep_saving, DISK_MAX_S),
+            Loop("recover", self._keep_recovering, RECOVER_EVERY_S + DISK_MAX_S),
+        )
 
     async def pull(self) -> bool:
-        """Look once whether the routing changed; True if Postgres answered."""
-        try:
-            table = await self._changed_table()
-        except (DatabaseUnavailable, OutcomeUnknown):
-            self._reached(up=False)
-            await self._start_from_disk()
-            self._withhold_if_stale()
-            return False
-        self._reached(up=True)
-        self._pulled_at = self._stale_since = self._clock.monotonic()
-        if table is not None:
-            self._swap(table)
-            self._table = table
-            self._withheld = False
-            self._from_disk = False
-            self._unsaved.set()
-        return True
+        """Look once whether the routing changed; True if it is current now."""
+        return await self._routing.pull()
 
     async def push(self) -> bool:
         """Write once what the data plane counted; True if Postgres took it."""
@@ -199,22 +205,21 @@ class Replica:
                 await units.upsert(tx, self._boot, flush.units)
                 await observed.upsert(tx, self._boot, (*seen.observed, *seen.spreads))
                 await answers.add(tx, seen.answers)
-                await replicas.beat(
-                    tx, self._boot, self._role, flush.watermark, self._table.revision, self._open_brakes()
-                )
-        except (DatabaseUnavailable, OutcomeUnknown):
-            self._reached(up=False)
+                revision = self._routing.table.revision
+                await replicas.beat(tx, self._boot, self._role, flush.watermark, revision, self._open_brakes())
+        except Exception as odd:  # noqa: BLE001 -- whatever it was, nothing is acknowledged and so nothing is lost
+            self._pushing.failed(odd)
             return None
-        self._reached(up=True)
+        self._pushing.works()
         self._acknowledge(flush)
         self._acknowledge_observed(seen)
-        self._pushed_at = self._clock.monotonic()
         return len(flush.rows) + len(flush.units) + len(seen.observed) + len(seen.spreads) + len(seen.answers)
 
     async def recover(self) -> None:
         """Write what dead processes of this machine counted, in their name; what fails is left for the next time."""
         found = self._dead_boots()
         while (dead := await asyncio.to_thread(next, found, None)) is not None:
+            loops.beat()
             try:
                 await self._write_all(dead)
             except (DatabaseUnavailable, OutcomeUnknown):
@@ -231,46 +236,34 @@ class Replica:
 
     async def _write_all(self, dead: DeadBoot) -> None:
         for rows in _pieces(dead.rows):
+            loops.beat()
             async with self._database.transaction() as tx:
                 await tallies.upsert(tx, dead.boot, rows)
         for first_exchanges in _pieces(dead.units):
+            loops.beat()
             async with self._database.transaction() as tx:
                 await units.upsert(tx, dead.boot, first_exchanges)
 
-    async def _start_from_disk(self) -> None:
-        """Serve from the last table known, when none was ever pulled."""
-        if self._snapshot is None or self._stale_since is not None:
-            return
-        table = await asyncio.to_thread(self._snapshot.load)
-        # How old it is nobody knows; a canary's time without Postgres begins with this process.
-        self._stale_since = self._clock.monotonic()
-        if table is not None:
-            self._swap(table)
-            self._table = table
-            self._from_disk = True
-            log.warning("replica.started_from_disk", revision=table.revision)
-
-    async def _changed_table(self) -> RoutingTable | None:
-        async with self._database.transaction() as tx:
-            sent = self._clock.monotonic()
-            found = await routes.revision(tx)
-            self._clock.observe(sent, self._clock.monotonic(), found.at)
-            # Different, not greater: after a failover the database's word counts, even an older one.
-            is_current = found.revision == self._table.revision and not self._from_disk
-            if is_current and not self._withheld:
-                return None
-            return await routes.table(tx)
-
     async def _keep_pulling(self) -> None:
         while True:
-            await self.pull()
+            loops.beat()
+            pause_s = self._pace.poll_s if await self.pull() else min(self._pace.poll_s, PULL_AGAIN_S)
+            loops.beat()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pace.poll_s):
+                async with asyncio.timeout(pause_s):
                     await self._rung.wait()
             self._rung.clear()
 
+    async def _keep_withholding(self) -> None:
+        """Beside the pulling, which may be stuck just then."""
+        while True:
+            loops.beat()
+            self._routing.enforce()
+            await asyncio.sleep(WITHHOLD_EVERY_S)
+
     async def _keep_pushing(self) -> None:
         while True:
+            loops.beat()
             started = self._clock.monotonic()
             written = await self._push()
             if written is None or written < BACKLOG_ROWS:
@@ -278,54 +271,33 @@ class Replica:
 
     async def _keep_listening(self) -> None:
         while True:
+            loops.beat()
             with suppress(DatabaseUnavailable):
                 async with aclosing(bell.rings(self._database)) as rings:
                     async for _ in rings:
+                        loops.beat()
                         self._rung.set()
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _keep_saving(self) -> None:
         """Beside the pulling, which must not wait for a disk."""
+        unsaved = self._routing.unsaved
         while True:
-            await self._unsaved.wait()
-            self._unsaved.clear()
+            await loops.wait_beating(unsaved, SAVE_LOOK_S)
+            unsaved.clear()
             if self._snapshot is not None:
-                await asyncio.to_thread(self._snapshot.save, self._table)
+                await asyncio.to_thread(self._snapshot.save, self._routing.table)
 
     async def _keep_recovering(self) -> None:
         while True:
-            if self._up:
+            loops.beat()
+            up = self._routing.contact.up
+            if up:
                 await self.recover()
-            await asyncio.sleep(RECOVER_EVERY_S if self._up else LISTEN_AGAIN_S)
-
-    def _withhold_if_stale(self) -> None:
-        age_s = self._age(self._stale_since)
-        if self._withheld or age_s is None or age_s <= self._pace.canary_max_stale_s:
-            return
-        self._withheld = True
-        self._swap(stable_only(self._table))
-        log.warning("replica.canaries_withheld", stale_s=round(age_s))
-
-    def _reached(self, *, up: bool) -> None:
-        if up is not self._up and (self._up is not None or not up):
-            log.warning("database.returned" if up else "database.lost", role=self._role)
-        self._up = up
+            await asyncio.sleep(RECOVER_EVERY_S if up else LISTEN_AGAIN_S)
 
     def _age(self, since: float | None) -> float | None:
         return None if since is None else self._clock.monotonic() - since
-
-
-def stable_only(table: RoutingTable) -> RoutingTable:
-    """The table without traffic for anything but stable; draws from a changed route are no evidence."""
-    return replace(table, models=tuple(map(_without_canary, table.models)))
-
-
-def _without_canary(routed: RoutedModel) -> RoutedModel:
-    route = routed.route
-    alone = {route.stable: FULL_BP}
-    if dict(route.weights_bp) == alone:
-        return routed
-    return replace(routed, route=replace(route, generation=NO_COIN, weights_bp=alone))
 
 
 def _pieces(rows: Iterable[_Row]) -> Iterator[list[_Row]]:

@@ -5,25 +5,37 @@ whoever listens polls as well.
 """
 
 from collections.abc import AsyncGenerator
+from typing import Final
 
 import psycopg
 
 from app.errors import DatabaseUnavailable
-from app.store.database import CONNECTION, Database
+from app.store.complaints import complaint
+from app.store.database import Database
 from app.store.routes import CHANNEL
+from app.store.wire import CONNECTION, WireConnection
+
+# Without a ring for so long, the server is asked whether it is still there.
+ASKED_EVERY_S: Final = 5.0
 
 
 async def rings(database: Database) -> AsyncGenerator[None, None]:
-    """One item when listening began, and one for each notification.
+    """One item when listening began, one for each notification, and one now and then when there is none.
 
     Raises: DatabaseUnavailable when the connection cannot be had or breaks.
     """
     try:
-        connection = await psycopg.AsyncConnection.connect(database.conninfo, autocommit=True, **CONNECTION)
-        async with connection:
+        connection = await WireConnection.connect(database.conninfo, autocommit=True, **CONNECTION)
+        try:
             await connection.execute(f"LISTEN {CHANNEL}")
             yield
-            async for _ in connection.notifies():
+            while True:
+                async for _ in connection.notifies(timeout=ASKED_EVERY_S):
+                    yield
+                await connection.execute("SELECT 1")
                 yield
+        finally:
+            # Without a word to the server, so that nothing can keep it from ending.
+            connection.pgconn.finish()
     except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as broken:
-        raise DatabaseUnavailable from broken
+        raise DatabaseUnavailable(complaint(broken)) from broken

@@ -41,6 +41,11 @@ async def models(tx: Transaction) -> tuple[Model, ...]:
     return tuple(map(model_from_row, rows))
 
 
+async def names(tx: Transaction) -> tuple[ModelName, ...]:
+    """What all models are called, also those that cannot be read."""
+    return tuple(map(ModelName, await tx.scalars(select(tables.models.c.name).order_by(tables.models.c.name))))
+
+
 async def model(tx: Transaction, name: ModelName) -> Model:
     """Raises: UnknownModel."""
     row = (await tx.execute(select(tables.models).where(tables.models.c.name == name))).one_or_none()

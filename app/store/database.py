@@ -1,13 +1,14 @@
-"""The way to Postgres: one bounded pool, short timeouts, one place that commits.
+"""The way to Postgres: bounded pools, short timeouts, one place that commits.
 
 Rule: nothing here or in any statement outlives its transaction (no session lock, no session
-setting, no prepared statement), so that PgBouncer may stand between in transaction mode.
+setting, no prepared statement), so that PgBouncer may stand between in transaction mode. A
+cancellation always comes out, at once: what it interrupts is not tidied up but thrown away.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -19,11 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.store.codec import to_json
+from app.store.complaints import complaint
+from app.store.wire import CONNECTION, WireConnection
 
 Transaction: TypeAlias = AsyncConnection
 """An open transaction; what takes one never commits."""
 
 TRANSACTION_MAX_S = 10.0
+# A rollback is one round trip; a connection that takes longer for it is not worth keeping.
+ROLLBACK_MAX_S = 1.0
 
 # Set per transaction: a session setting would leak to the next client of a pooled connection.
 _LIMITS = text(
@@ -31,24 +36,15 @@ _LIMITS = text(
     " set_config('idle_in_transaction_session_timeout', '5s', true), set_config('TimeZone', 'UTC', true)"
 )
 
-# libpq: a server that vanished is noticed in seconds, not after the kernel's quarter of an hour.
-CONNECTION: dict[str, Any] = {
-    "connect_timeout": 3,
-    "tcp_user_timeout": 4_000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 2,
-    "prepare_threshold": None,
-    "application_name": "turnback",
-}
-
 
 class Database:
     """A pool of connections to one Postgres. Connects when first used."""
 
     def __init__(self, url: str, *, connections_max: int = 8) -> None:
-        """Args: url: `postgresql://…`; connections_max: all this process may hold, a listener excepted."""
+        """Args: url: `postgresql://…`; connections_max: all this pool may hold, a listener excepted."""
+        self._address = url
         self._url = psycopg_url(url)
+        self._apart: list[Database] = []
         self._engine = create_async_engine(
             self._url,
             pool_size=connections_max,
@@ -56,9 +52,15 @@ class Database:
             pool_timeout=3.0,
             # A restarted server leaves dead connections behind; a person's first change must not meet one.
             pool_pre_ping=True,
-            connect_args=CONNECTION,
+            connect_args={**CONNECTION, "async_creator_fn": WireConnection.connect},
             json_serializer=to_json,
         )
+
+    def apart(self, connections_max: int) -> "Database":
+        """A pool of its own to the same server: whoever has it never waits for anybody else. Closed with this one."""
+        made = Database(self._address, connections_max=connections_max)
+        self._apart.append(made)
+        return made
 
     @property
     def conninfo(self) -> str:
@@ -69,29 +71,68 @@ class Database:
         return make_conninfo(**options)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, within_s: float = TRANSACTION_MAX_S) -> AsyncIterator[Transaction]:
         """Commit if the body returns, roll back if it raises.
+
+        Args:
+            within_s: All the time there is, the waiting for a connection included.
 
         Raises:
             DatabaseUnavailable: not reachable or too slow; nothing was changed.
             OutcomeUnknown: the connection broke during the commit.
         """
-        limit = asyncio.timeout(TRANSACTION_MAX_S)
+        task, limit = asyncio.current_task(), asyncio.timeout(within_s)
+        cancelled_before = 0 if task is None else task.cancelling()
         committing = False
         try:
-            async with limit, self._engine.connect() as connection:
+            async with limit, self._connection() as connection:
                 await connection.execute(_LIMITS)
                 yield connection
                 committing = True
                 await connection.commit()
         except (SQLAlchemyError, psycopg.Error, TimeoutError) as error:
+            if task is not None and task.cancelling() > cancelled_before:
+                # What broke while this was being cancelled must not be taken for the whole story.
+                raise asyncio.CancelledError from error
             if not _is_missing(error, limit):
                 raise
-            raise (OutcomeUnknown() if committing else DatabaseUnavailable()) from error
+            why = f"no answer within {within_s:g} s" if limit.expired() else complaint(error)
+            raise (OutcomeUnknown(why) if committing else DatabaseUnavailable(why)) from error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        """One of the pool; back in it if all went well or a rollback did, thrown away otherwise."""
+        connection = await self._engine.connect()
+        try:
+            yield connection
+        except BaseException as error:
+            await _give_back(connection, rolling_back=isinstance(error, Exception))
+            raise
+        # After a commit nothing is said to the server any more.
+        await connection.close()
 
     async def close(self) -> None:
         """Close all connections."""
+        for each in self._apart:
+            await each.close()
         await self._engine.dispose()
+
+
+async def _give_back(connection: AsyncConnection, *, rolling_back: bool) -> None:
+    """Clean up after a failure; raises nothing that could take the failure's place, but for a cancellation."""
+    rolled_back = False
+    try:
+        if rolling_back:
+            async with asyncio.timeout(ROLLBACK_MAX_S):
+                await connection.rollback()
+            rolled_back = True
+    except (SQLAlchemyError, psycopg.Error, TimeoutError):
+        pass
+    finally:
+        if not rolled_back:
+            # Closes the socket without a word; the server rolls back when it sees that.
+            await connection.invalidate()
+        await connection.close()
 
 
 def _is_missing(error: Exception, limit: asyncio.Timeout) -> bool:

@@ -26,6 +26,7 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]  # comes with the server, without types
 import structlog
 
+from app import loops
 from app.errors import CannotServe
 
 with warnings.catch_warnings():
@@ -40,6 +41,8 @@ SOCKET_FOLDER_MAX = 107 - len("/.s.PGSQL.5432.lock")
 # As long as pg_ctl waits.
 STOP_MAX_S = 60.0
 STOP_LOOK_S = 0.05
+# A start waits as long, and recovers from a crash meanwhile.
+REVIVE_MAX_S = 3 * STOP_MAX_S
 
 _log = structlog.get_logger()
 
@@ -82,6 +85,7 @@ class EmbeddedPostgres:
     async def keep_running(self, every_s: float = 1.0) -> None:
         """Start it again whenever it died without `stop`, until cancelled."""
         while True:
+            loops.beat()
             await asyncio.sleep(every_s)
             try:
                 if await asyncio.to_thread(self._revive):

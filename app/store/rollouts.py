@@ -12,10 +12,11 @@ from sqlalchemy import Row, Select, Text, case, cast, func, insert, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.catalog import ModelName
-from app.domain.rollout import TERMINAL, Rollout, RolloutId
+from app.domain.rollout import TERMINAL, Phase, Rollout, RolloutId
 from app.errors import RolloutActive, StaleGeneration, UnknownRollout
 from app.store import catalog, tables
 from app.store.codec import rollout_from_json, uuid_or_none
+from app.store.complaints import read_each
 from app.store.database import Transaction, violated
 
 _TABLE = tables.rollouts
@@ -94,6 +95,19 @@ async def active(tx: Transaction) -> tuple[Seen, ...]:
     return tuple(map(_from_row, rows))
 
 
+async def readable(tx: Transaction) -> tuple[list[Seen], dict[ModelName, str]]:
+    """The same, but for those whose state makes no sense: of these the model and the reason."""
+    rows = await tx.execute(_seen().where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.id))
+    return read_each(rows, _from_row)
+
+
+async def latest_phase(tx: Transaction, model: ModelName) -> Phase | None:
+    """The phase of the model's last rollout; None when there is none, or it is one of a newer release."""
+    query = select(_TABLE.c.phase).where(_TABLE.c.model == model).order_by(_TABLE.c.id.desc()).limit(1)
+    phase = await tx.scalar(query)
+    return Phase(phase) if phase in frozenset(Phase) else None
+
+
 async def latest(tx: Transaction, model: ModelName) -> Rollout | None:
     """The model's running rollout, or the last one that ran."""
     found = await _newest(tx, model, limit=1)
@@ -123,6 +137,7 @@ def _seen() -> Select[Any]:
     joined = _TABLE.join(tables.routes, _TABLE.c.model == tables.routes.c.model)
     joined = joined.join(models, _TABLE.c.model == models.c.name)
     return select(
+        _TABLE.c.model,
         _STATE,
         tables.routes.c.generation,
         _TABLE.c.started_generation,

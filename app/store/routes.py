@@ -12,13 +12,19 @@ from sqlalchemy import Insert, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.catalog import ModelName, Version, VersionName
-from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable, Weights
+from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable, Weights, check_weights
 from app.errors import StaleGeneration
 from app.store import catalog, tables
 from app.store.codec import as_json, weights_from_json
+from app.store.complaints import complaint
 from app.store.database import Transaction, violated
 
 CHANNEL = "turnback_routing"
+
+# Only put in order by: a time that no datetime holds must not make the whole table unreadable.
+_UNREAD = frozenset({"created_at"})
+_MODEL = [column for column in tables.models.c if column.key not in _UNREAD]
+_VERSION = [column for column in tables.versions.c if column.key not in _UNREAD]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,18 @@ class Revision:
 
     revision: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The routing table as it could be read.
+
+    Attributes:
+        unreadable: Models that the table lacks because a row of theirs makes no sense, each with the reason.
+    """
+
+    table: RoutingTable
+    unreadable: Mapping[ModelName, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +68,51 @@ async def route(tx: Transaction, model: ModelName) -> Route | None:
 
 
 async def table(tx: Transaction) -> RoutingTable:
-    """Everything the data plane needs.
+    """Everything the data plane needs, but for models that cannot be read."""
+    return (await read(tx)).table
+
+
+async def read(tx: Transaction) -> Reading:
+    """The same, and which models are missing from it: one that makes no sense keeps no other from being read.
 
     Three statements see three instants. The revision is read first, so a table never claims to be newer
     than it is; versions, which are only ever added, last, so whatever a route names is there.
     """
     current = await revision(tx)
     joined = tables.models.join(tables.routes, tables.models.c.name == tables.routes.c.model)
-    query = select(tables.models, tables.routes).select_from(joined).order_by(tables.models.c.name)
+    query = select(*_MODEL, tables.routes).select_from(joined).order_by(tables.models.c.name)
     models = (await tx.execute(query)).all()
-    versions: dict[str, list[Version]] = {}
-    for row in await tx.execute(select(tables.versions).order_by(tables.versions.c.created_at, tables.versions.c.name)):
-        versions.setdefault(row.model, []).append(catalog.version_from_row(row))
-    routed = (RoutedModel(catalog.model_from_row(row), _route(row), tuple(versions[row.model])) for row in models)
-    return RoutingTable(current.revision, tuple(routed))
+    versions: dict[str, dict[str, Version | str]] = {}
+    for row in await tx.execute(select(*_VERSION).order_by(tables.versions.c.created_at, tables.versions.c.name)):
+        versions.setdefault(row.model, {})[row.name] = _version_or_why(row)
+    routed: list[RoutedModel] = []
+    unreadable: dict[ModelName, str] = {}
+    for row in models:
+        try:
+            routed.append(_routed(row, versions.get(row.name, {})))
+        except Exception as odd:  # noqa: BLE001 -- whatever is in one model's rows, the others must be read
+            unreadable[ModelName(row.name)] = complaint(odd)
+    return Reading(RoutingTable(current.revision, tuple(routed)), unreadable)
+
+
+def _version_or_why(row: Row[Any]) -> Version | str:
+    """A version, or why it cannot be read: only a route that names it suffers from that."""
+    try:
+        return catalog.version_from_row(row)
+    except Exception as odd:  # noqa: BLE001 -- as above
+        return complaint(odd)
+
+
+def _routed(row: Row[Any], versions: Mapping[str, Version | str]) -> RoutedModel:
+    """Raises: whatever is wrong with the model's rows."""
+    route = _route(row)
+    check_weights(route.weights_bp)
+    for name in (route.stable, *route.weights_bp, *(() if route.mirror is None else (route.mirror.version,))):
+        found = versions.get(name, "it is not there")
+        if isinstance(found, str):
+            raise ValueError(f"its route names version {name!r}, and {found}")  # noqa: TRY004 -- of the row, not of the call
+    readable = tuple(version for version in versions.values() if isinstance(version, Version))
+    return RoutedModel(catalog.model_from_row(row), route, readable)
 
 
 async def revision(tx: Transaction) -> Revision:

@@ -16,6 +16,7 @@ from app.domain.watch import EndedBy, Watch
 from app.errors import StaleGeneration
 from app.store import tables
 from app.store.codec import watch_from_json
+from app.store.complaints import read_each
 from app.store.database import Transaction
 
 _TABLE = tables.watches
@@ -58,10 +59,10 @@ async def add(tx: Transaction, new: Watch, generation: int) -> None:
     )
 
 
-async def active(tx: Transaction) -> tuple[Watched, ...]:
-    """All that go on, the oldest first."""
+async def readable(tx: Transaction) -> tuple[list[Watched], dict[ModelName, str]]:
+    """All that go on, the oldest first, but for those whose state makes no sense: of these the model and the reason."""
     rows = await tx.execute(_watched().where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.started_at))
-    return tuple(map(_from_row, rows))
+    return read_each(rows, _from_row)
 
 
 async def claim(tx: Transaction, rollout_id: RolloutId) -> Watched | None:
@@ -107,6 +108,7 @@ def _watched() -> Select[Any]:
     # One statement, so that state and generation are of one instant.
     joined = _TABLE.join(tables.routes, _TABLE.c.model == tables.routes.c.model)
     return select(
+        _TABLE.c.model,
         _STATE,
         _TABLE.c.generation.label("began"),
         tables.routes.c.generation,

@@ -137,7 +137,7 @@ async def test_a_start_without_postgres_serves_from_disk_until_it_is_back(databa
         await until(lambda: plane.replica.status.canary_withheld)
         assert plane.weights_bp == {V1: FULL_BP}
         assert plane.replica.status.routing_age_s is None
-        plane.replica._database = database
+        plane.replica._routing.database = database
         await until(lambda: not plane.replica.status.from_disk)
         assert has_weight(plane, 100)
     await away.close()
@@ -155,7 +155,7 @@ async def test_a_table_from_disk_is_replaced_even_by_one_of_the_same_revision(
     later = on_disk(away, tmp_path)
     assert not await later.replica.pull()
     assert later.weights_bp == {V1: FULL_BP}
-    later.replica._database = database
+    later.replica._routing.database = database
     assert await later.replica.pull()
     assert later.replica.status.applied_revision == plane.tables[-1].revision + 1
     assert has_weight(later, 100)

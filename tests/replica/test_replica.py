@@ -5,7 +5,7 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog import Model, ModelName, Version, VersionName
 from app.domain.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.domain.tally import TallyKey
+from app.loops import Loops
 from app.replica.clock import DatabaseClock
 from app.replica.replica import DeadBoots, Pace, Replica
 from app.replica.snapshot import Snapshot
@@ -40,12 +41,13 @@ class Plane:
         pace: Pace,
         wall: Callable[[], float] = time.time,
         *,
+        monotonic: Callable[[], float] = time.monotonic,
         dead_boots: DeadBoots = lambda: iter(()),
         snapshot: Snapshot | None = None,
     ) -> None:
         self.tables: list[RoutingTable] = []
         self.recorder = CountingRecorder()
-        self.clock = DatabaseClock(wall, time.monotonic)
+        self.clock = DatabaseClock(wall, monotonic)
         self.boot = str(uuid.uuid4())
         self.replica = Replica(
             database,
@@ -73,13 +75,15 @@ class Plane:
 
 @asynccontextmanager
 async def running(plane: Plane) -> AsyncIterator[Plane]:
-    loops = asyncio.create_task(plane.replica.run())
+    loops = Loops()
+    for each in plane.replica.loops():
+        loops.start(each)
+    watching = asyncio.create_task(loops.watch())
     try:
         yield plane
     finally:
-        loops.cancel()
-        with suppress(asyncio.CancelledError):
-            await loops
+        watching.cancel()
+        assert await loops.end(5.0) == ()
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -196,7 +200,7 @@ async def test_postgres_killed_and_back_loses_no_tally_and_keeps_the_table(own_p
         await asyncio.to_thread(own_postgres.start)
         await until(lambda: plane.recorder.waiting == 0 and not plane.replica.status.canary_withheld)
         assert plane.weights_bp == {V1: 9_900, V2: 100}
-        assert plane.replica.status.database_up
+        await until(lambda: plane.replica.status.database_up is True)
         assert await stored(database) == sent
         # The bell was broken too, and rings again.
         await split(means, 200)
