@@ -87,6 +87,7 @@ class EmbeddedPostgres:
         # Not resolved: whether a link may be followed is for `start` to judge.
         self._asked = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 -- which resolves no link
         self._elsewhere = elsewhere
+        self._folder: Path | None = None
         self._sockets: Path | None = None
         self._wanted = False
         # A stop waits for a start under way: what was stopped on purpose is not brought back by accident.
@@ -94,8 +95,8 @@ class EmbeddedPostgres:
 
     @property
     def folder(self) -> Path:
-        """Where the data is by now."""
-        return self._asked.resolve()
+        """Where the data is; once started it stays there, whatever becomes of a link to it."""
+        return self._folder or self._asked.resolve()
 
     @property
     def url(self) -> str:
@@ -150,6 +151,7 @@ class EmbeddedPostgres:
 
     def _run(self, account: Account) -> None:
         """Take over the server that runs, or start one."""
+        self._folder = self._asked.resolve()
         running = Postmaster.of(self.folder)
         if running is not None:
             if CLOSED_SOCKET in running.arguments() and account.owns_privately(running.sockets):
@@ -157,7 +159,7 @@ class EmbeddedPostgres:
                 return
             _log.warning("postgres.stopped_for_access", pid=running.pid, why="an earlier version let everybody in")
             self._end(running, signal.SIGINT)
-        server_place.settle(self._asked, account, self._elsewhere)
+        self._folder = server_place.settle(self._asked, account, self._elsewhere)
         self._launch(account)
 
     def _launch(self, account: Account) -> None:
@@ -203,9 +205,8 @@ class EmbeddedPostgres:
             running = Postmaster.of(self.folder)
             if running is not None:
                 self._end(running, how)
-            # Ours alone: `_socket_folder` made it, or found it private.
-            if self._sockets not in (None, self.folder):
-                shutil.rmtree(self._sockets, ignore_errors=True)
+            if self._sockets is not None and self._sockets != self.folder:
+                _remove_sockets(self._sockets)
 
     def _end(self, running: Postmaster, how: signal.Signals) -> None:
         # Not by pg_ctl: as root that runs as another user, whom any closed parent of the folder shuts out.
@@ -236,6 +237,14 @@ def temporary_folder(prefix: str = "turnback-") -> Path:
     if group is not None:
         private.let_pass(folder, group)
     return folder
+
+
+def _remove_sockets(folder: Path) -> None:
+    """Only what a server leaves there, whatever folder it is."""
+    with suppress(OSError):
+        for left in folder.glob(".s.PGSQL.*"):
+            left.unlink()
+        folder.rmdir()
 
 
 def _options(folder: Path, sockets: Path) -> Iterator[str]:

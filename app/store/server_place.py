@@ -23,8 +23,8 @@ ELSEWHERE = Path("/var/lib/turnback-postgres")
 _log = structlog.get_logger()
 
 
-def settle(asked: Path, account: Account, elsewhere: Path) -> None:
-    """Make the data folder or find it, where the server's user reaches it; `asked` leads there afterwards.
+def settle(asked: Path, account: Account, elsewhere: Path) -> Path:
+    """Make the data folder or find it, where the server's user reaches it; returns it, and `asked` leads there.
 
     Args:
         asked: In a private folder.
@@ -46,7 +46,10 @@ def settle(asked: Path, account: Account, elsewhere: Path) -> None:
         )
     else:
         _make(asked, account, elsewhere)
-    _tell_open_home(asked)
+    folder = asked.resolve()
+    if account.is_other:
+        tell_open_home(folder, Path(pwd.getpwuid(os.geteuid()).pw_dir))
+    return folder
 
 
 def make_reachable(elsewhere: Path, account: Account) -> None:
@@ -124,12 +127,9 @@ def _check_owner(asked: Path, account: Account) -> None:
     )
 
 
-def _tell_open_home(asked: Path) -> None:
+def tell_open_home(folder: Path, home: Path) -> None:
     """Earlier versions opened root's home on the way to the data; closing it is for a person to decide."""
-    if os.geteuid() != 0:
-        return
-    home = Path(pwd.getpwuid(0).pw_dir)
-    if home in asked.resolve().parents and home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if home in folder.parents and home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         _log.warning(
             "postgres.home_is_open",
             home=str(home),

@@ -229,6 +229,17 @@ def test_data_of_an_earlier_version_is_moved_once_with_its_rows_and_its_door_is_
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
+def test_a_home_that_an_earlier_version_opened_is_told_and_not_closed(home: Path) -> None:
+    data = home / "state" / "postgres"
+    for mode, told in ((0o700, []), (0o755, ["postgres.home_is_open"])):
+        home.chmod(mode)
+        with capture_logs() as events:
+            server_place.tell_open_home(data, home)
+        assert [event["event"] for event in events] == told
+        assert stat.S_IMODE(home.stat().st_mode) == mode
+    assert events[0]["remedy"].startswith(f"chmod 700 {home},")
+
+
 @pytest.mark.parametrize("renamed", [False, True])
 def test_a_move_that_a_crash_cut_short_is_ended(home: Path, start: Start, *, renamed: bool) -> None:
     folder = home / "state" / "postgres"
@@ -273,6 +284,17 @@ def test_data_that_is_gone_from_its_place_is_said_and_not_begun_anew(home: Path,
     with pytest.raises(CannotServe, match=f"gone; .*: rm {home}/state/postgres"):
         server.start()
     (home / "put aside").rename(server.folder)
+
+
+def test_a_server_whose_link_was_removed_is_stopped_all_the_same_and_keeps_its_data(home: Path, start: Start) -> None:
+    link = home / "state" / "postgres"
+    server = start(link)
+    data = link.readlink()
+    link.unlink()
+    assert server.is_running()
+    server.stop()
+    assert not server.is_running()
+    assert (data / "PG_VERSION").exists()
 
 
 def test_data_of_a_stranger_is_refused(open_folder: Path) -> None:
