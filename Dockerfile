@@ -21,10 +21,11 @@ COPY app app
 RUN /opt/turnback/bin/python -c "from app.cli.compiling import compile_modules; compile_modules()"
 
 FROM python:3.13-slim
+# The state folder is made inside the volume, whoever that belongs to.
 ENV PATH=/opt/turnback/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    TURNBACK_STATE_DIR=/var/lib/turnback
+    TURNBACK_STATE_DIR=/var/lib/turnback/state
 RUN groupadd --system --gid 10001 turnback \
     && useradd --system --uid 10001 --gid turnback --no-create-home --home-dir /var/lib/turnback turnback \
     && install --directory --owner turnback --group turnback --mode 0700 /var/lib/turnback

@@ -51,7 +51,7 @@ from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
 from app.replica.snapshot import Snapshot
 from app.settings import LogFormat, Settings
-from app.starting import opened, refuse
+from app.starting import keep_state_private, opened, refuse
 from app.store import migrate
 from app.store.contact import Contact
 from app.store.database import Database
@@ -104,6 +104,7 @@ def serve(settings: Settings, role: Role) -> int:
     telemetry.configure_logging(pretty={LogFormat.JSON: False, LogFormat.PRETTY: True}.get(settings.log_format))
     try:
         refuse(settings, role, decides=role.decides)
+        keep_state_private(settings, serves=role.serves)
         use_all_descriptors()
         deadline = Deadline()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -38,12 +38,28 @@ class SettingsRefused(CannotServe):
     """A setting is missing, unknown or not acceptable."""
 
 
+def _inference_host(before: dict[str, object]) -> str:
+    """A gateway is for clients from elsewhere; one with an embedded server is for whoever tries it on this machine."""
+    return "127.0.0.1" if before.get("database_url") is None else "0.0.0.0"  # noqa: S104 -- see above
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
-    inference_host: Annotated[str, Field(description="Address the inference listener binds to.")] = "0.0.0.0"  # noqa: S104 -- clients come from elsewhere; it is what a gateway is for
+    database_url: Annotated[
+        SecretStr | None,
+        Field(description="PostgreSQL 15 to 18; without it an embedded server is started (role all only)."),
+    ] = None
+
+    inference_host: Annotated[
+        str,
+        Field(
+            default_factory=_inference_host,
+            description="Address the inference listener binds to; loopback in embedded mode, all addresses otherwise.",
+        ),
+    ]
     inference_port: Annotated[Port, Field(description="Port of the inference listener; 0 takes a free one.")] = 8320
     trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
@@ -77,10 +93,6 @@ class Settings(BaseSettings):
         Field(description="Let the admin listener bind to an address other than loopback, though it asks for no key."),
     ] = False
 
-    database_url: Annotated[
-        SecretStr | None,
-        Field(description="PostgreSQL 15 to 18; without it an embedded server is started (role all only)."),
-    ] = None
     state_dir: Annotated[
         Path, Field(description="Folder for the embedded server's data and everything else kept across restarts.")
     ] = Path(".turnback")

@@ -1,11 +1,14 @@
 """What a process refuses to start with, each in one sentence with the remedy."""
 
 import ipaddress
+import os
 
+from app import private
 from app.errors import CannotServe
 from app.proxy.addressed import Addressees
 from app.settings import Settings
 from app.store.database import Database
+from app.store.embedded import make_state_folder
 
 
 def refuse(settings: Settings, role: str, *, decides: bool) -> None:
@@ -29,6 +32,20 @@ def refuse(settings: Settings, role: str, *, decides: bool) -> None:
             f"The admin listener asks for no key, so it does not bind to {settings.admin_host};"
             " use a loopback address, or set TURNBACK_INSECURE_ADMIN=true if everybody there may roll back."
         )
+
+
+def keep_state_private(settings: Settings, *, serves: bool) -> None:
+    """From here on what this process writes is for its user alone. Raises: CannotServe: its state folder is not."""
+    os.umask(0o077)
+    try:
+        if settings.embedded:
+            make_state_folder(settings.state_dir)
+        elif serves:
+            private.make_folder(settings.state_dir)
+    except OSError as failed:
+        # A disk that cannot be written is no reason not to serve from Postgres; the journal says that it is down.
+        if settings.embedded or isinstance(failed, private.NotPrivate):
+            raise CannotServe(f"TURNBACK_STATE_DIR is not acceptable: {failed}.") from None
 
 
 def opened(url: str) -> Database:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,7 @@ from app.feedback.desk import feedback_desk
 from app.feedback.keys import sources
 from app.store import answers, catalog, migrate, partitions
 from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded import EmbeddedPostgres, temporary_folder
 from bench.cpu import model_name
 
 MODEL, STABLE = ModelName("bench"), VersionName("v1")
@@ -158,16 +159,16 @@ def _table() -> RoutingTable:
 @contextmanager
 def _postgres() -> Iterator[tuple[str, psutil.Process]]:
     """Its address and its first process."""
-    with tempfile.TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = EmbeddedPostgres(Path(folder) / "postgres")
-        url = server.start()
-        try:
-            migrate.upgrade(url)
-            pid = int((Path(folder) / "postgres" / "postmaster.pid").read_text().split()[0])
-            yield url, psutil.Process(pid)
-        finally:
-            server.stop()
+    folder = temporary_folder()
+    server = EmbeddedPostgres(folder / "postgres")
+    url = server.start()
+    try:
+        migrate.upgrade(url)
+        pid = int((server.folder / "postmaster.pid").read_text().split()[0])
+        yield url, psutil.Process(pid)
+    finally:
+        server.delete()
+        shutil.rmtree(folder)
 
 
 def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = print) -> None:

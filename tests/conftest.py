@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 
 from app.store import migrate
 from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded import EmbeddedPostgres, temporary_folder
 
 # When workers run the tests, pytest looks for these only here.
 __all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
@@ -50,7 +50,7 @@ def postgres_url(testrun: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     if external is not None:
         yield external
         return
-    # Not under pytest's own temporary folder: each new session shuts that for the server's system user.
+    # Not under pytest's own temporary folder: that is closed to the server's system user.
     folder = Path(tempfile.gettempdir()) / f"turnback-{testrun}"
     server = EmbeddedPostgres(folder / "postgres")
     users = folder / "users"
@@ -65,7 +65,7 @@ def postgres_url(testrun: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with _locked(lock):
         users.write_text(str(_count(users) - 1))
         if _count(users) == 0:
-            server.stop()
+            server.delete()
             shutil.rmtree(folder)
 
 
@@ -99,12 +99,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def own_postgres() -> Iterator[EmbeddedPostgres]:
     """A migrated server of this test's own, to be stopped; outside pytest's folder, see above."""
-    with tempfile.TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = EmbeddedPostgres(Path(folder) / "postgres")
-        migrate.upgrade(server.start())
-        yield server
-        server.stop()
+    folder = temporary_folder()
+    server = EmbeddedPostgres(folder / "postgres")
+    migrate.upgrade(server.start())
+    yield server
+    server.delete()
+    shutil.rmtree(folder)
 
 
 class Databases:

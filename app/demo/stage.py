@@ -13,7 +13,7 @@ from pathlib import Path
 from app.demo.children import CannotPlay, Child, end, start, uninterrupted
 from app.demo.model_server import BUILDS
 from app.errors import CannotServe
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded import EmbeddedPostgres, temporary_folder
 
 # All trainings at once on few cores: threads inside each would only spin.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
@@ -69,17 +69,20 @@ async def stage() -> AsyncIterator[Stage]:
         yield Stage(postgres, child, {version: task.result() for version, task in zip(BUILDS, servers, strict=True)})
 
 
-async def _postgres(ends: AsyncExitStack, folder: Path) -> tuple[EmbeddedPostgres, str]:
-    postgres = EmbeddedPostgres(folder / "postgres")
-    ends.push_async_callback(asyncio.to_thread, postgres.stop)
+async def _postgres(ends: AsyncExitStack) -> tuple[EmbeddedPostgres, str]:
     try:
+        # Beside the folder of the others, which the server's user has no business in.
+        folder = temporary_folder("turnback-demo-")
+        ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        postgres = EmbeddedPostgres(folder / "postgres")
+        ends.push_async_callback(asyncio.to_thread, postgres.delete)
         return postgres, await uninterrupted(postgres.start)
     except CannotServe as problem:
         raise CannotPlay(f"Postgres did not start: {problem}") from problem
 
 
 async def _gateway(ends: AsyncExitStack, folder: Path) -> tuple[EmbeddedPostgres, Child]:
-    postgres, database_url = await _postgres(ends, folder)
+    postgres, database_url = await _postgres(ends)
     settings = {
         "TURNBACK_DATABASE_URL": database_url,
         "TURNBACK_STATE_DIR": str(folder / "state"),

@@ -10,6 +10,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Final
 
+from app import private
 from app.domain.receipt import ReceiptKey
 from app.errors import CannotServe
 
@@ -77,9 +78,9 @@ def sources(said: str | None) -> Sources:
 def _kept(path: Path) -> bytes:
     """The secret in that file, made at the first start. Raises: CannotServe."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(path.parent)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = private.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             return _checked(path)
         with os.fdopen(descriptor, "w") as file:
@@ -88,11 +89,12 @@ def _kept(path: Path) -> bytes:
             os.fsync(file.fileno())
         return _checked(path)
     except OSError as failed:
-        raise CannotServe(f"The secret of receipts cannot be kept in {path} ({failed.strerror}).") from None
+        raise CannotServe(f"The secret of receipts cannot be kept in {path} ({failed.strerror or failed}).") from None
 
 
 def _checked(path: Path) -> bytes:
-    secret = path.read_text().strip()
+    with os.fdopen(private.open_file(path, os.O_RDONLY)) as file:
+        secret = file.read().strip()
     if len(secret) < SECRET_MIN:
         raise CannotServe(f"{path} holds no secret of receipts; delete it, and a new one is made.")
     return secret.encode()

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from app import private
 from app.errors import SpoolFull
 from app.feedback.items import Checked
 from app.feedback.spooled import batches, record
@@ -40,8 +41,8 @@ class SpoolFile:
     @classmethod
     def create(cls, path: Path) -> "SpoolFile":
         """A new one; its name is on the disk too. Raises: OSError."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = cls(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        private.make_folder(path.parent)
+        made = cls(path, private.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         fcntl.flock(made._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -54,7 +55,7 @@ class SpoolFile:
     def take_over(cls, path: Path) -> "SpoolFile | None":
         """What a dead process left; None while its process lives, or when somebody else was quicker."""
         try:
-            taken = cls(path, os.open(path, os.O_RDWR))
+            taken = cls(path, private.open_file(path, os.O_RDWR))
         except FileNotFoundError:
             return None
         try:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from app import private
 from app.domain.catalog import ModelName, VersionName
 from app.domain.tally import Counter, Outcome, TallyKey, UnitRow
 from app.proxy.cells import OUTCOMES, Cell
@@ -46,7 +47,7 @@ def write(path: Path, lines: bytes) -> None:
     """Put the file in place, durably. Raises: OSError."""
     aside = path.with_suffix(".tmp")
     try:
-        with aside.open("wb") as file:
+        with os.fdopen(private.open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             file.write(_START + sha256(lines).digest() + lines)
             file.flush()
             os.fsync(file.fileno())

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from app import private
 from app.proxy.records import HEADER, RECORD, header
 
 SEGMENT_RECORDS: Final = 8 * 1024 * 1024 // RECORD - HEADER // RECORD
@@ -36,7 +37,7 @@ class Segment:
         self.number = number
         self.end = HEADER + records * RECORD
         path = segment_path(folder, number)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = private.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             os.posix_fallocate(self._descriptor, 0, self.end)
             self._map = mmap.mmap(self._descriptor, self.end)
@@ -73,10 +74,10 @@ class BootFolder:
     @classmethod
     def create(cls, journals: Path, boot: str) -> "BootFolder":
         """A new one; nobody ever sees it without its lock held. Raises: OSError."""
-        journals.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_folder(journals)
         unlocked = journals / f".{boot}"
-        unlocked.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(unlocked / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        private.make_folder(unlocked)
+        lock = private.open_file(unlocked / LOCK, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path = unlocked.rename(journals / boot)
@@ -87,9 +88,10 @@ class BootFolder:
 
     @classmethod
     def take_over(cls, path: Path) -> "BootFolder | None":
-        """The folder of a boot that is dead; None while it lives or somebody else takes it over."""
+        """The folder of a boot that is dead; None while it lives or somebody else takes it over. Raises: OSError."""
         try:
-            lock = os.open(path / LOCK, os.O_RDWR)
+            private.check_folder(path)
+            lock = private.open_file(path / LOCK, os.O_RDWR)
         except FileNotFoundError:
             return None
         try:

@@ -16,6 +16,7 @@ import orjson
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from app import private
 from app.domain.routing import RoutingTable
 from app.store.codec import to_json
 
@@ -53,7 +54,8 @@ class Snapshot:
         """The newest table that can be trusted; None when there is none. Blocks."""
         for path in (self._path, self._previous):
             try:
-                return decoded(path.read_bytes())
+                with os.fdopen(private.open_file(path, os.O_RDONLY), "rb") as file:
+                    return decoded(file.read())
             except FileNotFoundError:
                 continue
             except (OSError, SnapshotRefused) as refused:
@@ -61,12 +63,12 @@ class Snapshot:
         return None
 
     def _write(self, content: bytes) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_folder(self._path.parent)
         if self._path.exists() and self._path.read_bytes() == content:
             return
         # Several processes of one machine may share the folder; each writes aside under its own name.
         aside = self._path.with_suffix(f".{os.getpid()}.tmp")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = private.open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()

@@ -58,6 +58,18 @@ def test_the_command_line_wins_over_the_environment_unless_it_says_nothing(monke
     assert settings.load(admin_port=9002).admin_port == 9002
 
 
+def test_an_embedded_gateway_serves_this_machine_alone_unless_it_is_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings.load().inference_host == "127.0.0.1"
+    everywhere = ".".join("0000")
+    assert settings.load(inference_host=everywhere).inference_host == everywhere
+    monkeypatch.setenv("TURNBACK_DATABASE_URL", "postgresql://u@h/db")
+    assert settings.load().inference_host == everywhere
+    monkeypatch.setenv("TURNBACK_INFERENCE_HOST", "::1")
+    assert settings.load().inference_host == "::1"
+
+
 def test_the_database_address_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNBACK_DATABASE_URL", "postgresql://u:hunter2@h/db")
     assert "hunter2" not in repr(settings.load())

@@ -22,8 +22,9 @@ COMMAND = (sys.executable, "-m", "app", "demo", "--headless")
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Not pytest's own temporary folder: the database's system user may not enter that one."""
+    """Not pytest's own temporary folder: the database's system user may pass through this one, so all is in it."""
     with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
         yield Path(name)
 
 
@@ -119,9 +120,9 @@ async def _said_ready(told: asyncio.StreamReader) -> str:
 
 def _running(folder: Path, said: str) -> tuple[list[int], int]:
     """The ports of all processes, and the database server's id."""
-    (own,) = folder.glob("turnback-demo-*")
-    servers = [json.loads((own / f"{version}.log").read_text()) for version in BUILDS]
-    postgres = int((own / "postgres" / "postmaster.pid").read_text().split()[0])
+    servers = [json.loads(next(folder.glob(f"turnback-demo-*/{version}.log")).read_text()) for version in BUILDS]
+    (postmaster,) = folder.glob("turnback-demo-*/postgres/postmaster.pid")
+    postgres = int(postmaster.read_text().split()[0])
     return [int(said.rstrip(".").rsplit(" ", 1)[-1]), *(server["port"] for server in servers)], postgres
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -13,20 +13,20 @@ from structlog.testing import capture_logs
 
 from app.errors import CannotServe
 from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded import EmbeddedPostgres, temporary_folder
 
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[EmbeddedPostgres]:
-    with TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = EmbeddedPostgres(Path(folder) / "state" / "postgres")
-        server.start()
-        with psycopg.connect(server.url) as connection:
-            connection.execute("CREATE TABLE kept (n integer)")
-            connection.execute("INSERT INTO kept VALUES (1)")
-        yield server
-        server.stop()
+    folder = temporary_folder()
+    server = EmbeddedPostgres(folder / "state" / "postgres", elsewhere=folder / "elsewhere")
+    server.start()
+    with psycopg.connect(server.url) as connection:
+        connection.execute("CREATE TABLE kept (n integer)")
+        connection.execute("INSERT INTO kept VALUES (1)")
+    yield server
+    server.delete()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -65,11 +65,13 @@ def test_it_serves_and_stops_although_somebody_closed_a_parent_folder(
     server: EmbeddedPostgres, stop: Callable[[EmbeddedPostgres], None]
 ) -> None:
     # Run as root, the server is another user, who cannot reach its own folder any more.
-    server.folder.parent.chmod(0o700)
+    closed = server._asked.parent
+    closed.chmod(0o700)
     assert kept(server) == 1
     stop(server)
     assert not server.is_running()
     assert not (server.folder / "postmaster.pid").exists()
+    assert closed.stat().st_mode & 0o777 == 0o700
     server.start()
     assert kept(server) == 1
 
@@ -106,13 +108,17 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["with blanks in it", "x" * 120, "it's 100 %"])
 def test_any_folder_will_do(name: str) -> None:
-    with TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = EmbeddedPostgres(Path(folder) / name / "postgres")
-        try:
-            with psycopg.connect(server.start()) as connection:
-                assert connection.execute("SELECT 1").fetchone() == (1,)
-            with psycopg.connect(Database(server.url).conninfo) as connection:
-                assert connection.execute("SELECT 1").fetchone() == (1,)
-        finally:
-            server.stop()
+    folder = temporary_folder()
+    server = EmbeddedPostgres(folder / name / "postgres", elsewhere=folder / "elsewhere")
+    try:
+        with psycopg.connect(server.start()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        with psycopg.connect(Database(server.url).conninfo) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        url = server.url
+        server.stop()
+        # Clients that are there already know no other address.
+        assert server.start() == url
+    finally:
+        server.delete()
+        shutil.rmtree(folder)

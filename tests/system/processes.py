@@ -2,15 +2,17 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import httpx
 import orjson
+
+from app.store.embedded import temporary_folder
 
 MODEL_SERVER = Path(__file__).with_name("model_server.py")
 READY_WITHIN_S = 60.0
@@ -202,11 +204,11 @@ class Stage:
     def __init__(self) -> None:
         self._started: list[Gateway | ModelServer] = []
         self._admins: list[Admin] = []
-        self._state = TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True)
+        self._state = temporary_folder()
 
     async def gateway(self, role: str, *, descriptors: int | None = None, **settings: str) -> Gateway:
         # Never the working folder's: a process recovers what it finds there.
-        settings.setdefault("state_dir", self._state.name)
+        settings.setdefault("state_dir", str(self._state))
         gateway = await Gateway.start(role, descriptors=descriptors, **settings)
         self._started.append(gateway)
         return gateway
@@ -231,6 +233,6 @@ class Stage:
             await admin.http.aclose()
         for each in reversed(self._started):
             await each.end()
-        self._state.cleanup()
+        shutil.rmtree(self._state, ignore_errors=True)
         bugs = [bug for each in self._started if isinstance(each, Gateway) for bug in each.bugs]
         assert bugs == []
