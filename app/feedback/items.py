@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from app.domain.catalog import Model, ModelName
 from app.domain.declared import Feedback, QualityMetric, RowsKept
-from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy, Result, why_not
+from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy, Rank, Result, why_not
 from app.domain.receipt import Forged, Receipt, ReceiptKey, opened
 
 Checked: TypeAlias = Attributed | Named
@@ -22,7 +22,8 @@ FIELDS: Final = frozenset(
 )
 FUTURE_S: Final = 60.0
 HANDLE_MAX: Final = 256
-REVISION_MAX: Final = 1_000
+# Every revision is kept: who has no key must not fill a database with those of one exchange.
+REVISIONS_MAX: Final = {Rank.ANONYMOUS_NAME: 4, Rank.ANONYMOUS_RECEIPT: 16, Rank.KEY: 1_000}
 DAY_S: Final = 86_400
 UNKNOWN: Final = (
     "no such id was given here; without a source's key a label names its exchange by the receipt, or by the"
@@ -84,7 +85,8 @@ class Reader:
         receipt = self._receipt(item)
         name, feedback = self._feedback(item, receipt)
         try:
-            label = _label(item, feedback, source, now)
+            rank = Rank.of(source, by_receipt=receipt is not None)
+            label = _label(item, feedback, source, now, REVISIONS_MAX[rank])
             if receipt is not None:
                 return self._attributed(receipt, label, now)
             return self._named(item, name, feedback, label)
@@ -143,7 +145,7 @@ def _handle(item: Mapping[str, object], feedback: Feedback) -> tuple[NamedBy, st
     return kinds[0], handle
 
 
-def _label(item: Mapping[str, object], feedback: Feedback, source: str, now: datetime) -> Label:
+def _label(item: Mapping[str, object], feedback: Feedback, source: str, now: datetime, revisions_max: int) -> Label:
     metric = _metric(item, feedback)
     if ("label" in item) is ("value" in item):
         raise Refused("an item has either a label or a value")
@@ -152,7 +154,7 @@ def _label(item: Mapping[str, object], feedback: Feedback, source: str, now: dat
     reason = why_not(metric, given, is_value=is_value)
     if reason is not None or not isinstance(given, str | float | int | list):
         raise Refused(reason or "the label is of no kind that is known")
-    return Label(metric.name, source, given, _observed_at(item, now), now, _supersedes(item))
+    return Label(metric.name, source, given, _observed_at(item, now), now, _supersedes(item, revisions_max))
 
 
 def _metric(item: Mapping[str, object], feedback: Feedback) -> QualityMetric:
@@ -165,12 +167,12 @@ def _metric(item: Mapping[str, object], feedback: Feedback) -> QualityMetric:
     return metric
 
 
-def _supersedes(item: Mapping[str, object]) -> int | None:
+def _supersedes(item: Mapping[str, object], most: int) -> int | None:
     if "supersedes" not in item:
         return None
     revision = item["supersedes"]
-    if isinstance(revision, bool) or not isinstance(revision, int) or not 1 <= revision <= REVISION_MAX:
-        raise Refused(f"supersedes is a revision, a whole number from 1 to {REVISION_MAX}")
+    if isinstance(revision, bool) or not isinstance(revision, int) or not 1 <= revision <= most:
+        raise Refused(f"supersedes is a revision, a whole number from 1 to {most} for who labels so")
     return revision
 
 

@@ -112,3 +112,14 @@ async def test_who_has_no_key_reads_only_what_came_without_one(database: Databas
         await client.give(by_receipt(about, 0))
         told = (await client.http.get(f"{PATH}/{about.receipt()}")).json()
         assert [label["source"] for label in told["labels"]] == ["anonymous"]
+
+
+async def test_who_has_no_key_corrects_himself_a_few_times_only(client: FeedbackClient) -> None:
+    about = await written(client)
+    for by, most in ((by_id, 4), (by_receipt, 16)):
+        first = await client.results(by(about, 0))
+        assert first == ["joined"]
+        told = [await client.results(by(about, number, supersedes=number)) for number in range(1, 30)]
+        assert told[most:] == [["invalid"]] * (29 - most)
+    # Four corrections by the id, and then those by the receipt.
+    assert await client.count("labels") == 17
