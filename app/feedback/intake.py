@@ -261,7 +261,7 @@ async def _as_much_as_wanted(_tx: Transaction, *, wanted: int) -> int:
 async def _settled(tx: Transaction, some: Sequence[Checked], room: TakeRoom, now: datetime) -> _Done:
     """Join what can be joined and park the rest; what was said before about the same exchanges comes first."""
     known, found = await _looked_up(tx, some, now)
-    earlier = await parked.take(tx, found)
+    earlier = await parked.take(tx, found, now)
     to_join = [*earlier, *(item for item in known if isinstance(item, Attributed))]
     to_park = [item for item in known if isinstance(item, Named)]
     joined = await labels.add(tx, to_join) if to_join else []

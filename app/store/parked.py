@@ -81,6 +81,7 @@ _TAKE = text(
     DELETE FROM parked_labels WHERE (model, named_by, handle) IN (
         SELECT * FROM unnest(CAST(:models AS text[]), CAST(:kinds AS text[]), CAST(:handles AS text[]))
     )
+    AND (named_by = 'exchange' OR received_at <= :sure_until)
     RETURNING {_NAMES}
     """  # noqa: S608 -- this module's constants
 )
@@ -268,13 +269,14 @@ async def sweep(tx: Transaction, after: Place, since: datetime, now: datetime, *
     return Swept([*joined, *((item, AMBIGUOUS) for _, item in dropped)], last)
 
 
-async def take(tx: Transaction, found: Mapping[Name, Answered]) -> list[Attributed]:
-    """What is parked under those names, whose exchanges are there by now; it is parked no longer."""
+async def take(tx: Transaction, found: Mapping[Name, Answered], now: datetime) -> list[Attributed]:
+    """What is parked under those names, and surely about these exchanges; it is parked no longer."""
     names = list(found)
     wanted = {
         "models": [name.model for name in names],
         "kinds": [name.named_by for name in names],
         "handles": [name.handle for name in names],
+        "sure_until": now - SURE_AFTER,
     }
     rows = list(await tx.execute(_TAKE, wanted)) if names else []
     return [_attributed(row, found[_name(_place(row).key)]) for row in sorted(rows, key=_turn)]

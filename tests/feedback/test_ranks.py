@@ -1,5 +1,6 @@
 """Whose label counts: a key above a receipt above the id in an answer; within a rank the first."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,16 @@ async def test_who_has_no_key_corrects_himself_a_few_times_only(client: Feedback
         assert told[most:] == [["invalid"]] * (29 - most)
     # Four corrections by the id, and then those by the receipt.
     assert await client.count("labels") == 17
+
+
+async def test_however_many_speak_at_once_the_receipt_has_the_last_word(client: FeedbackClient) -> None:
+    abouts = [await written(client) for _ in range(5)]
+    by_ids = [by_id(about, number, supersedes=number) for about in abouts for number in range(1, 4)]
+    firsts = [by_id(about, 0) for about in abouts]
+    receipts = [by_receipt(about, 9) for about in abouts]
+    told = await asyncio.gather(*(client.results(item) for item in (*firsts, *receipts, *by_ids, *firsts, *receipts)))
+    assert [result for (result,) in told].count("joined") == await client.count("labels")
+    kept = await client.kept()
+    assert {labels[-1] for labels in kept.values()} == {9}
+    assert [labels.count(9) for labels in kept.values()] == [1] * 5
+    assert await client.results(*by_ids) == ["duplicate"] * len(by_ids)
