@@ -270,6 +270,7 @@ class _Process:
             settings.state_dir,
             self._boot,
             keys=self._receipt_keys,
+            is_ahead=self._gateway.receipts.is_ahead,
             sources=self._sources_of_labels,
             table=lambda: self._gateway.table,
             keep_days=settings.tally_keep_days,

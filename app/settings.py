@@ -101,8 +101,8 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(
             min_length=32,
-            description="What signs receipts, the same in all processes; several, separated by commas: the first"
-            " signs, all are believed. Made and kept in the state folder in embedded mode, required otherwise.",
+            description="What signs receipts and encrypts ids, the same in all processes; several, separated by commas:"
+            " the first signs, all are believed. Made and kept in the state folder in embedded mode, else required.",
         ),
     ] = None
     feedback_keys: Annotated[

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_bytes, token_hex
+from secrets import token_bytes
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +35,7 @@ from app.domain.routing import FULL_BP, Route, RoutedModel, RoutingTable
 from app.feedback import api
 from app.feedback.desk import feedback_desk
 from app.feedback.keys import sources
+from app.proxy.receipts import Receipts
 from app.store import answers, catalog, migrate, partitions
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres, temporary_folder
@@ -84,6 +85,7 @@ async def _cases(database: Database, server: psutil.Process, labels: int) -> lis
     await _prepare(database)
     cases = []
     key = ReceiptKey.of(token_bytes(32))
+    ids = Receipts(key)
     with tempfile.TemporaryDirectory() as folder:
         app = inference_app(Build("bench", "boot"), [api.router])
         app.state.feedback = feedback_desk(
@@ -91,6 +93,7 @@ async def _cases(database: Database, server: psutil.Process, labels: int) -> lis
             Path(folder),
             uuid4().hex,
             keys=(key,),
+            is_ahead=ids.is_ahead,
             sources=sources(None),
             table=_table,
             keep_days=30,
@@ -99,17 +102,17 @@ async def _cases(database: Database, server: psutil.Process, labels: int) -> lis
         )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as http:
             for batch in BATCHES:
-                rows = _rows(labels)
+                rows = _rows(labels, ids)
                 signer = Signer(key, MODEL, STABLE, 1)
                 receipts = [signer.receipt(row.second, row.exchange.encode()).decode() for row in rows]
                 timed = await _timed(http, server, [{"receipt": each, "label": "1"} for each in receipts], batch)
                 cases.append(timed.document(by="receipt", batch=batch))
                 again = await _timed(http, server, [{"receipt": each, "label": "1"} for each in receipts], batch)
                 cases.append(again.document(by="receipt, sent again", batch=batch))
-            rows = _rows(labels)
+            rows = _rows(labels, ids)
             await _write(database, rows)
-            ids = [{"model": MODEL, "request_id": row.request_id, "label": "1"} for row in rows]
-            cases.append((await _timed(http, server, ids, BATCHES[-1])).document(by="request id", batch=BATCHES[-1]))
+            named = [{"model": MODEL, "request_id": row.request_id, "label": "1"} for row in rows]
+            cases.append((await _timed(http, server, named, BATCHES[-1])).document(by="request id", batch=BATCHES[-1]))
     return cases
 
 
@@ -131,11 +134,12 @@ def _cpu_s(server: psutil.Process) -> float:
     return float(sum(each.user + each.system for each in times))
 
 
-def _rows(count: int) -> list[AnsweredRow]:
+def _rows(count: int, ids: Receipts) -> list[AnsweredRow]:
     now = int(time.time())
+    names = [ids.new_exchange().decode() for _ in range(count)]
     return [
-        AnsweredRow(now - at % 3_600, token_hex(16), MODEL, STABLE, 1, True, f"r{uuid4()}", None, 200, ("1",))
-        for at in range(count)
+        AnsweredRow(now - at % 3_600, name, MODEL, STABLE, 1, True, name, None, 200, ("1",))
+        for at, name in enumerate(names)
     ]
 
 

@@ -61,19 +61,21 @@ def running(
     *,
     message: Message = INFER,
     ready_s: float = READY_S,
+    folder: Path = CHECKOUT,
 ) -> Iterator[Server]:
     """Start a server, wait until it really answers, stop it at the end.
 
     Args:
         message: What it must answer to count as ready.
         ready_s: How long it may take.
+        folder: Where it runs, and so whose modules it has.
 
     Raises: BenchFailed, with the end of what it wrote on stderr, when it leaves or stays silent.
     """
     with TemporaryFile() as stderr:
         with children_on(cpus):
             process = subprocess.Popen(
-                command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
             )
         try:
             problem = _wait_until_ready(process, port, message, ready_s)

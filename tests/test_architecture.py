@@ -20,8 +20,8 @@ MAX_FUNCTION_LINES = 49
 BANNED_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "core", "misc", "manager"})
 # What a pure module may use: values, mathematics, text. Anything else needs a reason to be added here.
 PURE = frozenset(
-    {"__future__", "app", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions", "functools"}
-    | {"binascii", "hashlib", "heapq", "hmac", "itertools", "math", "numpy", "operator", "re", "scipy"}
+    {"__future__", "app", "bisect", "collections", "cryptography", "dataclasses", "datetime", "enum", "fractions"}
+    | {"binascii", "functools", "hashlib", "heapq", "hmac", "itertools", "math", "numpy", "operator", "re", "scipy"}
     | {"struct", "types", "typing", "urllib"}
 )
 IMPURE_CALLS = re.compile(

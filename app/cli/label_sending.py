@@ -19,7 +19,8 @@ from app.cli.output import Refused, plain
 from app.cli.verbs import ExitCode
 
 PATH = "/turnback/v1/feedback"
-RESULTS = ("joined", "pending", "duplicate", "orphan", "invalid")
+RESULTS = ("joined", "pending", "duplicate", "orphan", "unknown", "invalid")
+OF_NO_USE = frozenset({"orphan", "unknown", "invalid"})
 BUSY = frozenset({429, 502, 503, 504})
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 PROBLEMS_MAX = 100
@@ -42,7 +43,7 @@ class Progress:
     @property
     def is_clean(self) -> bool:
         """Whether every record was of use, now or before."""
-        return not (self.counts["orphan"] or self.counts["invalid"])
+        return not any(self.counts[result] for result in OF_NO_USE)
 
     def tell(self, line: int, result: str, reason: object) -> None:
         if len(self.problems) < PROBLEMS_MAX:
@@ -147,7 +148,7 @@ def _send(batch: Sequence[Record], port: FeedbackPort, progress: Progress) -> No
             progress.tell(record.line, "invalid", record.why)
     progress.counts.update({result: int(answered.get(result, 0)) for result in RESULTS})
     for each in answered.get("items", ()):
-        if each["result"] in {"orphan", "invalid"}:
+        if each["result"] in OF_NO_USE:
             progress.tell(usable[each["index"]].line, each["result"], each.get("reason"))
 
 

@@ -63,9 +63,9 @@ class Report:
         found = []
         if self.unsent:
             found.append(f"{self.unsent} labels were never taken")
-        refused = sum(self.labels.get(result, 0) for result in ("orphan", "invalid"))
+        refused = sum(self.labels.get(result, 0) for result in ("orphan", "unknown", "invalid"))
         if refused:
-            found.append(f"{refused} labels were taken for orphans or invalid")
+            found.append(f"{refused} labels were of no use: orphans, unknown or invalid")
         return found
 
     def _rollbacks_besides(self) -> list[str]:

@@ -1,13 +1,13 @@
 """Labels of exchanges: what one is, what it counts as beside those that are there.
 
 Rule: a label counts once however often it is sent, and is replaced only by one that says which
-revision it replaces; who said so first stays first.
+revision it replaces, or by one of a higher rank; who said so first stays first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from math import inf, isfinite
 from typing import NamedTuple, TypeAlias, TypeGuard
 
@@ -25,6 +25,9 @@ TEXTS_MAX = 32_768
 # Whole numbers beyond are no longer told apart once they are floats.
 NUMBER_MAX = 2.0**63
 
+# The source of labels that come without a key.
+ANONYMOUS = "anonymous"
+
 _NUMBERS = frozenset({QualityKind.ABSOLUTE_ERROR, QualityKind.SQUARED_ERROR})
 
 
@@ -35,14 +38,36 @@ class Result(StrEnum):
     PENDING = "pending"  # waits for its exchange to be written
     DUPLICATE = "duplicate"  # there was one already; counts nothing
     ORPHAN = "orphan"  # names an exchange that nobody can have served
+    UNKNOWN = "unknown"  # without a key, and names no exchange by its receipt or by the id that it was given here
     INVALID = "invalid"
 
 
 class NamedBy(StrEnum):
-    """How feedback may name an exchange whose receipt it does not have."""
+    """How feedback names an exchange whose receipt it does not have."""
 
-    REQUEST_ID = "request_id"
+    EXCHANGE = "exchange"  # by the id that it was given here, which nobody can foretell
+    REQUEST_ID = "request_id"  # by any other x-request-id: its client chose it
     CLIENT_KEY = "client_key"
+
+    @property
+    def is_clients(self) -> bool:
+        """Whether clients choose such names, so that two may choose the same, and anybody may guess one."""
+        return self is not NamedBy.EXCHANGE
+
+
+class Rank(IntEnum):
+    """Whose label counts: one of a higher rank replaces one of a lower."""
+
+    ANONYMOUS_NAME = 0
+    ANONYMOUS_RECEIPT = 1
+    KEY = 2  # its source has shown its key; then it does not matter how the exchange was named
+
+    @classmethod
+    def of(cls, source: str, *, by_receipt: bool) -> "Rank":
+        """The rank of a source's label, by how it named its exchange."""
+        if source != ANONYMOUS:
+            return cls.KEY
+        return cls.ANONYMOUS_RECEIPT if by_receipt else cls.ANONYMOUS_NAME
 
 
 class Exchange(NamedTuple):
@@ -87,11 +112,18 @@ class Attributed:
 
     Attributes:
         slices: Of the exchange; by header only where a receipt told.
+        by_receipt: Whether the label came with the receipt.
     """
 
     exchange: Exchange
     label: Label
     slices: dict[str, str] = field(default_factory=dict)
+    by_receipt: bool = True
+
+    @property
+    def rank(self) -> Rank:
+        """How much the label counts beside others."""
+        return Rank.of(self.label.source, by_receipt=self.by_receipt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +134,16 @@ class Named:
     named_by: NamedBy
     handle: str
     label: Label
+
+    @property
+    def rank(self) -> Rank:
+        """How much the label counts beside others."""
+        return Rank.of(self.label.source, by_receipt=False)
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether its name is one of ours, or its source has a key: only such a label is looked up, or waits."""
+        return not self.named_by.is_clients or self.label.source != ANONYMOUS
 
 
 class Settled(NamedTuple):
@@ -117,27 +159,45 @@ class Settled(NamedTuple):
     reason: str | None = None
 
 
+class Said(NamedTuple):
+    """A revision that is there."""
+
+    given: Given
+    rank: Rank
+
+
 NO_LABEL_YET = "supersedes a revision, and there is none yet"
+OUTRANKED = "a label is there that came with the exchange's receipt, and counts for more"
 
 
-def settled(label: Label, there: Sequence[Given]) -> Settled:
+def settled(label: Label, rank: Rank, there: Sequence[Said]) -> Settled:
     """What a label counts as beside its source's revisions of the same metric and exchange.
 
     Args:
         label: The new one.
-        there: Revisions 1, 2, ….
+        rank: How much it counts.
+        there: Revisions 1, 2, …; none counts for less than one before it.
     """
+    if there and rank < there[-1].rank:
+        return Settled(Result.DUPLICATE, len(there), OUTRANKED)
+    if there and rank > there[-1].rank:
+        # Whoever counts for more need not know that somebody else was quicker.
+        return Settled(Result.JOINED, len(there) + 1)
     revision = label.revision
-    if revision <= len(there) and same(there[revision - 1], label.given):
+    if revision <= len(there) and there[revision - 1].rank == rank and same(there[revision - 1].given, label.given):
         return Settled(Result.DUPLICATE, revision)
-    if there and same(there[-1], label.given):
+    if there and same(there[-1].given, label.given):
         return Settled(Result.DUPLICATE, len(there))
+    return _beside_another(label, there)
+
+
+def _beside_another(label: Label, there: Sequence[Said]) -> Settled:
     if label.supersedes is None and there:
         return Settled(
             Result.DUPLICATE, len(there), f"another label is there; say supersedes {len(there)} to replace it"
         )
-    if revision == len(there) + 1:
-        return Settled(Result.JOINED, revision)
+    if label.revision == len(there) + 1:
+        return Settled(Result.JOINED, label.revision)
     if not there:
         return Settled(Result.INVALID, None, NO_LABEL_YET)
     return Settled(Result.INVALID, len(there), f"revision {len(there)} is the newest")

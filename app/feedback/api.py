@@ -39,6 +39,7 @@ class TakenView(BaseModel):
     pending: int = Field(description="Accepted; their exchanges are still to be written.")
     duplicate: int
     orphan: int
+    unknown: int = Field(description="Without a key, and by a name that the gateway gave no exchange.")
     invalid: int
     accepted: str = Field(description="`stored`, or `spooled`: on the gateway's disk until Postgres is back.")
     items: list[ItemView] = Field(description="All that is neither joined nor pending; all with `verbose=true`.")
@@ -129,13 +130,13 @@ async def give_feedback(
 
 
 @router.get("/feedback/{receipt}", summary="What is known of one exchange's labels")
-async def feedback_of_exchange(receipt: str, at: InDesk, _: InSource) -> ExchangeLabelsView:
-    """All revisions of all sources."""
+async def feedback_of_exchange(receipt: str, at: InDesk, of: InSource) -> ExchangeLabelsView:
+    """All revisions of the source that asks, and of those without a key; another source's need its key."""
     try:
         about = opened(receipt, at.keys)
     except Forged:
         raise InvalidInput("/path/receipt", "this is no receipt of this gateway") from None
-    found = await at.intake.of_exchange(about)
+    found = await at.intake.of_exchange(about, of)
     return ExchangeLabelsView(
         model=about.model,
         version=about.version,

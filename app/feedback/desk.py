@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain.catalog import Model, ModelName
+from app.domain.exchange_id import IdKey
 from app.domain.receipt import ReceiptKey
 from app.domain.routing import RoutingTable
 from app.feedback.figures import FeedbackFigures
@@ -35,6 +36,7 @@ def feedback_desk(
     boot: str,
     *,
     keys: tuple[ReceiptKey, ...],
+    is_ahead: Callable[[int], bool],
     sources: Sources,
     table: Callable[[], RoutingTable],
     keep_days: int,
@@ -47,7 +49,8 @@ def feedback_desk(
         database: Where labels go.
         state_dir: Where they wait for it.
         boot: A UUID of this process' life.
-        keys: Of receipts.
+        keys: Of receipts, and so of exchanges' ids.
+        is_ahead: Whether this process has still to give the id of that number.
         sources: Who may give labels.
         table: The routing table in force, which says what models declare.
         keep_days: So long exchanges are kept.
@@ -58,9 +61,16 @@ def feedback_desk(
     def declared(name: ModelName) -> Model | None:
         return next((routed.model for routed in table().models if routed.model.name == name), None)
 
-    spool = Spool(state_dir / "feedback", boot)
+    id_keys = tuple(map(IdKey, keys))
+
+    def is_given(name: str) -> bool:
+        numbers = (key.opened(name) for key in id_keys)
+        return any(number is not None and not is_ahead(number) for number in numbers)
+
+    spool = Spool(state_dir / "feedback", boot, sources=sources.count)
     # Before anything is taken: what comes now stands behind what waited already.
     spool.take_over()
     figures = FeedbackFigures(lambda: spool.labels, lambda name: declared(ModelName(name)) is not None)
-    intake = Intake(database, Reader(keys, declared, keep_days), spool, figures, clock=clock, monotonic=monotonic)
+    reader = Reader(keys, is_given, declared, keep_days)
+    intake = Intake(database, reader, spool, figures, clock=clock, monotonic=monotonic)
     return FeedbackDesk(intake, figures, sources, keys)

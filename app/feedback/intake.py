@@ -5,7 +5,7 @@ what comes later waits behind it, so that a correction never arrives before what
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -14,7 +14,7 @@ import structlog
 
 from app import loops
 from app.domain.catalog import ModelName
-from app.domain.labelling import Attributed, Named, Result, Settled
+from app.domain.labelling import Attributed, Named, Rank, Result, Settled
 from app.domain.receipt import Receipt
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.feedback.figures import FeedbackFigures
@@ -39,6 +39,9 @@ FIND_EVERY_S: Final = 30.0
 KEPT_S: Final = 86_400.0
 # One transaction, or a disk that takes its time over one file.
 STEP_MAX_S: Final = 60.0
+WAITS: Final = Settled(
+    Result.DUPLICATE, None, "a label of this exchange without a key waits on the disk; send another when it is written"
+)
 
 log = structlog.get_logger()
 
@@ -81,8 +84,10 @@ class Intake:
         self._figures = figures
         self._clock = clock
         self._monotonic = monotonic
-        self._room = Room(monotonic)
+        self._room = Room(monotonic, lambda model: figures.add(model, Result.ORPHAN))
         self._disk = asyncio.Lock()
+        # Places of labels without a key that may wait on the disk.
+        self._on_disk: set[int] = set()
         self._all_swept_at = float("-inf")
         self.contact = Contact("feedback", monotonic, lost="feedback.stuck", returned="feedback.unstuck")
 
@@ -95,18 +100,18 @@ class Intake:
             try:
                 good[at] = self._reader.read(item, source, now)
             except Refused as refused:
-                verdicts[at] = Settled(Result.INVALID, None, str(refused))
-                self._figures.add(refused.model, Result.INVALID)
+                verdicts[at] = Settled(refused.result, None, str(refused))
+                self._figures.add(refused.model, refused.result)
             if at % CHECKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         kept, spooled = await self._keep(list(good.values()), source)
         verdicts.update(zip(good, kept, strict=True))
         return Taken([verdicts[at] for at in range(len(items))], spooled)
 
-    async def of_exchange(self, receipt: Receipt) -> tuple[KeptLabel, ...]:
-        """All labels of one exchange. Raises: DatabaseUnavailable."""
+    async def of_exchange(self, receipt: Receipt, source: str) -> tuple[KeptLabel, ...]:
+        """One exchange's labels that this source may see. Raises: DatabaseUnavailable."""
         async with self._database.transaction() as tx:
-            return await labels.of_exchange(tx, receipt.exchange, receipt.second)
+            return await labels.of_exchange(tx, receipt.exchange, receipt.second, source)
 
     async def _keep(self, good: Sequence[Checked], source: str) -> tuple[list[Settled], bool]:
         verdicts: list[Settled] = []
@@ -121,14 +126,38 @@ class Intake:
         left = good[len(verdicts) :]
         if not left:
             return verdicts, False
-        async with self._disk:
-            await asyncio.to_thread(self._spool.append, left)
-        return [*verdicts, *(Settled(Result.PENDING) for _ in left)], True
+        told, on_disk = self._admitted(left)
+        if on_disk:
+            async with self._disk:
+                await asyncio.to_thread(self._spool.append, on_disk, source)
+            self._on_disk.update(_place(item) for item in on_disk if item.rank is not Rank.KEY)
+        return [*verdicts, *told], bool(on_disk)
+
+    def _admitted(self, left: Sequence[Checked]) -> tuple[list[Settled], list[Checked]]:
+        """What each label on its way to the disk counts as, and those that go there.
+
+        Of an exchange and metric one label without a key waits, and one correction: who has one receipt must
+        not fill the disk with it.
+        """
+        if self._spool.is_empty:
+            self._on_disk.clear()
+        places = set(self._on_disk)
+        told: list[Settled] = []
+        on_disk: list[Checked] = []
+        for item in left:
+            place = _place(item)
+            if item.rank is not Rank.KEY and place in places:
+                told.append(WAITS)
+                continue
+            places.add(place)
+            told.append(Settled(Result.PENDING))
+            on_disk.append(item)
+        return told, on_disk
 
     async def _write(self, some: Sequence[Checked], room: TakeRoom) -> list[Settled]:
         """All of it in one transaction. Raises: DatabaseUnavailable, OutcomeUnknown."""
         async with self._database.transaction() as tx:
-            done = await _settled(tx, some, room)
+            done = await _settled(tx, some, room, self._now())
         self._count([*done.earlier, *done.items])
         return [verdict for _, verdict in done.items]
 
@@ -186,7 +215,9 @@ class Intake:
         for batch in batches:
             for some in _pieces(batch):
                 loops.beat()
-                await self._write(some, _as_much_as_wanted)
+                # What an older release has left may name an exchange in a way that needs a key by now.
+                vouched_for = [item for item in some if isinstance(item, Attributed) or item.is_vouched_for]
+                await self._write(vouched_for, _as_much_as_wanted)
 
     async def _end(self, how: Callable[[SpoolFile], None], file: SpoolFile) -> None:
         async with self._disk:
@@ -201,8 +232,8 @@ class Intake:
         while place is not None:
             loops.beat()
             async with self._database.transaction() as tx:
-                swept = await parked.sweep(tx, place, since, most=AT_ONCE)
-            self._count(swept.joined)
+                swept = await parked.sweep(tx, place, since, now, most=AT_ONCE)
+            self._count(swept.settled)
             place = swept.next
         if begin_again:
             await self._make_room(now)
@@ -241,27 +272,61 @@ async def _as_much_as_wanted(_tx: Transaction, *, wanted: int) -> int:
     return wanted
 
 
-async def _settled(tx: Transaction, some: Sequence[Checked], room: TakeRoom) -> _Done:
+async def _settled(tx: Transaction, some: Sequence[Checked], room: TakeRoom, now: datetime) -> _Done:
     """Join what can be joined and park the rest; what was said before about the same exchanges comes first."""
-    named = [item for item in some if isinstance(item, Named)]
-    found = await answers.find(tx, map(_name, named)) if named else {}
-    known = [_attributed(item, found.get(_name(item))) if isinstance(item, Named) else item for item in some]
-    earlier = await parked.take(tx, found)
+    known, found = await _looked_up(tx, some, now)
+    earlier = await parked.take(tx, found, now)
     to_join = [*earlier, *(item for item in known if isinstance(item, Attributed))]
     to_park = [item for item in known if isinstance(item, Named)]
     joined = await labels.add(tx, to_join) if to_join else []
     late = iter(joined[len(earlier) :])
     waiting = iter(await parked.park(tx, to_park, await room(tx, wanted=len(to_park))) if to_park else ())
-    verdicts = [(item, next(late if isinstance(item, Attributed) else waiting)) for item in known]
+    verdicts = []
+    for asked, item in zip(some, known, strict=True):
+        if item is None:
+            verdicts.append((asked, parked.AMBIGUOUS))
+        else:
+            verdicts.append((item, next(late if isinstance(item, Attributed) else waiting)))
     return _Done(verdicts, list(zip(earlier, joined, strict=False)))
+
+
+async def _looked_up(
+    tx: Transaction, some: Sequence[Checked], now: datetime
+) -> tuple[list[Checked | None], Mapping[Name, answers.Answered]]:
+    """The labels, attributed where their exchange is known for sure; None where several have its name.
+
+    Returns:
+        And the exchanges that were found.
+    """
+    named = [item for item in some if isinstance(item, Named)]
+    if not named:
+        return list(some), {}
+    there = await answers.find(tx, map(_name, named))
+    sure = iter(await parked.sure(tx, named, now))
+    known: list[Checked | None] = []
+    found: dict[Name, answers.Answered] = {}
+    for item in some:
+        if not isinstance(item, Named):
+            known.append(item)
+            continue
+        is_sure, name = next(sure), _name(item)
+        answered = there.get(name)
+        if answered is not None and is_sure:
+            found[name] = answered
+            known.append(Attributed(answered.exchange, item.label, answered.slices, by_receipt=False))
+        else:
+            known.append(None if answered is None and name in there else item)
+    return known, found
+
+
+def _place(item: Checked) -> int:
+    """Which exchange and metric a label is about, how it came, and whether it corrects one; hashed, to be small."""
+    about = item.handle if isinstance(item, Named) else item.exchange.id
+    return hash((about, item.label.metric, item.rank, item.label.supersedes is None))
 
 
 def _name(item: Named) -> Name:
     return Name(item.model, item.named_by, item.handle)
-
-
-def _attributed(item: Named, answered: answers.Answered | None) -> Checked:
-    return item if answered is None else Attributed(answered.exchange, item.label, answered.slices)
 
 
 def _pieces(items: Sequence[Checked]) -> Iterator[Sequence[Checked]]:

@@ -1,6 +1,7 @@
 """One item of feedback: a JSON object to a label whose exchange is known or named, or the reason why not.
 
-Rule: nothing here asks Postgres; a forged receipt and a foreign one get the same answer.
+Rule: nothing here asks Postgres; a forged receipt and a foreign one get the same answer, and so do, to who has
+no key, all names that this gateway gave nobody, whether a client chose them or not.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Final, TypeAlias
 
 from app.domain.catalog import Model, ModelName
 from app.domain.declared import Feedback, QualityMetric, RowsKept
-from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy, why_not
+from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy, Rank, Result, why_not
 from app.domain.receipt import Forged, Receipt, ReceiptKey, opened
 
 Checked: TypeAlias = Attributed | Named
@@ -21,8 +22,13 @@ FIELDS: Final = frozenset(
 )
 FUTURE_S: Final = 60.0
 HANDLE_MAX: Final = 256
-REVISION_MAX: Final = 1_000
+# Every revision is kept: who has no key must not fill a database with those of one exchange.
+REVISIONS_MAX: Final = {Rank.ANONYMOUS_NAME: 4, Rank.ANONYMOUS_RECEIPT: 16, Rank.KEY: 1_000}
 DAY_S: Final = 86_400
+UNKNOWN: Final = (
+    "no such id was given here; without a source's key a label names its exchange by the receipt, or by the"
+    " x-request-id that the gateway made"
+)
 # Section 5.6, from 1970 on; nothing that was predicted here was observed before.
 _RFC3339: Final = re.compile(
     r"(?:19[7-9]\d|[2-9]\d{3})-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -34,11 +40,13 @@ class Refused(Exception):
 
     Attributes:
         model: As far as it is known.
+        result: What became of it.
     """
 
-    def __init__(self, why: str, model: str = "") -> None:
+    def __init__(self, why: str, model: str = "", result: Result = Result.INVALID) -> None:
         super().__init__(why)
         self.model = model
+        self.result = result
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +66,13 @@ class Reader:
 
     Attributes:
         keys: Of receipts.
+        is_given: Whether that is the id of an exchange that was begun here or in another process of these keys.
         declared: The model of that name, None if nobody knows it.
         keep_days: Older exchanges are forgotten.
     """
 
     keys: Sequence[ReceiptKey]
+    is_given: Callable[[str], bool]
     declared: Callable[[ModelName], Model | None]
     keep_days: int
 
@@ -75,12 +85,13 @@ class Reader:
         receipt = self._receipt(item)
         name, feedback = self._feedback(item, receipt)
         try:
-            label = _label(item, feedback, source, now)
+            rank = Rank.of(source, by_receipt=receipt is not None)
+            label = _label(item, feedback, source, now, REVISIONS_MAX[rank])
             if receipt is not None:
                 return self._attributed(receipt, label, now)
-            return _named(item, name, feedback, label)
+            return self._named(item, name, feedback, label)
         except Refused as refused:
-            raise Refused(str(refused), name) from None
+            raise Refused(str(refused), name, refused.result) from None
 
     def _receipt(self, item: Mapping[str, object]) -> Receipt | None:
         if "receipt" not in item:
@@ -110,9 +121,18 @@ class Reader:
         exchange = Exchange(receipt.exchange, receipt.second, receipt.model, receipt.version, receipt.generation)
         return Attributed(exchange, label, dict(receipt.slices))
 
+    def _named(self, item: Mapping[str, object], name: ModelName, feedback: Feedback, label: Label) -> Named:
+        named_by, handle = _handle(item, feedback)
+        if named_by is NamedBy.REQUEST_ID and self.is_given(handle):
+            named_by = NamedBy.EXCHANGE
+        named = Named(name, named_by, handle, label)
+        if not named.is_vouched_for:
+            raise Refused(UNKNOWN, result=Result.UNKNOWN)
+        return named
 
-def _named(item: Mapping[str, object], name: ModelName, feedback: Feedback, label: Label) -> Named:
-    kinds = [kind for kind in NamedBy if kind in item]
+
+def _handle(item: Mapping[str, object], feedback: Feedback) -> tuple[NamedBy, str]:
+    kinds = [kind for kind in (NamedBy.REQUEST_ID, NamedBy.CLIENT_KEY) if kind in item]
     if len(kinds) != 1:
         raise Refused("an item without a receipt has either a request_id or a client_key")
     if feedback.rows is not RowsKept.ALL:
@@ -122,10 +142,10 @@ def _named(item: Mapping[str, object], name: ModelName, feedback: Feedback, labe
     handle = item[kinds[0]]
     if not isinstance(handle, str) or not 1 <= len(handle) <= HANDLE_MAX or "\0" in handle:
         raise Refused(f"{kinds[0]} is a text of 1 to {HANDLE_MAX} characters, without NUL")
-    return Named(name, kinds[0], handle, label)
+    return kinds[0], handle
 
 
-def _label(item: Mapping[str, object], feedback: Feedback, source: str, now: datetime) -> Label:
+def _label(item: Mapping[str, object], feedback: Feedback, source: str, now: datetime, revisions_max: int) -> Label:
     metric = _metric(item, feedback)
     if ("label" in item) is ("value" in item):
         raise Refused("an item has either a label or a value")
@@ -134,7 +154,7 @@ def _label(item: Mapping[str, object], feedback: Feedback, source: str, now: dat
     reason = why_not(metric, given, is_value=is_value)
     if reason is not None or not isinstance(given, str | float | int | list):
         raise Refused(reason or "the label is of no kind that is known")
-    return Label(metric.name, source, given, _observed_at(item, now), now, _supersedes(item))
+    return Label(metric.name, source, given, _observed_at(item, now), now, _supersedes(item, revisions_max))
 
 
 def _metric(item: Mapping[str, object], feedback: Feedback) -> QualityMetric:
@@ -147,12 +167,12 @@ def _metric(item: Mapping[str, object], feedback: Feedback) -> QualityMetric:
     return metric
 
 
-def _supersedes(item: Mapping[str, object]) -> int | None:
+def _supersedes(item: Mapping[str, object], most: int) -> int | None:
     if "supersedes" not in item:
         return None
     revision = item["supersedes"]
-    if isinstance(revision, bool) or not isinstance(revision, int) or not 1 <= revision <= REVISION_MAX:
-        raise Refused(f"supersedes is a revision, a whole number from 1 to {REVISION_MAX}")
+    if isinstance(revision, bool) or not isinstance(revision, int) or not 1 <= revision <= most:
+        raise Refused(f"supersedes is a revision, a whole number from 1 to {most} for who labels so")
     return revision
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from app import private
+from app.domain.labelling import ANONYMOUS
 from app.domain.receipt import ReceiptKey
 from app.errors import CannotServe
 
 SECRET_MIN: Final = 32
 TOKEN_MIN: Final = 16
-ANONYMOUS: Final = "anonymous"
 _FILE: Final = "receipt.key"
 
 
@@ -26,6 +26,11 @@ class Sources:
     def __init__(self, tokens: Mapping[str, str]) -> None:
         """Args: tokens: Source to bearer token; without any everybody may, and is `ANONYMOUS`."""
         self._tokens = {name: token.encode() for name, token in tokens.items()}
+
+    @property
+    def count(self) -> int:
+        """How many there are; all who have no key are one."""
+        return max(1, len(self._tokens))
 
     def of(self, authorization: str | None) -> str | None:
         """Whose label it is that comes with this header; None if nobody's."""

@@ -1,5 +1,8 @@
 """Room for labels that wait for their exchange, as far as one process knows it.
 
+Labels without a key come from anybody, so that nobody among them may keep the others out: where no room is
+left, the one that has waited longest gives way. Theirs name exchanges that were; a row comes within seconds.
+
 Rule: Postgres is asked once a second at most and only when something is to wait; what others have let wait
 since is not known, so that the bound may be passed by what they take in a second.
 """
@@ -8,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.catalog import ModelName
+from app.domain.labelling import ANONYMOUS
 from app.store import parked
 from app.store.database import Transaction
 
@@ -23,9 +28,10 @@ class _Known:
 class Room:
     """How many more labels of each source may wait."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        """Args: monotonic: seconds."""
+    def __init__(self, monotonic: Callable[[], float], gave_way: Callable[[ModelName], None]) -> None:
+        """Args: monotonic: seconds; gave_way: hears the model of each label that gave its place."""
         self._monotonic = monotonic
+        self._gave_way = gave_way
         self._of: dict[str, _Known] = {}
 
     async def take(self, tx: Transaction, source: str, wanted: int) -> int:
@@ -36,4 +42,9 @@ class Room:
             known = self._of[source] = _Known(now, max(0, await parked.room(tx, source)))
         taken = min(wanted, known.room)
         known.room -= taken
+        if taken < wanted and source == ANONYMOUS:
+            gone = await parked.give_way(tx, source, most=wanted - taken)
+            taken += len(gone)
+            for model in gone:
+                self._gave_way(model)
         return taken

@@ -6,6 +6,7 @@ lock, so what a dead process left is taken over, and what a live one writes is n
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ class SpoolFile:
 
     Attributes:
         size: Bytes that hold whole batches.
+        sizes: Those that this process has written, by source.
         labels: How many are in them.
     """
 
@@ -36,6 +38,7 @@ class SpoolFile:
         self._path = path
         self._descriptor = descriptor
         self.size = 0
+        self.sizes: Counter[str] = Counter()
         self.labels = 0
 
     @classmethod
@@ -106,11 +109,12 @@ class SpoolFile:
 class Spool:
     """One process' files, and those of dead ones; the oldest first. Everything blocks."""
 
-    def __init__(self, folder: Path, boot: str, *, bytes_max: int = BYTES_MAX) -> None:
-        """Args: folder: of all processes of this machine; bytes_max: in all files of this one."""
+    def __init__(self, folder: Path, boot: str, *, bytes_max: int = BYTES_MAX, sources: int = 1) -> None:
+        """Args: folder: of all processes of this machine; bytes_max: in all files of this one, in equal parts."""
         self._folder = folder
         self._boot = boot
         self._bytes_max = bytes_max
+        self._share = bytes_max // sources
         self._number = 0
         self._filling: SpoolFile | None = None
         self._waiting: list[SpoolFile] = []
@@ -124,16 +128,19 @@ class Spool:
     def is_empty(self) -> bool:
         return not self._files
 
-    def append(self, batch: Sequence[Checked]) -> None:
-        """Keep a batch. Raises: SpoolFull: it is not kept."""
+    def append(self, batch: Sequence[Checked], source: str) -> None:
+        """Keep a batch of a source. Raises: SpoolFull: it is not kept."""
         written = record(batch)
         if sum(each.size for each in self._files) + len(written) > self._bytes_max:
             raise SpoolFull("the spool is full")
+        if sum(each.sizes[source] for each in self._files) + len(written) > self._share:
+            raise SpoolFull("this source's part of the spool is full")
         try:
             if self._filling is None:
                 self._number += 1
                 self._filling = SpoolFile.create(self._folder / f"{self._boot}-{self._number:08}{_SUFFIX}")
             self._filling.append(written, len(batch))
+            self._filling.sizes[source] += len(written)
         except OSError as failed:
             log.warning("feedback.not_spooled", why=str(failed))
             raise SpoolFull("the spool cannot be written") from failed

@@ -3,11 +3,13 @@
 import secrets
 from typing import Final
 
+from app.domain.exchange_id import BATCH_IDS, FIRST_BATCH_BITS, IdKey
 from app.domain.receipt import ReceiptKey
 
 # What stands before a receipt in an answer's head.
 RECEIPT: Final = b"x-turnback-receipt: "
-_LAST_DIGITS: Final = tuple(b"%03x" % number for number in range(4096))
+# So many ids lie ahead of a process; another one begins among them once in 2**30 pairs of processes.
+_AHEAD: Final = 2**51
 
 
 class Receipts:
@@ -17,21 +19,23 @@ class Receipts:
         key: Signs; without one that others know, nobody but this process could open its receipts.
     """
 
-    __slots__ = ("_at", "_begun", "_digits", "_prefix", "key")
+    __slots__ = ("_batch", "_ids", "_ready", "key")
 
     def __init__(self, key: ReceiptKey | None) -> None:
         self.key = key or ReceiptKey.of(secrets.token_bytes(32))
-        self._prefix = secrets.token_hex(8).encode()
-        self._begun = 0
-        self._digits = b""
-        self._at = len(_LAST_DIGITS)
+        self._ids = IdKey(self.key)
+        self._batch = secrets.randbits(FIRST_BATCH_BITS)
+        # Of that batch, the next one last; it counts as given away until it is made.
+        self._ready: list[bytes] = []
 
     def new_exchange(self) -> bytes:
-        """The id of an exchange, unique among all processes: 32 hexadecimal digits, the last ones a count."""
-        at = self._at
-        if at >= len(_LAST_DIGITS):
-            self._digits = b"%b%013x" % (self._prefix, self._begun)
-            self._begun += 1
-            at = 0
-        self._at = at + 1
-        return self._digits + _LAST_DIGITS[at]
+        """The id of an exchange: 32 hexadecimal digits that nobody can foretell, unique among all processes."""
+        if not self._ready:
+            self._batch += 1
+            self._ready.extend(reversed(self._ids.batch(self._batch)))
+        return self._ready.pop()
+
+    def is_ahead(self, number: int) -> bool:
+        """Whether this process has still to give the id of that number."""
+        given = (self._batch + 1) * BATCH_IDS - len(self._ready)
+        return 0 <= number - given < _AHEAD

@@ -1,6 +1,7 @@
 """Answers in Postgres: one row per exchange that may be labelled, found by the client's name for it, or recalled.
 
 Rule: a row never changes; one that is written again, because nobody knew whether it was committed, changes nothing.
+An exchange's own id is looked up first, and a name that two clients chose leads to neither.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from app.domain.catalog import ModelName, VersionName
+from app.domain.exchange_id import is_id
 from app.domain.labelling import Exchange, NamedBy
 from app.domain.observed import AnsweredRow
 from app.store.codec import to_json
@@ -37,19 +39,20 @@ _ADD = text(
     " ORDER BY exchange ON CONFLICT DO NOTHING"
 )
 
-# Clients repeat their own names; the answer they have seen last is the one they speak of.
+# The second of two says that there are two; how many more does not matter.
 _FIND = {
     named_by: text(
         f"""
         SELECT wanted.at, a.exchange, a.second, a.model, a.version, a.generation, a.slices
         FROM unnest(CAST(:models AS text[]), CAST(:handles AS text[])) WITH ORDINALITY AS wanted(model, handle, at)
-        CROSS JOIN LATERAL (
-            SELECT * FROM answers WHERE model = wanted.model AND {named_by} = wanted.handle
-            ORDER BY second DESC, exchange LIMIT 1
-        ) a
-        """  # noqa: S608 -- a column's name
+        CROSS JOIN LATERAL (SELECT * FROM answers WHERE model = wanted.model AND {matches} LIMIT 2) a
+        """  # noqa: S608 -- this module's constants
     )
-    for named_by in NamedBy
+    for named_by, matches in {
+        NamedBy.EXCHANGE: "exchange = CAST(wanted.handle AS uuid)",
+        NamedBy.REQUEST_ID: "request_id = wanted.handle AND request_id <> replace(CAST(exchange AS text), '-', '')",
+        NamedBy.CLIENT_KEY: "client_key = wanted.handle",
+    }.items()
 }
 
 
@@ -68,26 +71,28 @@ class Answered(NamedTuple):
     slices: dict[str, str]
 
 
-async def find(tx: Transaction, names: Iterable[Name]) -> Mapping[Name, Answered]:
-    """The exchanges of those names that have a row; of several the newest."""
+async def find(tx: Transaction, names: Iterable[Name]) -> Mapping[Name, Answered | None]:
+    """The exchanges of those names that have a row; None for a name that several have."""
     by_kind: dict[NamedBy, list[Name]] = {}
     for name in set(names):
         by_kind.setdefault(name.named_by, []).append(name)
-    found: dict[Name, Answered] = {}
+    # Ids of another secret, or of an older release, are not known as ours, and are exchanges' own all the same.
+    ids = [name for name in by_kind.get(NamedBy.REQUEST_ID, ()) if is_id(name.handle)]
+    found = dict(await _find(tx, NamedBy.EXCHANGE, ids)) if ids else {}
     for named_by, of_kind in by_kind.items():
-        found |= await _find(tx, named_by, of_kind)
+        left = [name for name in of_kind if name not in found]
+        found |= await _find(tx, named_by, left) if left else {}
     return found
 
 
-async def _find(tx: Transaction, named_by: NamedBy, names: Sequence[Name]) -> Mapping[Name, Answered]:
+async def _find(tx: Transaction, named_by: NamedBy, names: Sequence[Name]) -> Mapping[Name, Answered | None]:
     wanted = {"models": [name.model for name in names], "handles": [name.handle for name in names]}
-    return {
-        names[row.at - 1]: Answered(
-            Exchange(row.exchange.hex, row.second, ModelName(row.model), VersionName(row.version), row.generation),
-            row.slices,
-        )
-        for row in await tx.execute(_FIND[named_by], wanted)
-    }
+    found: dict[Name, Answered | None] = {}
+    for row in await tx.execute(_FIND[named_by], wanted):
+        name = names[row.at - 1]
+        known = Exchange(row.exchange.hex, row.second, ModelName(row.model), VersionName(row.version), row.generation)
+        found[name] = None if name in found else Answered(known, row.slices)
+    return found
 
 
 async def add(tx: Transaction, rows: Iterable[AnsweredRow]) -> None:

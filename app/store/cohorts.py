@@ -1,7 +1,8 @@
 """Matured labels: what both arms' answers were labelled in time, each exchange once.
 
 Rule: of each source the newest revision that came within the horizon counts, and of several sources the
-first; a prediction is taken from the answers that were sampled, never from those kept for other reasons.
+first, those without a key only where none with one has spoken; a prediction is taken from the answers that
+were sampled, never from those kept for other reasons.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import Row, text
 from app.domain.catalog import ModelName, VersionName
 from app.domain.cohort_ledger import Matured
 from app.domain.declared import QualityMetric
+from app.domain.labelling import ANONYMOUS
 from app.domain.quality import Labelled
 from app.store.database import Transaction
 from app.store.labels import MEANT
@@ -41,7 +43,8 @@ _LABELLED = text(
     f"""
     WITH in_time AS (
         SELECT DISTINCT ON (exchange, source) exchange, source, second, version, generation, label, slices,
-               min(received_at) OVER (PARTITION BY exchange, source) AS first_at
+               min(received_at) OVER (PARTITION BY exchange, source) AS first_at,
+               bool_or(source <> '{ANONYMOUS}') OVER (PARTITION BY exchange) AS has_key
         FROM labels
         WHERE model = :model AND metric = :metric AND second > :after AND second <= :through
           AND version = ANY(:versions) AND generation >= :since
@@ -50,7 +53,7 @@ _LABELLED = text(
     ), compared AS (
         SELECT *, dense_rank() OVER (PARTITION BY exchange ORDER BY {MEANT}) AS meaning,
                lead(label) OVER (PARTITION BY exchange ORDER BY first_at, source) AS another
-        FROM in_time
+        FROM in_time WHERE source <> '{ANONYMOUS}' OR NOT has_key
     ), firsts AS (
         SELECT DISTINCT ON (exchange) *, max(meaning) OVER (PARTITION BY exchange) > 1 AS disagrees
         FROM compared ORDER BY exchange, first_at, source
@@ -59,7 +62,7 @@ _LABELLED = text(
            a.predictions, a.scores, coalesce(a.slices, '{{}}') || f.slices AS slices
     FROM firsts f LEFT JOIN answers a ON a.exchange = f.exchange AND a.second = f.second AND a.sampled
     ORDER BY f.second, f.exchange
-    """  # noqa: S608 -- a constant
+    """  # noqa: S608 -- constants
 )
 
 _DRAWN = text(

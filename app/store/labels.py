@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from app.domain.catalog import ModelName
-from app.domain.labelling import Attributed, Given, Result, Settled
+from app.domain.labelling import ANONYMOUS, Attributed, Given, Rank, Result, Said, Settled
 from app.store.codec import to_json
 from app.store.copying import copy_rows
 from app.store.database import Transaction
@@ -38,6 +38,7 @@ _COLUMNS: Final = {
     "slices": "jsonb",
     "observed_at": "timestamptz",
     "received_at": "timestamptz",
+    "by_receipt": "bool",
 }
 _NAMES: Final = ", ".join(_COLUMNS)
 
@@ -51,12 +52,12 @@ _INSERT = text(
 # One statement per label, so that only the partition of its second is asked.
 _READ = text(
     """
-    SELECT wanted.at, l.revision, l.label
+    SELECT wanted.at, l.revision, l.label, l.by_receipt
     FROM unnest(
         CAST(:exchanges AS uuid[]), CAST(:metrics AS text[]), CAST(:sources AS text[]), CAST(:seconds AS bigint[])
     ) WITH ORDINALITY AS wanted(exchange, metric, source, second, at)
     CROSS JOIN LATERAL (
-        SELECT revision, label FROM labels
+        SELECT revision, label, by_receipt FROM labels
         WHERE exchange = wanted.exchange AND metric = wanted.metric AND source = wanted.source
           AND second = wanted.second
         OFFSET 0
@@ -68,7 +69,7 @@ _READ = text(
 _OF_EXCHANGE = text(
     """
     SELECT metric, source, revision, label, observed_at, received_at FROM labels
-    WHERE exchange = :exchange AND second = :second ORDER BY metric, source, revision
+    WHERE exchange = :exchange AND second = :second AND source = ANY(:sources) ORDER BY metric, source, revision
     """
 )
 
@@ -193,16 +194,15 @@ async def add(tx: Transaction, items: Sequence[Attributed]) -> list[Settled]:
     others = [at for at in range(len(items)) if at not in verdicts]
     if others:
         rest = [items[at] for at in others]
-        revised = await settle(
-            rest, key=_key, label=lambda item: item.label, read=partial(_read, tx), write=partial(_write, tx)
-        )
+        revised = await settle(rest, key=_key, read=partial(_read, tx), write=partial(_write, tx))
         verdicts.update(zip(others, revised, strict=True))
     return [verdicts[at] for at in range(len(items))]
 
 
-async def of_exchange(tx: Transaction, exchange: str, second: int) -> tuple[KeptLabel, ...]:
-    """All labels of one exchange."""
-    found = await tx.execute(_OF_EXCHANGE, {"exchange": UUID(exchange), "second": second})
+async def of_exchange(tx: Transaction, exchange: str, second: int, source: str) -> tuple[KeptLabel, ...]:
+    """One exchange's labels that this source may see: its own, and those that came without a key."""
+    asked = {"exchange": UUID(exchange), "second": second, "sources": [source, ANONYMOUS]}
+    found = await tx.execute(_OF_EXCHANGE, asked)
     return tuple(KeptLabel(*row) for row in found)
 
 
@@ -219,7 +219,7 @@ def _key(item: Attributed) -> Key:
     return Key(exchange.id, exchange.second, label.metric, label.source)
 
 
-async def _read(tx: Transaction, keys: Collection[Key]) -> Mapping[Key, Sequence[Given]]:
+async def _read(tx: Transaction, keys: Collection[Key]) -> Mapping[Key, Sequence[Said]]:
     wanted = list(keys)
     columns: dict[str, Any] = {
         "exchanges": [UUID(key.exchange) for key in wanted],
@@ -227,9 +227,10 @@ async def _read(tx: Transaction, keys: Collection[Key]) -> Mapping[Key, Sequence
         "sources": [key.source for key in wanted],
         "seconds": [key.second for key in wanted],
     }
-    there: dict[Key, list[Given]] = {}
+    there: dict[Key, list[Said]] = {}
     for row in await tx.execute(_READ, columns):
-        there.setdefault(wanted[row.at - 1], []).append(row.label)
+        key = wanted[row.at - 1]
+        there.setdefault(key, []).append(Said(row.label, Rank.of(key.source, by_receipt=row.by_receipt)))
     return there
 
 
@@ -255,4 +256,5 @@ def _columns(new: New[Attributed]) -> tuple[object, ...]:
         Jsonb(new.item.slices, dumps=to_json),
         label.observed_at,
         label.received_at,
+        new.item.by_receipt,
     )

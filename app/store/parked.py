@@ -1,10 +1,12 @@
-"""Labels that wait for their exchange to be written, called by a client's name for it.
+"""Labels that wait for their exchange to be written, called by another name than its receipt.
 
-Rule: a label is parked or joined in one transaction, never both; whoever sweeps first joins it.
+Rule: a label is parked or joined in one transaction, never both; whoever sweeps first joins it. A name that
+clients choose is believed only once every exchange before its label has had time to be written: until then
+it may be another client's as well.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +14,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Row, text
 
 from app.domain.catalog import ModelName
-from app.domain.labelling import Attributed, Given, Label, Named, NamedBy, Result, Settled
+from app.domain.labelling import ANONYMOUS, Attributed, Label, Named, NamedBy, Rank, Result, Said, Settled
 from app.store import answers, labels
 from app.store.answers import Answered, Name
 from app.store.codec import to_json
@@ -35,7 +37,13 @@ _COLUMNS: Final = {
 ORPHAN_S: Final = 600.0
 # Labels of one source: whoever invents names must not fill the disk, nor keep the sweep from what can be joined.
 WAITING_MAX: Final = 100_000
+# After so long the rows of all exchanges before a label are written, where Postgres is there.
+SURE_AFTER: Final = timedelta(seconds=3)
 FULL: Final = "too many labels of this source wait for their exchanges; send it again later, or with its receipt"
+AMBIGUOUS: Final = Settled(Result.INVALID, None, "several exchanges have that name; only a receipt says which is meant")
+UNCORRECTED: Final = Settled(
+    Result.INVALID, None, "without a key a label is corrected only after it was joined with its exchange"
+)
 
 _NAMES: Final = ", ".join(_COLUMNS)
 _KEY: Final = "model, named_by, handle, metric, source"
@@ -73,6 +81,7 @@ _TAKE = text(
     DELETE FROM parked_labels WHERE (model, named_by, handle) IN (
         SELECT * FROM unnest(CAST(:models AS text[]), CAST(:kinds AS text[]), CAST(:handles AS text[]))
     )
+    AND (named_by = 'exchange' OR received_at <= :sure_until)
     RETURNING {_NAMES}
     """  # noqa: S608 -- this module's constants
 )
@@ -108,6 +117,17 @@ _FORGET = text(
     """
 )
 
+# Whoever is sweeping a row has found its exchange, or will leave it for the next time.
+_GIVE_WAY = text(
+    """
+    DELETE FROM parked_labels WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM parked_labels WHERE source = :source
+        ORDER BY received_at LIMIT :most FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING model
+    """
+)
+
 _WAITING = text("SELECT count(*) FROM (SELECT FROM parked_labels WHERE source = :source LIMIT :most) waiting")
 
 _CROWDED = text("SELECT source FROM parked_labels GROUP BY source HAVING count(*) >= :most")
@@ -137,11 +157,11 @@ class Swept(NamedTuple):
     """What one page of a sweep did.
 
     Attributes:
-        joined: Labels whose exchange was there, and what each counted as.
+        settled: Labels that wait no longer, and what each counted as.
         next: Where the next page begins; None after the last.
     """
 
-    joined: Sequence[tuple[Attributed, Settled]]
+    settled: Sequence[tuple[Attributed | Named, Settled]]
     next: Place | None
 
 
@@ -153,24 +173,51 @@ async def park(tx: Transaction, items: Sequence[Named], room: int) -> list[Settl
         items: By names that no exchange has yet.
         room: How many more may wait.
     """
-    admitted = await _admitted(tx, items, room) if room < len(items) else range(len(items))
+    verdicts = [
+        UNCORRECTED if _is_anonymous_correction(item) else Settled(Result.INVALID, None, FULL) for item in items
+    ]
+    admitted = [at for at, verdict in enumerate(verdicts) if verdict is not UNCORRECTED]
+    if room < len(admitted):
+        admitted = await _admitted(tx, items, admitted, room)
     some = [items[at] for at in admitted]
-    settled = await settle(
-        some, key=_key, label=lambda item: item.label, read=partial(_read, tx), write=partial(_write, tx)
-    )
+    settled = await settle(some, key=_key, read=partial(_read, tx), write=partial(_write, tx))
     orphans = await _waiting_long(tx, {_key(item) for item in some})
-    verdicts = [Settled(Result.INVALID, None, FULL)] * len(items)
     for at, verdict in zip(admitted, settled, strict=True):
         verdicts[at] = _while_parked(verdict, is_orphan=_key(items[at]) in orphans)
     return verdicts
 
 
-async def _admitted(tx: Transaction, items: Sequence[Named], room: int) -> Sequence[int]:
+def _is_anonymous_correction(item: Named) -> bool:
+    """Whether it would take one more place for an exchange that has one: who has no key gets one each."""
+    return item.label.source == ANONYMOUS and item.label.supersedes is not None
+
+
+async def _admitted(tx: Transaction, items: Sequence[Named], asked: Sequence[int], room: int) -> list[int]:
     """Which of them need no room, as they wait already, or find some."""
-    there = await _read(tx, {_key(item) for item in items})
-    needing = [at for at, item in enumerate(items) if item.label.supersedes is not None or _key(item) not in there]
+    there = await _read(tx, {_key(items[at]) for at in asked})
+    needing = [at for at in asked if items[at].label.supersedes is not None or _key(items[at]) not in there]
     refused = set(needing[max(0, room) :])
-    return [at for at in range(len(items)) if at not in refused]
+    return [at for at in asked if at not in refused]
+
+
+async def sure(tx: Transaction, items: Sequence[Named], now: datetime) -> list[bool]:
+    """Whether the exchange that has each one's name by now is the one that is meant.
+
+    A correction is about the exchange of the label that it corrects, unless that one waits itself.
+    """
+    corrections = {_key(item) for item in items if item.label.supersedes is not None}
+    waiting = set(await _read(tx, corrections)) if corrections else set()
+    told = []
+    for item in items:
+        corrects_joined = item.label.supersedes is not None and _key(item) not in waiting
+        told.append(corrects_joined or _is_sure(item.named_by, item.label.received_at, now))
+        if not told[-1]:
+            waiting.add(_key(item))
+    return told
+
+
+def _is_sure(named_by: NamedBy, received_at: datetime, now: datetime) -> bool:
+    return not named_by.is_clients or received_at <= now - SURE_AFTER
 
 
 async def room(tx: Transaction, source: str) -> int:
@@ -191,38 +238,45 @@ async def _waiting_long(tx: Transaction, keys: Collection[Key]) -> Collection[Ke
     return {_place(row).key for row in await tx.execute(_OLD, {**wanted, "age_s": ORPHAN_S})}
 
 
-async def sweep(tx: Transaction, after: Place, since: datetime, *, most: int) -> Swept:
+async def sweep(tx: Transaction, after: Place, since: datetime, now: datetime, *, most: int) -> Swept:
     """Join what is parked and whose exchange is there by now.
 
     Args:
         tx: All of it.
         after: Where the page before ended.
         since: Look only at those received since.
+        now: Database time.
         most: Rows of one page.
     """
     start = {**after.key._asdict(), "revision": after.revision, "since": since, "most": most}
     page = [(_place(row), row) for row in await tx.execute(_PAGE, start)]
-    found = await answers.find(tx, [_name(place.key) for place, _ in page])
+    looked_at = [(place, row) for place, row in page if _is_sure(place.key.named_by, row.received_at, now)]
+    found = await answers.find(tx, [_name(place.key) for place, _ in looked_at])
     there: list[tuple[Place, Attributed]] = []
-    for place, row in page:
+    dropped: list[tuple[Place, Named]] = []
+    for place, row in looked_at:
         answered = found.get(_name(place.key))
         if answered is not None:
             there.append((place, _attributed(row, answered)))
+        elif _name(place.key) in found:
+            dropped.append((place, _named(row)))
     # Who called an exchange by two names said the later one later.
     there.sort(key=lambda pair: pair[1].label.received_at)
     settled = await labels.add(tx, [item for _, item in there]) if there else []
-    await _delete(tx, [place for place, _ in there])
+    await _delete(tx, [place for place, _ in (*there, *dropped)])
     last = page[-1][0] if len(page) == most else None
-    return Swept([(item, verdict) for (_, item), verdict in zip(there, settled, strict=True)], last)
+    joined = [(item, verdict) for (_, item), verdict in zip(there, settled, strict=True)]
+    return Swept([*joined, *((item, AMBIGUOUS) for _, item in dropped)], last)
 
 
-async def take(tx: Transaction, found: Mapping[Name, Answered]) -> list[Attributed]:
-    """What is parked under those names, whose exchanges are there by now; it is parked no longer."""
+async def take(tx: Transaction, found: Mapping[Name, Answered], now: datetime) -> list[Attributed]:
+    """What is parked under those names, and surely about these exchanges; it is parked no longer."""
     names = list(found)
     wanted = {
         "models": [name.model for name in names],
         "kinds": [name.named_by for name in names],
         "handles": [name.handle for name in names],
+        "sure_until": now - SURE_AFTER,
     }
     rows = list(await tx.execute(_TAKE, wanted)) if names else []
     return [_attributed(row, found[_name(_place(row).key)]) for row in sorted(rows, key=_turn)]
@@ -234,15 +288,27 @@ async def forget(tx: Transaction, before: datetime, *, most: int, source: str | 
     return tuple(map(ModelName, await tx.scalars(_FORGET, asked)))
 
 
+async def give_way(tx: Transaction, source: str, *, most: int) -> tuple[ModelName, ...]:
+    """Delete so many labels of a source, those that have waited longest; each one's model."""
+    return tuple(map(ModelName, await tx.scalars(_GIVE_WAY, {"source": source, "most": most})))
+
+
 async def crowded(tx: Transaction) -> tuple[str, ...]:
     """Sources of which no more labels may wait."""
     return tuple(await tx.scalars(_CROWDED, {"most": WAITING_MAX}))
 
 
 def _attributed(row: Row[Any], answered: Answered) -> Attributed:
+    return Attributed(answered.exchange, _label(row), answered.slices, by_receipt=False)
+
+
+def _named(row: Row[Any]) -> Named:
+    return Named(ModelName(row.model), NamedBy(row.named_by), row.handle, _label(row))
+
+
+def _label(row: Row[Any]) -> Label:
     supersedes = None if row.revision == 1 else row.revision - 1
-    label = Label(row.metric, row.source, row.label, row.observed_at, row.received_at, supersedes)
-    return Attributed(answered.exchange, label, answered.slices)
+    return Label(row.metric, row.source, row.label, row.observed_at, row.received_at, supersedes)
 
 
 def _turn(row: Row[Any]) -> tuple[datetime, int]:
@@ -257,11 +323,12 @@ def _name(key: Key) -> Name:
     return Name(key.model, key.named_by, key.handle)
 
 
-async def _read(tx: Transaction, keys: Collection[Key]) -> Mapping[Key, Sequence[Given]]:
+async def _read(tx: Transaction, keys: Collection[Key]) -> Mapping[Key, Sequence[Said]]:
     wanted = list(keys)
-    there: dict[Key, list[Given]] = {}
+    there: dict[Key, list[Said]] = {}
     for row in await tx.execute(_READ, _arrays(wanted)):
-        there.setdefault(wanted[row.at - 1], []).append(row.label)
+        key = wanted[row.at - 1]
+        there.setdefault(key, []).append(Said(row.label, Rank.of(key.source, by_receipt=False)))
     return there
 
 

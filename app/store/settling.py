@@ -5,11 +5,21 @@ wrote first is seen at the next look, so that every label is settled after at mo
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from app.domain.labelling import Given, Label, Result, Settled, settled
+from app.domain.labelling import Label, Rank, Result, Said, Settled, settled
 
-_Item = TypeVar("_Item")
+
+class Item(Protocol):
+    """A label, and how much it counts."""
+
+    @property
+    def label(self) -> Label: ...
+    @property
+    def rank(self) -> Rank: ...
+
+
+_Item = TypeVar("_Item", bound=Item)
 _Key = TypeVar("_Key")
 
 
@@ -20,7 +30,7 @@ class New(NamedTuple, Generic[_Item]):
     revision: int
 
 
-Read: TypeAlias = Callable[[Collection[_Key]], Awaitable[Mapping[_Key, Sequence[Given]]]]
+Read: TypeAlias = Callable[[Collection[_Key]], Awaitable[Mapping[_Key, Sequence[Said]]]]
 """Each key's revisions 1, 2, …; keys without any may be missing."""
 Write: TypeAlias = Callable[[Sequence[New[_Item]]], Awaitable[Collection[tuple[_Key, int]]]]
 """The revisions that were written and not there before."""
@@ -30,7 +40,6 @@ async def settle(
     items: Sequence[_Item],
     *,
     key: Callable[[_Item], _Key],
-    label: Callable[[_Item], Label],
     read: Read[_Key],
     write: Write[_Item, _Key],
 ) -> list[Settled]:
@@ -42,9 +51,9 @@ async def settle(
         new: dict[int, New[_Item]] = {}
         for at in left:
             revisions = there.setdefault(key(items[at]), [])
-            verdicts[at] = verdict = settled(label(items[at]), revisions)
+            verdicts[at] = verdict = settled(items[at].label, items[at].rank, revisions)
             if verdict.result is Result.JOINED and verdict.revision is not None:
-                revisions.append(label(items[at]).given)
+                revisions.append(Said(items[at].label.given, items[at].rank))
                 new[at] = New(items[at], verdict.revision)
         written = await write(list(new.values())) if new else ()
         lost = {key(each.item) for each in new.values() if (key(each.item), each.revision) not in written}

@@ -272,7 +272,13 @@ answers = Table(
     Column("predictions", JSONB, nullable=False),
     Column("scores", JSONB, nullable=False),
     Column("slices", JSONB, nullable=False),
-    Index(None, "model", "request_id"),
+    # What the gateway names itself is found by the key; a row says so by both being the same.
+    Index(
+        "ix_answers_model_request_id",
+        "model",
+        "request_id",
+        postgresql_where=text("request_id <> replace(exchange::text, '-', '')"),
+    ),
     Index("ix_answers_model_client_key", "model", "client_key", postgresql_where=text("client_key IS NOT NULL")),
     Index(None, "model", "version", "second"),
     postgresql_partition_by="RANGE (second)",
@@ -294,11 +300,13 @@ labels = Table(
     Column("slices", JSONB, nullable=False),
     Column("observed_at", _INSTANT),
     Column("received_at", _INSTANT, nullable=False),
+    # With its source this is its rank.
+    Column("by_receipt", Boolean, nullable=False, server_default="false"),
     Index(None, "model", "metric", "second"),
     postgresql_partition_by="RANGE (second)",
 )
 
-# Labels whose exchange is named by a request id or the client's own key, and has not been written yet.
+# Labels whose exchange is named otherwise than by its receipt, and has not been written yet.
 parked_labels = Table(
     "parked_labels",
     metadata,

@@ -11,7 +11,8 @@ class Said(TypedDict, total=False):
     """What is said of one prediction, beside its receipt.
 
     Attributes:
-        model: Instead of a receipt, with one of request_id and client_key, where the model keeps all predictions.
+        model: Instead of a receipt, with one of request_id and client_key, where the model keeps all predictions;
+            a name that a client chose wants the key of a source.
         label: What was right; a list for a batch of predictions.
         value: A score, or whether an event happened, for metrics that need no label.
         metric: The model's first one if not given.

@@ -11,7 +11,7 @@ class Problem:
 
     Attributes:
         index: Its place among all that were added.
-        result: duplicate, orphan or invalid.
+        result: duplicate, orphan, unknown or invalid.
         reason: In words, where the gateway gives them.
     """
 
@@ -29,6 +29,7 @@ class Outcome:
         pending: Wait for the record of their prediction, or for the gateway's database.
         duplicate: Were there already and change nothing.
         orphan: Belong to no prediction the gateway can have served.
+        unknown: Name a prediction in a way that needs a source's key, or that leads to none.
         invalid: Cannot be used; `problems` says why.
     """
 
@@ -36,12 +37,13 @@ class Outcome:
     pending: int = 0
     duplicate: int = 0
     orphan: int = 0
+    unknown: int = 0
     invalid: int = 0
     problems: tuple[Problem, ...] = ()
 
     @property
     def total(self) -> int:
-        return self.joined + self.pending + self.duplicate + self.orphan + self.invalid
+        return self.joined + self.pending + self.duplicate + self.orphan + self.unknown + self.invalid
 
     def then(self, further: "Outcome") -> "Outcome":
         """Both together, where `further` is of labels added later."""
@@ -51,6 +53,7 @@ class Outcome:
             self.pending + further.pending,
             self.duplicate + further.duplicate,
             self.orphan + further.orphan,
+            self.unknown + further.unknown,
             self.invalid + further.invalid,
             self.problems + later,
         )
@@ -58,7 +61,8 @@ class Outcome:
 
 def outcome_of(document: Mapping[str, Any]) -> Outcome:
     """What the gateway answered to one request."""
-    counts = {name: int(document.get(name, 0)) for name in ("joined", "pending", "duplicate", "orphan", "invalid")}
+    results = ("joined", "pending", "duplicate", "orphan", "unknown", "invalid")
+    counts = {name: int(document.get(name, 0)) for name in results}
     problems = tuple(
         Problem(each["index"], each["result"], each.get("reason"))
         for each in document.get("items", ())

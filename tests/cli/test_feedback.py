@@ -98,6 +98,7 @@ def test_lines_of_json_are_sent_as_they_are_and_get_the_model_where_they_need_it
         "pending": 0,
         "duplicate": 0,
         "orphan": 0,
+        "unknown": 0,
         "invalid": 0,
         "problems": [],
     }

@@ -146,7 +146,7 @@ def test_a_recall_that_is_not_what_the_client_saw_is_a_surprise(recall: Recall, 
 def test_labels_that_were_not_taken_or_not_joined_are_a_surprise() -> None:
     assert replace(report(), unsent=3).surprises() == ["3 labels were never taken"]
     refused = replace(report(), labels={"joined": 20, "orphan": 1, "invalid": 1})
-    assert refused.surprises() == ["2 labels were taken for orphans or invalid"]
+    assert refused.surprises() == ["2 labels were of no use: orphans, unknown or invalid"]
 
 
 def test_a_rollback_for_the_season_is_a_surprise() -> None:

@@ -30,7 +30,7 @@ class Said(NamedTuple):
 
 def taken(heard: Heard) -> Said:
     """Every label joins its prediction."""
-    counts = {"joined": len(heard.document), "pending": 0, "duplicate": 0, "orphan": 0, "invalid": 0}
+    counts = {"joined": len(heard.document), "pending": 0, "duplicate": 0, "orphan": 0, "unknown": 0, "invalid": 0}
     return Said(202, {**counts, "items": []})
 
 

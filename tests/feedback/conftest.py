@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 
 from app.store.database import Database
-from feedback.feedback_client import FeedbackClient, feedback_client, register
+from feedback.feedback_client import ANN, SOURCES, FeedbackClient, feedback_client, register
 
 
 @pytest.fixture
 async def client(database: Database, tmp_path: Path) -> AsyncIterator[FeedbackClient]:
     await register(database)
     async with feedback_client(database, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def ann(database: Database, tmp_path: Path) -> AsyncIterator[FeedbackClient]:
+    """A source with a key."""
+    await register(database)
+    async with feedback_client(database, tmp_path, feedback_keys=SOURCES, token=ANN) as made:
         yield made

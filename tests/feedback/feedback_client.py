@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from secrets import token_bytes, token_hex
+from secrets import token_bytes
 from typing import Any, Final
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from app.domain.routing import FULL_BP, Route, RoutedModel, RoutingTable
 from app.feedback import api
 from app.feedback.desk import FeedbackDesk, feedback_desk
 from app.feedback.keys import sources
+from app.proxy.receipts import Receipts
 from app.store import answers, catalog
 from app.store.database import Database
 
@@ -40,6 +41,10 @@ MODELS: Final = (
 )
 KEY: Final = ReceiptKey.of(token_bytes(32))
 OTHER_KEY: Final = ReceiptKey.of(token_bytes(32))
+# The data plane of the same process: what exchanges are called by.
+GATEWAY: Final = Receipts(KEY)
+ANN, BOB = "a" * 16, "b" * 16
+SOURCES: Final = f"ann:{ANN},bob:{BOB}"
 PATH: Final = "/turnback/v1/feedback"
 KEEP_DAYS: Final = 30
 
@@ -56,11 +61,15 @@ class Exchange:
     """One exchange and all its names."""
 
     model: ModelName = FRAUD
-    id: str = field(default_factory=lambda: token_hex(16))
+    id: str = field(default_factory=lambda: GATEWAY.new_exchange().decode())
     second: int = field(default_factory=lambda: int(time.time()) - 5)
     generation: int = 1
-    request_id: str = field(default_factory=lambda: f"r-{uuid4()}")
+    chosen: str | None = None
     client_key: str | None = None
+
+    @property
+    def request_id(self) -> str:
+        return self.id if self.chosen is None else self.chosen
 
     def receipt(self, key: ReceiptKey = KEY) -> str:
         return Signer(key, self.model, V1, self.generation).receipt(self.second, self.id.encode()).decode()
@@ -137,6 +146,7 @@ def made_desk(
         state_dir,
         uuid4().hex,
         keys=(KEY,),
+        is_ahead=GATEWAY.is_ahead,
         sources=sources(said),
         table=table,
         keep_days=KEEP_DAYS,
@@ -147,11 +157,14 @@ def made_desk(
 
 @asynccontextmanager
 async def feedback_client(
-    database: Database, state_dir: Path, *, feedback_keys: str | None = None
+    database: Database, state_dir: Path, *, feedback_keys: str | None = None, token: str | None = None
 ) -> AsyncIterator[FeedbackClient]:
+    """Args: token: sent with every request that says nothing else."""
     app = inference_app(Build("test", "boot"), [api.router])
     app.state.feedback = desk = made_desk(database, state_dir, feedback_keys)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://inference") as http:
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://inference", headers=headers) as http:
         yield FeedbackClient(http, desk, database)
 
 

@@ -26,6 +26,7 @@ async def test_a_label_by_receipt_is_joined_without_any_row_of_its_exchange(clie
         "pending": 0,
         "duplicate": 0,
         "orphan": 0,
+        "unknown": 0,
         "invalid": 0,
         "accepted": "stored",
         "items": [{"index": 0, "result": "joined", "revision": 1}],

@@ -21,16 +21,28 @@ NOWHERE: Final = "postgresql://nobody@127.0.0.1:1/nothing"
 # Few, so that what is said meets what was said before.
 EXCHANGES: Final = 2
 NAMES: Final = ("request_id", "client_key")
+KEYED, NOBODY = "ann", "anonymous"
+# Longer than a client's name has to wait before it is believed.
+LATER_S: Final = 4.0
 
 
 @dataclass(frozen=True)
 class Give:
-    """A label, in a batch with all that are given next to it."""
+    """A label."""
 
     about: int
     by: str
     label: int
     supersedes: int | None
+    source: str = KEYED
+
+    @property
+    def rank(self) -> int:
+        return 2 if self.source == KEYED else int(self.by == "receipt")
+
+    @property
+    def is_refused(self) -> bool:
+        return self.by == "forged" or (self.by == "client_key" and self.source == NOBODY)
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ GIVES = st.builds(
     st.sampled_from(["receipt", "forged", *NAMES, *NAMES]),
     st.integers(0, 2),
     st.sampled_from([None, None, None, 1, 1, 2]),
+    st.sampled_from([KEYED, NOBODY]),
 )
 STEPS = st.lists(
     GIVES
@@ -62,35 +75,49 @@ STEPS = st.lists(
 class Account:
     """What the labels should be, told without any of the code under test."""
 
-    kept: list[list[int]] = field(default_factory=lambda: [[] for _ in range(EXCHANGES)])
+    kept: dict[tuple[int, str], list[Give]] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
     waiting: list[tuple[Give, int]] = field(default_factory=list)
     on_disk: list[tuple[Give, int]] = field(default_factory=list)
+    places: set[tuple[object, ...]] = field(default_factory=set)
     is_away: bool = False
     turn: int = 0
 
     def give(self, item: Give) -> None:
         self.turn += 1
-        if item.by == "forged":
+        if item.is_refused:
             return
         if self.is_away or self.on_disk:
-            self.on_disk.append((item, self.turn))
+            self._to_disk(item)
         else:
-            self._hear(item, self.turn)
+            self._hear(item, self.turn, is_fresh=True)
 
-    def _hear(self, item: Give, turn: int) -> None:
-        if item.by != "receipt" and item.about not in self.written:
-            before = [give.label for give, _ in self.waiting if (give.about, give.by) == (item.about, item.by)]
-            if _goes_behind(before, item):
-                self.waiting.append((item, turn))
+    def _to_disk(self, item: Give) -> None:
+        if not self.on_disk:
+            self.places.clear()
+        place = (item.about, item.rank, item.supersedes is None)
+        if item.source == NOBODY and place in self.places:
             return
-        if item.by != "receipt":
-            self._join([each for each in self.waiting if (each[0].about, each[0].by) == (item.about, item.by)])
-        self._add(item)
+        if item.source == NOBODY:
+            self.places.add(place)
+        self.on_disk.append((item, self.turn))
+
+    def _hear(self, item: Give, turn: int, *, is_fresh: bool) -> None:
+        named = [each for each in self.waiting if (each[0].about, each[0].by) == (item.about, item.by)]
+        before = [give for give, _ in named if give.source == item.source]
+        if item.by == "receipt" or (item.about in self.written and self._is_believed(item, before, is_fresh)):
+            self._join(named)
+            self._add(item)
+        elif (item.supersedes is None or item.source == KEYED) and _goes_behind(before, item):
+            self.waiting.append((item, turn))
+
+    def _is_believed(self, item: Give, before: list[Give], is_fresh: bool) -> bool:
+        return item.by == "request_id" or not is_fresh or (item.supersedes is not None and not before)
 
     def _add(self, item: Give) -> None:
-        if _goes_behind(self.kept[item.about], item):
-            self.kept[item.about].append(item.label)
+        there = self.kept.setdefault((item.about, item.source), [])
+        if _goes_behind(there, item):
+            there.append(item)
 
     def _join(self, items: list[tuple[Give, int]]) -> None:
         for item, _ in sorted(items, key=lambda each: each[1]):
@@ -103,13 +130,15 @@ class Account:
     def drain(self) -> None:
         heard, self.on_disk = self.on_disk, []
         for item, turn in heard:
-            self._hear(item, turn)
+            self._hear(item, turn, is_fresh=False)
 
 
-def _goes_behind(there: list[int], item: Give) -> bool:
+def _goes_behind(there: list[Give], item: Give) -> bool:
+    if there and there[-1].rank != item.rank:
+        return item.rank > there[-1].rank
     if item.supersedes is None:
         return not there
-    return len(there) == item.supersedes and there[-1] != item.label
+    return len(there) == item.supersedes and there[-1].label != item.label
 
 
 @dataclass
@@ -140,7 +169,7 @@ class Gateway:
             case Give():
                 self.now += 0.001
                 self.account.give(step)
-                await self.desk.intake.take([self._item(step)], "ann")
+                await self.desk.intake.take([self._item(step)], step.source)
             case Write(about):
                 self.account.written.add(about)
                 async with self.live.transaction() as tx:
@@ -148,6 +177,7 @@ class Gateway:
             case "kill":
                 # As the kernel ends a process: its locks are gone, its files are not.
                 self.desk.intake._spool.close()
+                self.account.places.clear()
                 self.start()
             case "away" | "back":
                 self.account.is_away = step == "away"
@@ -158,11 +188,13 @@ class Gateway:
     async def _upkeep(self, step: str) -> None:
         if self.account.is_away:
             return
+        self.now += LATER_S
         if step == "drain":
             self.account.drain()
             await self.desk.intake.drain()
         else:
             self.account.sweep()
+            self.desk.intake._all_swept_at = float("-inf")
             await self.desk.intake.sweep()
 
     def _item(self, give: Give) -> dict[str, object]:
@@ -203,9 +235,9 @@ async def _play(url: str, steps: list[Step]) -> None:
 
 async def _compare(gateway: Gateway) -> None:
     wanted = {
-        (about.id, "accuracy", "ann"): labels
-        for about, labels in zip(gateway.exchanges, gateway.account.kept, strict=True)
-        if labels
+        (gateway.exchanges[about].id, "accuracy", source): [give.label for give in gives]
+        for (about, source), gives in gateway.account.kept.items()
+        if gives
     }
     found = await kept(gateway.live)
     assert found == wanted

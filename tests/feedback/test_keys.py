@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.labelling import ANONYMOUS
 from app.domain.receipt import ReceiptKey
 from app.errors import CannotServe
-from app.feedback.keys import ANONYMOUS, receipt_keys, sources
+from app.feedback.keys import receipt_keys, sources
 
 FIRST, SECOND, TOKEN = (letter * length for letter, length in (("a", 32), ("b", 40), ("t", 16)))
 

@@ -68,10 +68,10 @@ async def test_a_batch_is_accepted_without_postgres_and_written_when_it_is_back(
 
 
 async def test_what_was_accepted_without_postgres_waits_for_its_exchange_whatever_waits_already(
-    client: FeedbackClient, nowhere: Database, monkeypatch: pytest.MonkeyPatch
+    ann: FeedbackClient, nowhere: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parked, "WAITING_MAX", 0)
-    item, intake = {"model": FRAUD, "request_id": "r", "label": 0}, client.desk.intake
+    client, item, intake = ann, {"model": FRAUD, "request_id": "r", "label": 0}, ann.desk.intake
     there, intake._database = intake._database, nowhere
     assert await client.results(item) == ["pending"]
     intake._database = there
@@ -115,7 +115,7 @@ async def test_what_a_dead_process_left_is_written_by_the_next(database: Databas
     await register(database)
     dead = Spool(tmp_path / "feedback", uuid4().hex)
     left = some()
-    dead.append(left)
+    dead.append(left, "ann")
     dead.close()
     desk = made_desk(database, tmp_path)
     await desk.intake.drain()
@@ -127,7 +127,7 @@ async def test_what_a_dead_process_left_is_written_by_the_next(database: Databas
 
 def test_what_a_live_process_writes_is_left_to_it(tmp_path: Path) -> None:
     alive, other = Spool(tmp_path, uuid4().hex), Spool(tmp_path, uuid4().hex)
-    alive.append(some())
+    alive.append(some(), "ann")
     other.take_over()
     assert other.is_empty
     alive.close()
@@ -138,10 +138,10 @@ def test_what_a_live_process_writes_is_left_to_it(tmp_path: Path) -> None:
 def test_what_was_written_comes_back_in_its_order_over_several_files(tmp_path: Path) -> None:
     spool = Spool(tmp_path, uuid4().hex)
     first, second, third = some(), some(), some()
-    spool.append(first)
-    spool.append(second)
+    spool.append(first, "ann")
+    spool.append(second, "ann")
     assert spool.oldest() is not None
-    spool.append(third)
+    spool.append(third, "ann")
     assert spool.labels == 9
     assert all_waiting(spool) == first + second + third
     assert spool.is_empty
@@ -171,7 +171,7 @@ def test_whatever_a_kill_cuts_off_what_was_whole_before_is_read(tmp_path: Path) 
 
 def test_what_follows_a_cut_off_record_is_put_in_its_place(tmp_path: Path) -> None:
     spool = Spool(tmp_path, uuid4().hex)
-    spool.append(some(1))
+    spool.append(some(1), "ann")
     spool.close()
     (path,) = tmp_path.iterdir()
     with path.open("ab") as file:
@@ -185,7 +185,7 @@ def test_what_follows_a_cut_off_record_is_put_in_its_place(tmp_path: Path) -> No
 def test_a_disk_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "feedback").write_text("not a folder")
     with pytest.raises(SpoolFull):
-        Spool(tmp_path / "feedback", uuid4().hex).append(some())
+        Spool(tmp_path / "feedback", uuid4().hex).append(some(), "ann")
 
 
 async def test_a_file_that_postgres_refuses_is_put_aside_and_others_go_on(
@@ -193,10 +193,38 @@ async def test_a_file_that_postgres_refuses_is_put_aside_and_others_go_on(
 ) -> None:
     impossible = Named(FRAUD, NamedBy.REQUEST_ID, "a\0", Label("accuracy", "ann", "1", None, NOW))
     spool = client.desk.intake._spool
-    spool.append([impossible])
+    spool.append([impossible], "ann")
     assert spool.oldest() is not None
     good = some()
-    spool.append(good)
+    spool.append(good, "ann")
     await client.desk.intake.drain()
     assert len(await client.kept()) == len(good)
     assert [path.suffix for path in (tmp_path / "feedback").iterdir()] == [".refused"]
+
+
+async def test_with_one_receipt_nobody_without_a_key_fills_the_disk(client: FeedbackClient, nowhere: Database) -> None:
+    client.desk.intake._database = nowhere
+    about, other = Exchange().receipt(), Exchange()
+    item = {"receipt": about, "label": "x" * 256}
+    corrections = [{**item, "label": "y", "supersedes": number} for number in range(1, 17)]
+    assert await client.results(*[item] * 20, *corrections) == [
+        *("pending", *["duplicate"] * 19),
+        *("pending", *["duplicate"] * 15),
+    ]
+    assert await client.results(item, corrections[0]) == ["duplicate"] * 2
+    # A receipt finds its place though somebody who has seen the id was there before.
+    named = {"model": FRAUD, "request_id": other.id, "label": 0}
+    assert await client.results(named, named, {"receipt": other.receipt(), "label": 1}) == [
+        "pending",
+        "duplicate",
+        "pending",
+    ]
+    assert client.figures()["turnback_feedback_spooled",] == 4
+
+
+def test_one_source_fills_its_own_part_of_the_disk_only(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, uuid4().hex, bytes_max=4_000, sources=2)
+    spool.append(some(7), "ann")
+    with pytest.raises(SpoolFull):
+        spool.append(some(), "ann")
+    spool.append(some(), "bob")

@@ -105,3 +105,31 @@ async def test_a_look_reads_whole_seconds_and_no_more_labels_than_it_can(databas
     assert (len(part.rows), part.through) == (4, START + 1)
     rest = await read(database, part.through)
     assert (len(rest.rows), rest.through) == (2, START + 10)
+
+
+async def test_what_came_without_a_key_counts_only_where_no_source_with_one_has_spoken_in_time(
+    database: Database,
+) -> None:
+    third = uuid.UUID(int=3)
+    await labelled(database, FIRST, "anonymous", "1", after_s=1.0)
+    await labelled(database, FIRST, "slow", "0", after_s=50.0)
+    await labelled(database, FIRST, "slower", "2", after_s=55.0)
+    await labelled(database, SECOND, "anonymous", "1", after_s=1.0)
+    await labelled(database, third, "anonymous", "1", after_s=1.0)
+    await labelled(database, third, "slow", "0", after_s=61.0)
+    seen = await read(database)
+    assert [(row.exchange, row.source, row.label, row.another) for row in seen.rows] == [
+        (FIRST.hex, "slow", "0", "2"),
+        (SECOND.hex, "anonymous", "1", None),
+        (third.hex, "anonymous", "1", None),
+    ]
+    assert seen.disagreed == 1
+
+
+async def test_what_has_been_read_is_not_changed_by_who_counts_for_more(database: Database) -> None:
+    await labelled(database, FIRST, "anonymous", "1", after_s=1.0)
+    before = await read(database)
+    # Its second is read once, when its horizon is over; what comes after that has come too late.
+    await labelled(database, FIRST, "anonymous", "0", after_s=60.5, revision=2)
+    await labelled(database, FIRST, "slow", "0", after_s=60.5)
+    assert await read(database) == before

@@ -7,6 +7,7 @@ import psycopg
 from alembic import command
 from psycopg.types.json import Jsonb
 
+from app.domain.labelling import Rank
 from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.slowness import SlowLimit
 from app.store import migrate
@@ -161,3 +162,36 @@ def _store(connection: psycopg.Connection[Any], decided: object = None) -> None:
             """,
             [f"0198c0de-0000-7000-8000-00000000000{number}", number, number + 1, Jsonb(evidence)],
         )
+
+
+def test_labels_from_before_ranks_have_the_lowest_that_their_source_can_have(database_url: str) -> None:
+    command.downgrade(migrate.config(database_url), "0005")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO models (name) VALUES ('fraud')")
+        for source in ("anonymous", "ann"):
+            connection.execute(
+                """
+                INSERT INTO labels (exchange, metric, source, revision, second, model, version, generation, label,
+                                    slices, received_at)
+                VALUES (gen_random_uuid(), 'accuracy', %s, 1, 1, 'fraud', 'v1', 1, '1', '{}', now())
+                """,
+                [source],
+            )
+            connection.execute(
+                """
+                INSERT INTO parked_labels (model, named_by, handle, metric, source, revision, label, received_at)
+                VALUES ('fraud', 'request_id', 'r', 'accuracy', %s, 1, '1', now())
+                """,
+                [source],
+            )
+    migrate.upgrade(database_url)
+    with psycopg.connect(database_url) as connection:
+        kept = connection.execute("SELECT source, by_receipt FROM labels ORDER BY source").fetchall()
+        waiting = connection.execute("SELECT source FROM parked_labels").fetchall()
+    assert {Rank.of(source, by_receipt=by_receipt) for source, by_receipt in kept} == {Rank.ANONYMOUS_NAME, Rank.KEY}
+    # Who waited without a key by a name that could be foretold waits no longer.
+    assert waiting == [("ann",)]
+    command.downgrade(migrate.config(database_url), "0005")
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM labels").fetchone() == (2,)
+    migrate.upgrade(database_url)

@@ -29,8 +29,8 @@ async def _registered(stage: Stage, control: Gateway) -> None:
     await admin("PUT", "/models/fraud/versions/v1", urls=[server.url], health_path="/ready")
 
 
-def _client(gateway: Gateway) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=gateway.url("inference"), trust_env=False, timeout=30)
+def _client(gateway: Gateway, **headers: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=gateway.url("inference"), trust_env=False, timeout=30, headers=headers)
 
 
 async def _asked(http: httpx.AsyncClient, order: str) -> tuple[str, str]:
@@ -61,10 +61,13 @@ def _exchange(receipt: str) -> str:
 
 async def test_labels_come_back_by_every_name_of_an_exchange(database_url: str) -> None:
     async with Stage() as stage:
-        gateway = await stage.gateway("all", database_url=database_url, upstream_allow="127.0.0.0/8")
+        token = "t" * 16
+        gateway = await stage.gateway(
+            "all", database_url=database_url, upstream_allow="127.0.0.0/8", feedback_keys=f"clerk:{token}"
+        )
         await _registered(stage, gateway)
         await gateway.serves("fraud")
-        async with _client(gateway) as http:
+        async with _client(gateway, authorization=f"Bearer {token}") as http:
             receipts = [await _asked(http, f"order-{number}") for number in range(3)]
             taken = await _given(
                 http,
