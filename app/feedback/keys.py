@@ -10,7 +10,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Final
 
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.receipt import ReceiptKey
 from app.errors import CannotServe
 
 SECRET_MIN: Final = 32

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import ObservedFlush
-from app.domain.receipt import ReceiptKey
-from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
-from app.domain.tally import Flush
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.catalog.routing import EMPTY_TABLE, RoutedModel, RoutingTable
+from app.domain.evidence.observed import ObservedFlush
+from app.domain.evidence.tally import Flush
 from app.proxy.admission import Admission
 from app.proxy.alike import RequestHeads
 from app.proxy.brake import OpenBrake, OpenCount

@@ -3,7 +3,7 @@
 import secrets
 from typing import Final
 
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.receipt import ReceiptKey
 
 # What stands before a receipt in an answer's head.
 RECEIPT: Final = b"x-turnback-receipt: "

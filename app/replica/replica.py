@@ -13,9 +13,9 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 
-from app.domain.observed import ObservedFlush
-from app.domain.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
-from app.domain.tally import Flush, TallyRow, UnitRow
+from app.domain.catalog.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
+from app.domain.evidence.observed import ObservedFlush
+from app.domain.evidence.tally import Flush, TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.replica.clock import DatabaseClock
 from app.replica.snapshot import Snapshot

@@ -16,7 +16,7 @@ import orjson
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from app.domain.routing import RoutingTable
+from app.domain.catalog.routing import RoutingTable
 from app.store.codec import to_json
 
 SCHEMA = 1

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from psycopg.types.json import Jsonb
 from sqlalchemy import Row, text
 
-from app.domain.catalog import ModelName
-from app.domain.labelling import Attributed, Given, Label, Named, NamedBy, Result, Settled
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.labels import Attributed, Given, Label, Named, NamedBy, Result, Settled
 from app.store import answers, labels
 from app.store.answers import Answered, Name
 from app.store.codec import to_json

@@ -7,7 +7,7 @@ wrote first is seen at the next look, so that every label is settled after at mo
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from app.domain.labelling import Given, Label, Result, Settled, settled
+from app.domain.evidence.labels import Given, Label, Result, Settled, settled
 
 _Item = TypeVar("_Item")
 _Key = TypeVar("_Key")

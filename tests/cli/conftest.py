@@ -15,7 +15,7 @@ from app.admin.api import admin_app
 from app.admin.listeners import bind, listener
 from app.admin.needs import Services
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import Timeouts
+from app.domain.catalog.models import Timeouts
 from app.store.database import Database
 from app.telemetry import DecisionCount
 from cli.command import Command

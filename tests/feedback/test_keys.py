@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.receipt import ReceiptKey
 from app.errors import CannotServe
 from app.feedback.keys import ANONYMOUS, receipt_keys, sources
 

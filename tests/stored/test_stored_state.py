@@ -24,9 +24,9 @@ from psycopg.types.json import Jsonb
 from app.actions.means import ENGINE, Means
 from app.actions.replaying import ReplayOutcome, replay
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import ModelName, VersionName
-from app.domain.labelling import Attributed, Named
-from app.domain.rollout import TERMINAL, Phase
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.labels import Attributed, Named
+from app.domain.rollout.rollout import TERMINAL, Phase
 from app.feedback.spool import Spool
 from app.proxy.recovery import DeadBoots
 from app.replica.snapshot import Snapshot
