@@ -16,8 +16,8 @@ VARIABLE = "TURNBACK_COMPILED"
 PACKAGE = Path(__file__).resolve().parent
 FOLDER = PACKAGE / "_compiled"
 MODULES = (
-    "app.domain.histogram",
-    "app.domain.receipt",
+    "app.domain.stats.latency_histogram",
+    "app.domain.catalog.receipt",
     "app.proxy.alike",
     "app.proxy.asked",
     "app.proxy.brake",

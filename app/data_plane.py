@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.receipt import ReceiptKey
 from app.errors import CannotServe
 from app.proxy.addressed import Addressees
 from app.proxy.admission import capped, fitting_places, own

@@ -6,7 +6,7 @@ Rule: a data plane is ready as soon as it has a table, whatever has become of Po
 from collections.abc import Iterable, Iterator, Mapping
 
 from app.admin.ops import Check
-from app.domain.catalog import ModelName
+from app.domain.catalog.models import ModelName
 from app.loops import Heard
 from app.replica.replica import Status
 from app.replica.routing import Unreadable

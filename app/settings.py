@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.domain.catalog import Timeouts
+from app.domain.catalog.models import Timeouts
 from app.errors import CannotServe
 
 PREFIX = "TURNBACK_"

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kstwobign, norm
 
-from app.domain.drift import CategoryEpoch, shift
-from app.domain.reference_drift import ALPHA, FLOOR, effect, log_e_reference
-from app.domain.spread import Histogram, order_of
+from app.domain.reports.drift import ALPHA, FLOOR, effect, log_e_reference
+from app.domain.stats.histogram import Histogram, order_of
+from app.domain.stats.homogeneity import CategoryEpoch, shift
 from app.proxy.histogram_cell import HistogramCell
 from bench import drift_page
 from bench.cpu import model_name

@@ -27,11 +27,11 @@ import orjson
 import psutil  # type: ignore[import-untyped]  # comes with the embedded Postgres, without types
 
 from app.admin.inference import Build, inference_app
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.declared import Feedback, QualityKind, QualityMetric, RowsKept
-from app.domain.observed import AnsweredRow
-from app.domain.receipt import ReceiptKey, Signer
-from app.domain.routing import FULL_BP, Route, RoutedModel, RoutingTable
+from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric, RowsKept
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.receipt import ReceiptKey, Signer
+from app.domain.catalog.routing import FULL_BP, Route, RoutedModel, RoutingTable
+from app.domain.evidence.observed import AnsweredRow
 from app.feedback import api
 from app.feedback.desk import feedback_desk
 from app.feedback.keys import sources

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.rollout import Phase
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.rollout.rollout import Phase
 from bench.judging.intervals import Document, median, share
 from bench.model_world import Model, ModelSetting, ModelWorld
 

@@ -11,14 +11,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.catalog import VersionName
-from app.domain.cohort import MISSING, Cohort, CohortArm, CohortEpoch, LossSums
-from app.domain.cohort_ledger import Matured, absorb_cohort
-from app.domain.declared import Missing, QualityKind, QualityMetric
-from app.domain.ledger import Evidence
-from app.domain.policy import Policy
-from app.domain.quality import Labelled
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.absorb_cohort import Matured, absorb_cohort
+from app.domain.evidence.cohort import MISSING, Cohort, CohortArm, CohortEpoch, LossSums
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.loss import Labelled
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
 from bench.world import CANARY, MODEL, STABLE, START_S, Arm, Setting, World
 
 Flags: TypeAlias = NDArray[np.bool_]

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.declared import Missing, QualityKind, QualityMetric
-from app.domain.finding import Finding, Verdict
-from app.domain.judges import JUDGES
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.rollout import Phase
-from app.domain.routing import FULL_BP
+from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.routing import FULL_BP
+from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.judges import JUDGES
+from app.domain.rollout.rollout import Phase
 from bench import label_page
 from bench.judging.intervals import Document, median, share
 from bench.label_world import (

@@ -26,7 +26,7 @@ from sqlalchemy import make_url
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
+from app.domain.catalog.models import Model, ModelName, Protocol, Version, VersionName
 from app.store import migrate
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres

@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
-from app.domain.declared import QualityKind, QualityMetric, SliceKey
-from app.domain.ledger import Evidence
-from app.domain.model_evidence import ModelEvidence, SpreadEpoch
-from app.domain.observed import SPREAD_S, Observed, ObservedRow, SliceCounts
-from app.domain.observed_ledger import absorb_observed
-from app.domain.policy import Policy
-from app.domain.spread import Histogram, Spread
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.catalog.declarations import QualityKind, QualityMetric, SliceKey
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.absorb_observed import absorb_observed
+from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.model_evidence import ModelEvidence, SpreadEpoch
+from app.domain.evidence.observed import SPREAD_S, Observed, ObservedRow, SliceCounts
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.stats.histogram import Histogram, Spread
 from bench.world import CANARY, MODEL, STABLE, START_S, Arm, Setting, World
 
 LABEL_S = 10

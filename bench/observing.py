@@ -18,9 +18,9 @@ from statistics import median
 import orjson
 
 from app import compiled
-from app.domain.catalog import Observation
-from app.domain.declared import Feature, SliceKey
-from app.domain.routing import RoutingTable
+from app.domain.catalog.declarations import Feature, SliceKey
+from app.domain.catalog.models import Observation
+from app.domain.catalog.routing import RoutingTable
 from app.proxy import Gateway
 from app.proxy.cells import OK
 from app.proxy.limits import DEFAULT_LIMITS

@@ -17,8 +17,8 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from app import compiled
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.routing import Route, RoutedModel, RoutingTable
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.routing import Route, RoutedModel, RoutingTable
 from app.proxy import Gateway
 from app.proxy.counted import Counted
 from app.proxy.journal import Journal

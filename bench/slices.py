@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
-from app.domain.declared import QualityKind, QualityMetric, SliceKey
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence
-from app.domain.model_evidence import ModelEvidence, ObservedEpoch
-from app.domain.observed import Observed, SliceCounts
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
-from app.domain.routing import FULL_BP
-from app.domain.slices import judge_slices
-from app.domain.tally import Tally
+from app.domain.catalog.declarations import QualityKind, QualityMetric, SliceKey
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
+from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
+from app.domain.evidence.observed import Observed, SliceCounts
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.slices.worst import judge_slices
 from bench.cpu import model_name
 from bench.tick import WEIGHTS_BP
 from bench.world import CANARY, STABLE, START_S

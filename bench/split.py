@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from app.domain.evidence import SPLIT_RATIOS
-from app.domain.tilts import ManyOutcomes, log_e_tilt_of_many
+from app.domain.stats.eprocess import SPLIT_RATIOS
+from app.domain.stats.eprocess_batch import ManyOutcomes, log_e_tilt_of_many
 
 Counts = NDArray[np.float64]
 

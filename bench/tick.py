@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.analysis import absorb, assess
-from app.domain.histogram import latency_bin
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
-from app.domain.rollout import Assessed, Phase, Rollout, RolloutId, begin
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.transitions import advance
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.assess import absorb, assess
+from app.domain.rollout.rollout import Assessed, Phase, Rollout, RolloutId, begin
+from app.domain.rollout.transitions import advance
+from app.domain.stats.latency_histogram import latency_bin
 from bench.cpu import model_name
 from bench.world import CANARY, MODEL, STABLE, START, START_S
 

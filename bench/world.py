@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from app.domain.analysis import absorb, assess
-from app.domain.catalog import ModelName, VersionName
-from app.domain.histogram import edge_us
-from app.domain.ledger import Evidence, Threshold
-from app.domain.rollout import (
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.evidence import Evidence, Threshold
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.assess import absorb, assess
+from app.domain.rollout.rollout import (
     TERMINAL,
     Assessed,
     Event,
@@ -31,9 +32,8 @@ from app.domain.rollout import (
     Started,
     begin,
 )
-from app.domain.routing import FULL_BP
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.transitions import advance
+from app.domain.rollout.transitions import advance
+from app.domain.stats.latency_histogram import edge_us
 
 MODEL, STABLE, CANARY = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 START = datetime(2030, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from app.admin.schemas import PolicyBody
 from app.cli.policy_file import read_policy
 from app.cli.verbs import VERBS, overview
-from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Guardrail, Metric, Policy
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

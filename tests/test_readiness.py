@@ -4,7 +4,7 @@ from structlog.testing import capture_logs
 
 from app import readiness
 from app.admin.ops import Readiness
-from app.domain.catalog import ModelName
+from app.domain.catalog.models import ModelName
 from app.errors import DatabaseUnavailable
 from app.loops import Heard
 from app.replica.replica import Status

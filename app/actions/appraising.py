@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from app.domain.catalog import Model, VersionName
-from app.domain.cohort import GRACE_S
-from app.domain.cohort_ledger import Matured
-from app.domain.declared import QualityMetric
-from app.domain.quality import Labelled
-from app.domain.quality_figures import Figures, figures_of
+from app.domain.catalog.declarations import QualityMetric
+from app.domain.catalog.models import Model, VersionName
+from app.domain.evidence.absorb_cohort import Matured
+from app.domain.evidence.cohort import GRACE_S
+from app.domain.evidence.loss import Labelled
+from app.domain.reports.quality import Figures, figures_of
 from app.store import cohorts, quality
 from app.store.database import Transaction
 

@@ -1,11 +1,11 @@
 """What is known about the model when a rollout begins: what is declared, and what was usual for stable."""
 
-from app.domain import cohort_ledger
-from app.domain.catalog import Model, Version
-from app.domain.cohort import GRACE_S, Cohort
-from app.domain.declared import QualityMetric
-from app.domain.model_evidence import ModelEvidence
-from app.domain.observed import COST, Observed
+from app.domain.catalog.declarations import QualityMetric
+from app.domain.catalog.models import Model, Version
+from app.domain.evidence import absorb_cohort
+from app.domain.evidence.cohort import GRACE_S, Cohort
+from app.domain.evidence.model_evidence import ModelEvidence
+from app.domain.evidence.observed import COST, Observed
 from app.store import cohorts, observed
 from app.store.database import Transaction
 
@@ -48,7 +48,7 @@ async def _cohort(
 ) -> Cohort:
     last = int(start - metric.horizon_s - GRACE_S)
     usual = await cohorts.usual(tx, model.name, metric, stable.name, last - since_s, last)
-    return cohort_ledger.begun(metric, start, usual)
+    return absorb_cohort.begun(metric, start, usual)
 
 
 def _flaw_reference(before: Observed) -> float:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from app.actions.identity import uuid7
 from app.actions.ledger import SALT_BYTES, Account, horizon_ms, record
 from app.actions.means import Means
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.routing import FULL_BP, Route
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.routing import FULL_BP, Route
 from app.errors import InvalidInput, StaleGeneration
 from app.store import audit, catalog, routes
 from app.store.database import Transaction

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.domain.catalog import ModelName, Version, VersionName
-from app.domain.categories import REFERENCE_MIN
-from app.domain.declared import PREDICTIONS
-from app.domain.drift_guardrail import Differing, inputs_differing, predictions_differing
-from app.domain.reference_drift import Drifted, drifted
-from app.domain.rollout import TERMINAL, Rollout
-from app.domain.spread import Spread
+from app.domain.catalog.declarations import PREDICTIONS
+from app.domain.catalog.models import ModelName, Version, VersionName
+from app.domain.guardrails.drift import Differing, inputs_differing, predictions_differing
+from app.domain.reports.drift import Drifted, drifted
+from app.domain.rollout.rollout import TERMINAL, Rollout
+from app.domain.stats.categories import REFERENCE_MIN
+from app.domain.stats.histogram import Spread
 from app.store import catalog, observed, replicas, rollouts
 from app.store.database import Transaction
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.actions.routes import SET_MIRROR
-from app.domain import analysis
-from app.domain.catalog import VersionName
-from app.domain.explanation import Explanation, PairedFinding, explain, explain_pairs
-from app.domain.policy import Policy
-from app.domain.rollout import TERMINAL, Rollout
-from app.domain.routing import Mirror, Route
-from app.domain.tally import Counter, Horizon, Tally
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.catalog.routing import Mirror, Route
+from app.domain.evidence.tally import Counter, Horizon, Tally
+from app.domain.guardrails import assess
+from app.domain.reports.explanation import Explanation, PairedFinding, explain, explain_pairs
+from app.domain.rollout.rollout import TERMINAL, Rollout
 from app.store import decisions, tallies
 from app.store.database import Transaction
 from app.store.decisions import Decision
@@ -54,7 +54,7 @@ class ExplainedMirror:
 
 async def explained_rollout(tx: Transaction, rollout: Rollout, now: datetime) -> ExplainedRollout:
     """All there is to say about one rollout."""
-    seen = analysis.assess(rollout.evidence, rollout.policy)
+    seen = assess.assess(rollout.evidence, rollout.policy)
     history = await decisions.of_rollout(tx, rollout.id, rollout.model, limit=HISTORY_MAX)
     ended = rollout.phase in TERMINAL
     return ExplainedRollout(

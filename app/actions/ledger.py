@@ -9,9 +9,9 @@ from datetime import datetime
 
 from app.actions.identity import uuid7
 from app.actions.means import Means
-from app.domain.catalog import Protocol, Version
-from app.domain.rollout import RolloutId
-from app.domain.routing import Route
+from app.domain.catalog.models import Protocol, Version
+from app.domain.catalog.routing import Route
+from app.domain.rollout.rollout import RolloutId
 from app.errors import InvalidInput, OutcomeUnknown, TargetUnhealthy, TurnbackError, UnknownDecision
 from app.store import audit, decisions, routes
 from app.store.codec import as_json

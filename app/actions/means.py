@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from app.domain.catalog import Protocol, Version
+from app.domain.catalog.models import Protocol, Version
 from app.store.database import Database
 
 Probe: TypeAlias = Callable[[Protocol, Version], Awaitable[str | None]]

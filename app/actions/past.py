@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from app.domain.rollout import Rollout
-from app.domain.tally import Horizon, TallyRow, Watermark
+from app.domain.evidence.tally import Horizon, TallyRow, Watermark
+from app.domain.rollout.rollout import Rollout
 from app.store import rollouts, routes, units
 from app.store.database import Transaction
 from app.store.past_tallies import Whose, summed

@@ -7,8 +7,8 @@ import structlog
 from app.actions.identity import uuid7
 from app.actions.ledger import checked_reason
 from app.actions.means import Means
-from app.domain.catalog import ModelName, VersionName
-from app.domain.rollout import Action, Phase, Rollout
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.rollout.rollout import Action, Phase, Rollout
 from app.errors import DatabaseUnavailable, InvalidInput, OutcomeUnknown
 from app.store import audit, catalog, recalls, routes
 from app.store.database import Transaction

@@ -17,16 +17,16 @@ from app.actions.means import ENGINE, Means
 from app.actions.past import Past, past_of, rows_between
 from app.actions.rollouts import evidence_of, with_ended_mirror
 from app.actions.watching import END_WATCH
-from app.domain.analysis import absorb
-from app.domain.judgement import Sight, judge
-from app.domain.ledger import Evidence
-from app.domain.moves import DECAY, POLICY
-from app.domain.replay import Difference, differences, weights_after
-from app.domain.rollout import Action, Rollout, Transition
-from app.domain.routing import FULL_BP
-from app.domain.tally import Watermark
-from app.domain.watch import EndedBy, Watch, WatchStep
-from app.domain.watch import judged as watch_judged
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.tally import Watermark
+from app.domain.guardrails.assess import absorb
+from app.domain.rollout.evaluation import Sight, judge
+from app.domain.rollout.moves import DECAY, POLICY
+from app.domain.rollout.replay import Difference, differences, weights_after
+from app.domain.rollout.rollout import Action, Rollout, Transition
+from app.domain.standby.monitor import EndedBy, Watch, WatchStep
+from app.domain.standby.monitor import judged as watch_judged
 from app.errors import TurnbackError
 from app.store import decisions, partitions
 from app.store.codec import as_json, rollout_from_json, sight_from_json, watch_from_json

@@ -11,13 +11,15 @@ from app.actions.identity import uuid7
 from app.actions.ledger import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.actions.means import ENGINE, Means
 from app.actions.recalling import call_back, was_exposed
-from app.domain.catalog import ModelName, Protocol, Version, VersionName
-from app.domain.judgement import Sight
-from app.domain.moves import DECAY
-from app.domain.offline import refusal
-from app.domain.policy import Policy, check_policy, completed
-from app.domain.replay import weights_after
-from app.domain.rollout import (
+from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
+from app.domain.catalog.offline import refusal
+from app.domain.catalog.policy import Policy, check_policy, completed
+from app.domain.catalog.routing import FULL_BP, Route, without_own_mirror
+from app.domain.evidence.tally import Tally
+from app.domain.rollout.evaluation import Sight
+from app.domain.rollout.moves import DECAY
+from app.domain.rollout.replay import weights_after
+from app.domain.rollout.rollout import (
     TERMINAL,
     Action,
     Decayed,
@@ -33,10 +35,8 @@ from app.domain.rollout import (
     Transition,
     begin,
 )
-from app.domain.routing import FULL_BP, Route, without_own_mirror
-from app.domain.tally import Tally
-from app.domain.transitions import advance
-from app.domain.watch import EndedBy, WatchStep, begun
+from app.domain.rollout.transitions import advance
+from app.domain.standby.monitor import EndedBy, WatchStep, begun
 from app.errors import IllegalTransition, InvalidInput, RolloutRefused, StaleGeneration, UnknownVersion
 from app.store import catalog, rollouts, routes, tallies, watches
 from app.store.database import Transaction

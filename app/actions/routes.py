@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from app.actions.ledger import Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.actions.means import Means
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.decisions import weight_text
-from app.domain.rollout import TERMINAL
-from app.domain.routing import Mirror, Route, Weights, check_weights, without_own_mirror
-from app.domain.watch import EndedBy
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.routing import Mirror, Route, Weights, check_weights, without_own_mirror
+from app.domain.rollout.rollout import TERMINAL
+from app.domain.rollout.wording import weight_text
+from app.domain.standby.monitor import EndedBy
 from app.errors import InvalidInput, RolloutActive, UnknownVersion
 from app.store import catalog, rollouts, routes, watches
 from app.store.database import Transaction

@@ -13,13 +13,13 @@ from statistics import median
 from app.actions.means import ENGINE, Means
 from app.actions.past import Past, past_of, rows_between
 from app.actions.rollouts import REFERENCE, reference_of
-from app.domain import analysis
-from app.domain.catalog import ModelName
-from app.domain.moves import BRAKE
-from app.domain.policy import Policy
-from app.domain.rollout import Action, Phase, Rollout, begin
-from app.domain.simulation import Ending, Fate, Glimpse, Retrial, compared, retry
-from app.domain.tally import Horizon, TallyRow
+from app.domain.catalog.models import ModelName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.tally import Horizon, TallyRow
+from app.domain.guardrails import assess
+from app.domain.rollout.moves import BRAKE
+from app.domain.rollout.rollout import Action, Phase, Rollout, begin
+from app.domain.rollout.simulation import Ending, Fate, Glimpse, Retrial, compared, retry
 from app.store import decisions, partitions, rollouts, routes
 from app.store.decisions import Decision
 
@@ -95,7 +95,7 @@ async def _retold(means: Means, stored: Rollout, policy: Policy, looks_max: int)
         oldest = await partitions.oldest_second(tx)
         reference = await reference_of(tx, stored.model, stored.stable, start)
     last = made[0] if made else None
-    was = Ending.of(stored.phase, stored.phase_since, analysis.assess(stored.evidence, stored.policy))
+    was = Ending.of(stored.phase, stored.phase_since, assess.assess(stored.evidence, stored.policy))
     if start < oldest:
         return Retold(stored, last, was, None, (NOT_KEPT,))
     begun = begin(

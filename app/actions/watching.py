@@ -6,9 +6,9 @@ from app.actions.engine_version import ENGINE_VERSION
 from app.actions.ledger import Account, horizon_ms, record
 from app.actions.means import ENGINE, Means
 from app.actions.rollouts import record_decay
-from app.domain.moves import POLICY
-from app.domain.routing import FULL_BP, Route
-from app.domain.watch import EndedBy, WatchStep
+from app.domain.catalog.routing import FULL_BP, Route
+from app.domain.rollout.moves import POLICY
+from app.domain.standby.monitor import EndedBy, WatchStep
 from app.errors import StaleGeneration
 from app.store import catalog, routes, watches
 from app.store.database import Transaction

@@ -14,11 +14,11 @@ from app.admin.history import quantiles_ms
 from app.admin.needs import InModel, InTransaction, known_version
 from app.admin.quality import ValueView
 from app.admin.strict_route import StrictRoute
-from app.domain.catalog import Model, Version, VersionName
-from app.domain.observed import Flaw, Observed
-from app.domain.offline import compared, is_lower_better
-from app.domain.quality_figures import Difference, difference
-from app.domain.tally import Tally
+from app.domain.catalog.models import Model, Version, VersionName
+from app.domain.catalog.offline import compared, is_lower_better
+from app.domain.evidence.observed import Flaw, Observed
+from app.domain.evidence.tally import Tally
+from app.domain.reports.quality import Difference, difference
 from app.errors import InvalidInput
 from app.store import catalog, quality, routes
 

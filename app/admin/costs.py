@@ -10,13 +10,13 @@ from pydantic import BaseModel, Field
 
 from app.admin.needs import InModel, InTransaction
 from app.admin.strict_route import StrictRoute
-from app.domain.catalog import ModelName, Version, VersionName
-from app.domain.costs import HOURS_PER_DAY, cost_per_answer, cost_per_day, keeping_warm, turning_back_per_day
-from app.domain.declared import Prices
-from app.domain.observed import COMPLETION_TOKENS, COST, MEGABYTES, PROMPT_TOKENS, SECONDS, Measure, Observed
-from app.domain.rollout import TERMINAL, Phase
-from app.domain.routing import FULL_BP
-from app.domain.tally import Tally
+from app.domain.catalog.declarations import Prices
+from app.domain.catalog.models import ModelName, Version, VersionName
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.observed import COMPLETION_TOKENS, COST, MEGABYTES, PROMPT_TOKENS, SECONDS, Measure, Observed
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.cost import HOURS_PER_DAY, cost_per_answer, cost_per_day, keeping_warm, turning_back_per_day
+from app.domain.rollout.rollout import TERMINAL, Phase
 from app.store import catalog, rollouts, routes, tallies, watches
 from app.store.database import Transaction
 from app.store.measures import measured

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, Strict, StringConstraints
 
 from app.admin.body import Body
-from app.domain.declared import (
+from app.domain.catalog.declarations import (
     PREDICTIONS,
     Credentials,
     Feature,
@@ -21,8 +21,8 @@ from app.domain.declared import (
     SliceKey,
     why_unfit,
 )
-from app.domain.json_pointer import MAX_LENGTH, json_pointer
-from app.domain.spread import Histogram, Spread, histogram_of
+from app.domain.catalog.json_pointer import MAX_LENGTH, json_pointer
+from app.domain.stats.histogram import Histogram, Spread, histogram_of
 from app.errors import InvalidInput
 
 DAY_S = 86_400.0

@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 from app.actions.drifting import BesideStable, Drift, ReferenceKind, beside_stable, drift_of, other_arm, running
 from app.admin.needs import InModel, InTransaction
 from app.admin.strict_route import StrictRoute
-from app.domain.catalog import ModelName, Version, version_name
-from app.domain.drift_guardrail import Differing
-from app.domain.observed import SPREAD_S
-from app.domain.reference_drift import ALPHA, FLOOR, Drifted
+from app.domain.catalog.models import ModelName, Version, version_name
+from app.domain.evidence.observed import SPREAD_S
+from app.domain.guardrails.drift import Differing
+from app.domain.reports.drift import ALPHA, FLOOR, Drifted
 from app.errors import InvalidInput
 from app.store import catalog, routes
 from app.store.database import Transaction

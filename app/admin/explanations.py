@@ -11,10 +11,10 @@ from app.admin.needs import InModel, InRollout, InTransaction
 from app.admin.rollout_views import ArmView, RolloutView, WeightBp
 from app.admin.strict_route import StrictRoute
 from app.admin.views import DecisionView, MirrorView
-from app.domain.catalog import VersionName
-from app.domain.explanation import AtWeight, Certainty
-from app.domain.policy import Metric, Policy
-from app.domain.tally import Counter, Outcome, Tally
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Metric, Policy
+from app.domain.evidence.tally import Counter, Outcome, Tally
+from app.domain.reports.explanation import AtWeight, Certainty
 from app.store import catalog, decisions, rollouts, routes
 from app.store.decisions import Decision
 

@@ -20,8 +20,8 @@ from app.admin.needs import (
 )
 from app.admin.strict_route import StrictRoute
 from app.admin.views import AuditView, DecisionView, LiveView, MetricsView, Page, SlotView
-from app.domain import histogram
-from app.domain.tally import Tally
+from app.domain.evidence.tally import Tally
+from app.domain.stats import latency_histogram
 from app.errors import InvalidInput
 from app.store import audit, catalog, decisions, routes, tallies
 from app.store.decisions import DecisionId
@@ -143,5 +143,5 @@ def quantiles_ms(tally: Tally) -> tuple[float | None, float | None, float | None
 
 
 def _quantile_ms(tally: Tally, level: float) -> float | None:
-    found = histogram.quantile_bin(tally.latency_bins, level)
-    return None if found is None else round(histogram.edge_us(found + 1) / 1_000, 3)
+    found = latency_histogram.quantile_bin(tally.latency_bins, level)
+    return None if found is None else round(latency_histogram.edge_us(found + 1) / 1_000, 3)

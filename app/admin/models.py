@@ -8,9 +8,9 @@ from app.admin.needs import Actor, InModel, InServices, InTransaction, known_ver
 from app.admin.schemas import ModelBody, RouteBody, TimeoutsBody, VersionBody
 from app.admin.strict_route import StrictRoute
 from app.admin.views import DecisionView, ModelSummary, ModelView, Page, RouteView, VersionView
-from app.domain.catalog import Bulkhead, ModelName, Version, version_name
-from app.domain.declared import Credentials
-from app.domain.routing import Route
+from app.domain.catalog.declarations import Credentials
+from app.domain.catalog.models import Bulkhead, ModelName, Version, version_name
+from app.domain.catalog.routing import Route
 from app.errors import UnknownVersion
 from app.store import catalog, rollouts, routes, tallies, watches
 from app.store.database import Transaction

@@ -14,8 +14,8 @@ from fastapi import Depends, Header, Path, Query, Request
 
 from app.actions.means import ENGINE, REPLICA, Means
 from app.admin.views import DecisionView
-from app.domain.catalog import ModelName, Timeouts, VersionName, model_name, version_name
-from app.domain.rollout import RolloutId
+from app.domain.catalog.models import ModelName, Timeouts, VersionName, model_name, version_name
+from app.domain.rollout.rollout import RolloutId
 from app.errors import InvalidInput, UnknownDecision, UnknownModel, UnknownRecall, UnknownRollout, UnknownVersion
 from app.store.database import Transaction
 from app.store.decisions import Decision, DecisionId

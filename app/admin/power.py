@@ -10,10 +10,10 @@ from app.admin.body import Body
 from app.admin.needs import InTransaction, known_model
 from app.admin.schemas import Name
 from app.admin.strict_route import StrictRoute
-from app.domain import power
-from app.domain.policy import Guardrail, Metric
-from app.domain.power import Conditions, Need
-from app.domain.routing import FULL_BP
+from app.domain.catalog.policy import Guardrail, Metric
+from app.domain.catalog.routing import FULL_BP
+from app.domain.stats import power
+from app.domain.stats.power import Conditions, Need
 from app.errors import InvalidInput
 from app.store import catalog, tallies
 from app.store.database import Transaction

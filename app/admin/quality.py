@@ -13,10 +13,10 @@ from app.actions.appraising import Appraisal, appraised, drawn_of, figures_by_ve
 from app.admin.declarations import QualityMetricView
 from app.admin.needs import InModel, InTransaction
 from app.admin.strict_route import StrictRoute
-from app.domain.catalog import Version, VersionName
-from app.domain.declared import QualityMetric
-from app.domain.offline import is_lower_better, looks_leaked
-from app.domain.quality_figures import Figures, Value, figures_of
+from app.domain.catalog.declarations import QualityMetric
+from app.domain.catalog.models import Version, VersionName
+from app.domain.catalog.offline import is_lower_better, looks_leaked
+from app.domain.reports.quality import Figures, Value, figures_of
 from app.errors import InvalidInput
 from app.store import catalog, routes
 from app.store.quality import Told

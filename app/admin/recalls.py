@@ -34,7 +34,7 @@ from app.admin.needs import (
 )
 from app.admin.schemas import Name, Reason
 from app.admin.strict_route import StrictRoute
-from app.domain.catalog import version_name
+from app.domain.catalog.models import version_name
 from app.store import recalls, replicas
 from app.store.database import Transaction
 from app.store.recalls import Counted, Recall, RecalledAnswer, RecallId

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from app.actions.replaying import Replayed, ReplayOutcome, Resummed, replay
 from app.admin.needs import InDecision, InServices
 from app.admin.strict_route import StrictRoute
-from app.domain.replay import Difference
+from app.domain.rollout.replay import Difference
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["history"])
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.domain import analysis, outlook
-from app.domain.finding import Finding
-from app.domain.ledger import ArmCounts, Evidence
-from app.domain.policy import Metric, OnDeadline, OnRegression, Policy
-from app.domain.rollout import Phase, Rollout
-from app.domain.routing import FULL_BP
+from app.domain.catalog.policy import Metric, OnDeadline, OnRegression, Policy
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.evidence import ArmCounts, Evidence
+from app.domain.guardrails import assess
+from app.domain.guardrails.finding import Finding
+from app.domain.reports import outlook
+from app.domain.rollout.rollout import Phase, Rollout
 
 WeightBp = Annotated[int, Field(ge=0, le=FULL_BP, description="Weight in basis points.")]
 
@@ -68,7 +69,7 @@ class FindingView(BaseModel):
     """What one guardrail says; logarithms are natural, null where nothing can be said."""
 
     metric: str
-    verdict: analysis.Verdict
+    verdict: assess.Verdict
     log_e_worse: float | None
     log_e_not_worse: float | None
     sentence: str
@@ -91,7 +92,7 @@ class FindingView(BaseModel):
 class AssessmentView(BaseModel):
     """What all evidence read so far says."""
 
-    verdict: analysis.Verdict
+    verdict: assess.Verdict
     log_e: Annotated[float, Field(description="Natural log of the evidence that the canary is worse.")]
     trigger: str
     excess_bound: float
@@ -110,7 +111,7 @@ class AssessmentView(BaseModel):
     findings: list[FindingView]
 
     @classmethod
-    def of(cls, seen: analysis.Assessment, ahead: outlook.Outlook) -> "AssessmentView":
+    def of(cls, seen: assess.Assessment, ahead: outlook.Outlook) -> "AssessmentView":
         return cls(
             verdict=seen.verdict,
             log_e=seen.log_e,
@@ -199,7 +200,7 @@ class RolloutView(RolloutSummary):
 
     @classmethod
     def of(cls, rollout: Rollout) -> "RolloutView":
-        seen = analysis.assess(rollout.evidence, rollout.policy)
+        seen = assess.assess(rollout.evidence, rollout.policy)
         return cls(
             **_summary(rollout),
             phase_deadline=rollout.phase_deadline,

@@ -19,7 +19,8 @@ from app.admin.declarations import (
     slice_keys,
 )
 from app.admin.upstream_allow import is_host
-from app.domain.catalog import (
+from app.domain.catalog.json_pointer import MAX_LENGTH, json_pointer
+from app.domain.catalog.models import (
     Bulkhead,
     Match,
     Model,
@@ -30,10 +31,9 @@ from app.domain.catalog import (
     model_name,
     version_name,
 )
-from app.domain.json_pointer import MAX_LENGTH, json_pointer
-from app.domain.offline import LIMITS_MAX, OfflineLimit
-from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
-from app.domain.routing import FULL_BP, Mirror, Weights, check_weights
+from app.domain.catalog.offline import LIMITS_MAX, OfflineLimit
+from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
+from app.domain.catalog.routing import FULL_BP, Mirror, Weights, check_weights
 from app.errors import InvalidInput
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

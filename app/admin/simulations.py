@@ -12,9 +12,9 @@ from app.admin.needs import InServices, known_model
 from app.admin.rollout_views import RolloutSummary, WeightBp
 from app.admin.schemas import Name, PolicyBody
 from app.admin.strict_route import StrictRoute
-from app.domain.finding import Assessment, Verdict
-from app.domain.rollout import Action, Phase
-from app.domain.simulation import Ending, Fate, Retrial, Step
+from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.rollout.rollout import Action, Phase
+from app.domain.rollout.simulation import Ending, Fate, Retrial, Step
 from app.store.decisions import Decision
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"])

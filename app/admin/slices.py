@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 
 from app.admin.needs import InRollout, InTransaction
 from app.admin.strict_route import StrictRoute
-from app.domain.ledger import Evidence
-from app.domain.slice_evidence import Compared, compared_slices, hypotheses
-from app.domain.slices import FALSE_DISCOVERIES, standing_out
+from app.domain.evidence.evidence import Evidence
+from app.domain.guardrails.slices.evidence import Compared, compared_slices, hypotheses
+from app.domain.guardrails.slices.worst import FALSE_DISCOVERIES, standing_out
 from app.store import rollouts
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])

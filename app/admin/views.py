@@ -15,10 +15,10 @@ from app.admin.declarations import (
     declared_by_model,
 )
 from app.admin.rollout_views import RolloutSummary, WeightBp
-from app.domain.catalog import Match, Model, Protocol, Timeouts, Version, VersionName
-from app.domain.rollout import Rollout
-from app.domain.routing import FULL_BP, Mirror, Route
-from app.domain.tally import Counter, Outcome, Tally
+from app.domain.catalog.models import Match, Model, Protocol, Timeouts, Version, VersionName
+from app.domain.catalog.routing import FULL_BP, Mirror, Route
+from app.domain.evidence.tally import Counter, Outcome, Tally
+from app.domain.rollout.rollout import Rollout
 from app.store.audit import Entry
 from app.store.decisions import Decision
 from app.store.routes import Generation

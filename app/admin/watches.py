@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from app.admin.needs import InModel, InTransaction
 from app.admin.rollout_views import WeightBp
 from app.admin.strict_route import StrictRoute
-from app.domain.watch import EndedBy, Seen
+from app.domain.standby.monitor import EndedBy, Seen
 from app.errors import UnknownWatch
 from app.store import catalog, watches
 from app.store.watches import Watched

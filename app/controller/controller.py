@@ -17,10 +17,10 @@ from app.actions.means import Means
 from app.actions.recalling import tell_recall
 from app.controller.look import Look, Looker
 from app.controller.sentinel import Sentinel, is_due
-from app.domain.catalog import ModelName, VersionName
-from app.domain.drift_guardrail import all_differing
-from app.domain.rollout import Phase, Rollout, RolloutId
-from app.domain.watch import Watch
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.guardrails.drift import all_differing
+from app.domain.rollout.rollout import Phase, Rollout, RolloutId
+from app.domain.standby.monitor import Watch
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
 from app.loops import Loop
 from app.store import catalog, partitions, replicas, rollouts, units, watches

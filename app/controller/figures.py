@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from app import telemetry
 from app.controller.controller import Standing
-from app.domain.rollout import Phase
+from app.domain.rollout.rollout import Phase
 from app.telemetry import Series
 
 TICK_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.domain.cohort import GRACE_S, Cohort
-from app.domain.cohort_ledger import absorb_cohort
-from app.domain.rollout import Rollout
+from app.domain.evidence.absorb_cohort import absorb_cohort
+from app.domain.evidence.cohort import GRACE_S, Cohort
+from app.domain.rollout.rollout import Rollout
 from app.store import cohorts
 from app.store.database import Transaction
 from app.store.rollouts import Seen

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from app.domain.catalog import Protocol, Version, probe_path
+from app.domain.catalog.models import Protocol, Version, probe_path
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

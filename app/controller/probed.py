@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from app.actions.means import Probe
-from app.domain.catalog import Protocol, Version, VersionName
+from app.domain.catalog.models import Protocol, Version, VersionName
 
 PROBES_MAX = 2
 

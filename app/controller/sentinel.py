@@ -9,11 +9,11 @@ from functools import partial
 from app.actions.means import Means, Probe
 from app.actions.watching import record_watch
 from app.controller.probed import judged_with_probes
-from app.domain.cohort import GRACE_S
-from app.domain.rollout import RolloutId
-from app.domain.tally import Watermark
-from app.domain.watch import ANSWERS, Watch, WatchStep, absorbed, judged
-from app.domain.watch_labels import read_labels
+from app.domain.evidence.cohort import GRACE_S
+from app.domain.evidence.tally import Watermark
+from app.domain.rollout.rollout import RolloutId
+from app.domain.standby.label_monitor import read_labels
+from app.domain.standby.monitor import ANSWERS, Watch, WatchStep, absorbed, judged
 from app.store import cohorts, replicas, routes, tallies, watches
 from app.store.database import Transaction
 from app.store.decisions import Decision

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.domain.rollout import Rollout
-from app.domain.spread_ledger import absorb_spreads, spreads_after
+from app.domain.evidence.absorb_histograms import absorb_spreads, spreads_after
+from app.domain.rollout.rollout import Rollout
 from app.store import observed
 from app.store.database import Transaction
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from app.admin import problems
-from app.domain.labelling import Result, Settled
-from app.domain.receipt import Forged, opened
+from app.domain.catalog.receipt import Forged, opened
+from app.domain.evidence.labels import Result, Settled
 from app.errors import InvalidInput
 from app.feedback.bodies import ITEMS_MAX, read_items
 from app.feedback.desk import FeedbackDesk

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain.catalog import Model, ModelName
-from app.domain.exchange_id import IdKey
-from app.domain.receipt import ReceiptKey
-from app.domain.routing import RoutingTable
+from app.domain.catalog.exchange_id import IdKey
+from app.domain.catalog.models import Model, ModelName
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.catalog.routing import RoutingTable
 from app.feedback.figures import FeedbackFigures
 from app.feedback.intake import Intake
 from app.feedback.items import Reader

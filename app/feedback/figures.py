@@ -10,7 +10,7 @@ from math import inf
 from typing import Final
 
 from app import telemetry
-from app.domain.labelling import Result
+from app.domain.evidence.labels import Result
 from app.telemetry import Series
 
 LAG_BOUNDS_S: Final = (1, 10, 60, 600, 3_600, 21_600, 86_400, 604_800, 2_592_000)

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from app import loops
-from app.domain.catalog import ModelName
-from app.domain.labelling import Attributed, Named, Rank, Result, Settled
-from app.domain.receipt import Receipt
+from app.domain.catalog.models import ModelName
+from app.domain.catalog.receipt import Receipt
+from app.domain.evidence.labels import Attributed, Named, Rank, Result, Settled
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.feedback.figures import FeedbackFigures
 from app.feedback.items import Checked, Reader, Refused

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from app.domain.catalog import Model, ModelName
-from app.domain.declared import Feedback, QualityMetric, RowsKept
-from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy, Rank, Result, why_not
-from app.domain.receipt import Forged, Receipt, ReceiptKey, opened
+from app.domain.catalog.declarations import Feedback, QualityMetric, RowsKept
+from app.domain.catalog.models import Model, ModelName
+from app.domain.catalog.receipt import Forged, Receipt, ReceiptKey, opened
+from app.domain.evidence.labels import Attributed, Exchange, Label, Named, NamedBy, Rank, Result, why_not
 
 Checked: TypeAlias = Attributed | Named
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from app import private
-from app.domain.labelling import ANONYMOUS
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.evidence.labels import ANONYMOUS
 from app.errors import CannotServe
 
 SECRET_MIN: Final = 32

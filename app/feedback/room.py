@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.domain.catalog import ModelName
-from app.domain.labelling import ANONYMOUS
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.labels import ANONYMOUS
 from app.store import parked
 from app.store.database import Transaction
 

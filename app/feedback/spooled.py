@@ -11,8 +11,8 @@ from zlib import crc32
 
 import orjson
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.labels import Attributed, Exchange, Label, Named, NamedBy
 from app.feedback.items import Checked
 
 _HEAD: Final = Struct("<II")

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from app.domain.json_pointer import MISSING, JsonPointer
+from app.domain.catalog.json_pointer import MISSING, JsonPointer
 from app.proxy.chunks import ChunkDecoder, MalformedChunk
 from app.proxy.copies import Unexpected, Unreadable, decoded, document
 from app.proxy.framing import CRLF

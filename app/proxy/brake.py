@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog.models import ModelName, VersionName
 
 FAILURES_TO_OPEN: Final = 5
 LONGEST_HOLD_S: Final = 60.0

@@ -7,8 +7,8 @@ drawn has ended changes no more once its second is over.
 from collections.abc import Mapping
 from typing import Final
 
-from app.domain.counting import add_counts
-from app.domain.tally import Counter, Outcome, Tally, TallyKey, TallyRow
+from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow
+from app.domain.stats.counting import add_counts
 
 OUTCOMES: Final = tuple(Outcome)
 OK, CLIENT_ERROR, UPSTREAM_ERROR, CONNECT_ERROR, TIMEOUT, OVERLOADED, CANCELLED = range(len(OUTCOMES))

@@ -14,8 +14,8 @@ from typing import Any, Final
 import orjson
 
 from app import private
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Counter, Outcome, TallyKey, UnitRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Counter, Outcome, TallyKey, UnitRow
 from app.proxy.cells import OUTCOMES, Cell
 from app.proxy.records import FORMAT, MAGIC, Unreadable, check_format
 

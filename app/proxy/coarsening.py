@@ -7,7 +7,7 @@ the same step of time; no count is lost and none is moved to another arm or gene
 from collections.abc import Iterable
 from typing import Final
 
-from app.domain.tally import TallyKey
+from app.domain.evidence.tally import TallyKey
 from app.proxy.cells import Cell
 
 STEPS_S: Final = (60, 3_600)

@@ -6,7 +6,7 @@ Rule: a call of a tool is an answer, thoughts alone are none; what is of no know
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from app.domain.observed import Flaw
+from app.domain.evidence.observed import Flaw
 
 _Object = Mapping[str, object]
 # Tuples, because what is looked for in them may be anything that JSON holds.

@@ -5,9 +5,9 @@ serves without a coin is no evidence and is only counted as excluded. The outcom
 when `count_outcome` returns, so it is told before the last byte of the answer is written.
 """
 
-from app.domain.histogram import latency_bin
-from app.domain.routing import NO_COIN
-from app.domain.tally import TallyKey, UnitRow
+from app.domain.catalog.routing import NO_COIN
+from app.domain.evidence.tally import TallyKey, UnitRow
+from app.domain.stats.latency_histogram import latency_bin
 from app.proxy.cells import CLIENT_ERROR, OUTCOMES, TIMEOUT, Cell
 from app.proxy.recorder import Recorder
 from app.proxy.records import ENDED, EXCLUDED, pack_body

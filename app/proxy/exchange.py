@@ -7,7 +7,7 @@ never ended.
 
 from typing import Final, Protocol
 
-from app.domain.tally import Counter
+from app.domain.evidence.tally import Counter
 from app.proxy import chunks, problems, recorder
 from app.proxy import response_head as framed
 from app.proxy.following import Follower

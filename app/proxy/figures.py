@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from app import telemetry
-from app.domain import histogram
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.stats import latency_histogram
 from app.proxy.observer import Observer
 from app.proxy.recorder import Recorder
 from app.proxy.totals import TotalsSinceStart, VersionTotals
@@ -70,9 +70,9 @@ def _of_version(of: VersionTotals) -> Iterator[Series]:
     yield Series(telemetry.INFLIGHT, labels, float(of.in_flight))
     yield Series(telemetry.RETRIES, labels, float(of.retries))
     yield Series(telemetry.FALLBACKS, labels, float(of.fallbacks))
-    upper_s = {histogram.edge_us(index + 1) / 1e6: count for index, count in of.latency_bins.items()}
+    upper_s = {latency_histogram.edge_us(index + 1) / 1e6: count for index, count in of.latency_bins.items()}
     # A bin's middle stands for its values: off by 1 % at most.
-    total_s = sum(edge / histogram.GAMMA**0.5 * count for edge, count in upper_s.items())
+    total_s = sum(edge / latency_histogram.GAMMA**0.5 * count for edge, count in upper_s.items())
     yield Series(telemetry.REQUEST_DURATION, labels, telemetry.distribution(upper_s, DURATION_BOUNDS_S, total_s))
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
-from app.domain.declared import Signature
-from app.domain.observed import Flaw
-from app.domain.quality import class_of
-from app.domain.tally import Counter
+from app.domain.catalog.declarations import Signature
+from app.domain.evidence.loss import class_of
+from app.domain.evidence.observed import Flaw
+from app.domain.evidence.tally import Counter
 from app.proxy.following import Prediction, Reading
 
 

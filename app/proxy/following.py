@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from app.domain.observed import Flaw
-from app.domain.tally import Counter
+from app.domain.evidence.observed import Flaw
+from app.domain.evidence.tally import Counter
 
 Prediction: TypeAlias = float | str
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import ObservedFlush
-from app.domain.receipt import ReceiptKey
-from app.domain.routing import EMPTY_TABLE, RoutedModel, RoutingTable
-from app.domain.tally import Flush
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.catalog.routing import EMPTY_TABLE, RoutedModel, RoutingTable
+from app.domain.evidence.observed import ObservedFlush
+from app.domain.evidence.tally import Flush
 from app.errors import ModelUnusable
 from app.proxy.brake import OpenBrake, OpenCount
 from app.proxy.exchange import Exchange

@@ -1,12 +1,12 @@
 """A distribution while it grows: values are put aside and counted many at once.
 
-Rule: what comes out is `app.domain.spread.histogram_of` of all values, whenever it is asked for.
+Rule: what comes out is `app.domain.stats.histogram.histogram_of` of all values, whenever it is asked for.
 """
 
 from struct import pack, unpack
 from typing import Final
 
-from app.domain.spread import BINS_MAX, LABELS_MAX, Histogram, bounded, order_of
+from app.domain.stats.histogram import BINS_MAX, LABELS_MAX, Histogram, bounded, order_of
 
 _ASIDE_MAX: Final = 256
 _KEPT_LABELS: Final = 8 * LABELS_MAX

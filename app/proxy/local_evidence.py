@@ -1,6 +1,6 @@
 """What this process alone can prove against a canary, for when nobody else can judge it.
 
-Rule: the test is the controller's own (app.domain.evidence), on this process's counts of one weight
+Rule: the test is the controller's own (app.domain.stats.eprocess), on this process's counts of one weight
 epoch, and far stricter: the controller has every replica's counts and should decide first.
 """
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from math import log
 from typing import TYPE_CHECKING, Final
 
-from app.domain.evidence import Outcomes, log_e_tilt
-from app.domain.routing import RoutedModel
+from app.domain.catalog.routing import RoutedModel
+from app.domain.stats.eprocess import Outcomes, log_e_tilt
 
 if TYPE_CHECKING:
     from app.proxy.routes import Arm, CompiledRoute

@@ -7,7 +7,7 @@ finds no room is dropped and counted. A mirror never delays, changes or fails an
 from collections.abc import Callable
 from typing import Final
 
-from app.domain.tally import Counter
+from app.domain.evidence.tally import Counter
 from app.proxy.limits import Limits
 from app.proxy.observe import Tap, agree
 from app.proxy.outgoing import Outgoing

@@ -6,7 +6,7 @@ is read from it on the way.
 
 from typing import TYPE_CHECKING, Final
 
-from app.domain.routing import NO_COIN
+from app.domain.catalog.routing import NO_COIN
 from app.proxy.following import Follower
 from app.proxy.request_head import RequestHead
 

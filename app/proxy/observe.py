@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from math import isclose, isnan
 from typing import Final
 
-from app.domain.catalog import Model, Observation, Protocol
-from app.domain.json_pointer import MISSING, JsonPointer, json_pointer
-from app.domain.observed import Flaw
-from app.domain.tally import Counter
+from app.domain.catalog.json_pointer import MISSING, JsonPointer, json_pointer
+from app.domain.catalog.models import Model, Observation, Protocol
+from app.domain.evidence.observed import Flaw
+from app.domain.evidence.tally import Counter
 from app.errors import InvalidInput
 from app.proxy import following
 from app.proxy.completions import withheld_in

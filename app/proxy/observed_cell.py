@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from app.domain.json_pointer import JsonPointer
-from app.domain.observed import Flaw, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
-from app.domain.spread import Spread
-from app.domain.tally import TallyKey
+from app.domain.catalog.json_pointer import JsonPointer
+from app.domain.evidence.observed import Flaw, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
+from app.domain.evidence.tally import TallyKey
+from app.domain.stats.histogram import Spread
 from app.proxy.asked import feature_of
 from app.proxy.histogram_cell import HistogramCell
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
-from app.domain.declared import Credentials, Prices, Signature
-from app.domain.json_pointer import MISSING
-from app.domain.observed import (
+from app.domain.catalog.declarations import Credentials, Prices, Signature
+from app.domain.catalog.json_pointer import MISSING
+from app.domain.evidence.observed import (
     COMPLETION_TOKENS,
     COST,
     MEGABYTES,
@@ -24,7 +24,7 @@ from app.domain.observed import (
     ObservedFlush,
     SliceCounts,
 )
-from app.domain.tally import Counter, Flush, Watermark
+from app.domain.evidence.tally import Counter, Flush, Watermark
 from app.proxy import following
 from app.proxy.asked import said_in
 from app.proxy.cells import CANCELLED, CLIENT_ERROR, OK

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.domain.declared import SLICE_VALUE_MAX
+from app.domain.catalog.declarations import SLICE_VALUE_MAX
 from app.proxy.following import Prediction
 
 # Longer labels of a prediction are cut.

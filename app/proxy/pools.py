@@ -11,9 +11,9 @@ from typing import Final, Protocol
 
 import orjson
 
-from app.domain.catalog import Protocol as Speaks
-from app.domain.catalog import Version, probe_path
-from app.domain.routing import NO_COIN, Route
+from app.domain.catalog.models import Protocol as Speaks
+from app.domain.catalog.models import Version, probe_path
+from app.domain.catalog.routing import NO_COIN, Route
 from app.proxy.brake import Brake, OpenCount
 from app.proxy.framing import REQUEST_ID
 from app.proxy.health import Prober

@@ -7,7 +7,7 @@ far as it goes, whatever else it holds.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from app.domain.catalog import Protocol
+from app.domain.catalog.models import Protocol
 from app.proxy.copies import Unexpected
 from app.proxy.tensors import RawTensors, predict
 from app.proxy.values import MAX_VALUES, Values, as_shares

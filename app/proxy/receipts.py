@@ -3,8 +3,8 @@
 import secrets
 from typing import Final
 
-from app.domain.exchange_id import BATCH_IDS, FIRST_BATCH_BITS, IdKey
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.exchange_id import BATCH_IDS, FIRST_BATCH_BITS, IdKey
+from app.domain.catalog.receipt import ReceiptKey
 
 # What stands before a receipt in an answer's head.
 RECEIPT: Final = b"x-turnback-receipt: "

@@ -8,8 +8,8 @@ wait, they are merged into wider ones before any is dropped.
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Counter, Flush, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Counter, Flush, TallyKey, TallyRow, Watermark
 from app.proxy.cells import (
     CANCELLED,
     CLIENT_ERROR,

@@ -20,8 +20,8 @@ from typing import Final
 from uuid import UUID
 from zlib import crc32
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Counter, TallyKey, UnitRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Counter, TallyKey, UnitRow
 from app.proxy.cells import OUTCOMES, Cell
 
 FORMAT: Final = 1

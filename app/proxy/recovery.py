@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.tally import TallyRow, UnitRow
+from app.domain.evidence.tally import TallyRow, UnitRow
 from app.proxy import checkpoint, records
 from app.proxy.records import HEADER, NewerFormat, Replay, Unreadable
 from app.proxy.segments import BootFolder

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.receipt import ReceiptKey, Signer
-from app.domain.routing import FULL_BP, NO_COIN, RoutedModel, RoutingTable
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.receipt import ReceiptKey, Signer
+from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.proxy import framing
 from app.proxy.brake import OpenCount
 from app.proxy.observe import Reader
@@ -158,7 +158,7 @@ class CompiledRoute:
         return any(arm.pool.brake.is_open for arm in self.others)
 
     def draw(self, point: float) -> Arm:
-        """The arm that a uniform point in [0, 1) falls on, as app.domain.routing.draw."""
+        """The arm that a uniform point in [0, 1) falls on, as app.domain.catalog.routing.draw."""
         if point < self.stable_share:
             return self.stable
         for threshold, arm in self._thresholds:

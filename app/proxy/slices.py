@@ -6,10 +6,10 @@ Rule: of each key a bounded number of values is told apart, whatever clients sen
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from app.domain.declared import SliceKey
-from app.domain.json_pointer import MISSING, JsonPointer, json_pointer
-from app.domain.receipt import packed_slices
-from app.domain.spread import OTHER
+from app.domain.catalog.declarations import SliceKey
+from app.domain.catalog.json_pointer import MISSING, JsonPointer, json_pointer
+from app.domain.catalog.receipt import packed_slices
+from app.domain.stats.histogram import OTHER
 from app.errors import InvalidInput
 from app.proxy.framing import BLANKS
 from app.proxy.plain import plain

@@ -7,7 +7,7 @@ transfer is all a stream can show.
 import re
 from typing import Final
 
-from app.domain.catalog import Protocol
+from app.domain.catalog.models import Protocol
 
 
 class Ending:

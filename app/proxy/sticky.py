@@ -4,8 +4,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-from app.domain.catalog import Model
-from app.domain.routing import Place, Route, sticky_place
+from app.domain.catalog.models import Model
+from app.domain.catalog.routing import Place, Route, sticky_place
 from app.proxy.framing import BLANKS
 
 _COOKIE_LINE: Final = b"cookie:"

@@ -10,8 +10,8 @@ from typing import Final
 
 import orjson
 
-from app.domain.observed import Flaw
-from app.domain.tally import Counter
+from app.domain.evidence.observed import Flaw
+from app.domain.evidence.tally import Counter
 from app.proxy.events import EVENT_ENDS, LINE_ENDS, EventCutter, events
 from app.proxy.following import NOTHING, Follower, Reading, Usage
 from app.proxy.spoken import CHAT, Ending

@@ -6,8 +6,8 @@ Rule: totals only grow, and know nothing of seconds or of Postgres.
 from dataclasses import dataclass
 from typing import Final
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Outcome
 from app.proxy.cells import OUTCOMES
 
 OVERHEAD_EDGES_US: Final = tuple(1 << power for power in range(3, 21))
@@ -53,7 +53,7 @@ class VersionTotals:
         excluded: Exchanges served without a coin.
         retries: Second attempts on a fresh connection to the same version.
         fallbacks: Exchanges of this version that stable served instead.
-        latency_bins: As in a tally, see app.domain.histogram.
+        latency_bins: As in a tally, see app.domain.stats.latency_histogram.
     """
 
     model: ModelName

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-from app.domain.catalog import ModelName
-from app.domain.tally import UnitRow
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.tally import UnitRow
 
 UNITS_MAX: Final = 200_000
 """Units followed per model and salt; beyond, no new ones, whatever their arm."""

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import SPREAD_S, AnsweredRow, ObservedFlush, ObservedRow, SpreadRow
-from app.domain.tally import TallyKey
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import SPREAD_S, AnsweredRow, ObservedFlush, ObservedRow, SpreadRow
+from app.domain.evidence.tally import TallyKey
 from app.proxy.observed_cell import ObservedCell, SpreadCell
 
 ROWS_PER_FLUSH: Final = 2_000

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from app.domain.catalog import VersionName
-from app.domain.declared import Credentials, RowsKept
-from app.domain.routing import FULL_BP, RoutedModel
+from app.domain.catalog.declarations import Credentials, RowsKept
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.routing import FULL_BP, RoutedModel
 from app.proxy.slices import SliceReader, pointer
 
 _NOTHING_SAID: Final = Credentials()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from app import telemetry
-from app.domain.routing import FULL_BP, RoutingTable
+from app.domain.catalog.routing import FULL_BP, RoutingTable
 from app.replica.replica import Replica
 from app.telemetry import Series
 

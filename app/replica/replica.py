@@ -14,9 +14,9 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 import structlog
 
 from app import loops
-from app.domain.catalog import ModelName
-from app.domain.observed import ObservedFlush
-from app.domain.tally import Flush, TallyRow, UnitRow
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.observed import ObservedFlush
+from app.domain.evidence.tally import Flush, TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.loops import Loop
 from app.replica.clock import DatabaseClock

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, TypeAlias
 import structlog
 
 from app import loops
-from app.domain.catalog import ModelName
-from app.domain.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
+from app.domain.catalog.models import ModelName
+from app.domain.catalog.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
 from app.errors import DatabaseUnavailable, ModelUnusable
 from app.replica.clock import DatabaseClock
 from app.replica.snapshot import Snapshot

@@ -17,7 +17,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from app import private
-from app.domain.routing import RoutingTable
+from app.domain.catalog.routing import RoutingTable
 from app.store.codec import to_json
 
 SCHEMA = 1

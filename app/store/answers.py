@@ -11,10 +11,10 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.exchange_id import is_id
-from app.domain.labelling import Exchange, NamedBy
-from app.domain.observed import AnsweredRow
+from app.domain.catalog.exchange_id import is_id
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.labels import Exchange, NamedBy
+from app.domain.evidence.observed import AnsweredRow
 from app.store.codec import to_json
 from app.store.copying import copy_rows
 from app.store.database import Transaction

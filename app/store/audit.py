@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, insert, select
 
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog.models import ModelName, VersionName
 from app.store import tables
 from app.store.database import Transaction
 from app.store.decisions import DecisionId

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog.models import ModelName, VersionName
 from app.store import tables
 from app.store.database import Transaction
 from app.store.replicas import SILENT_AFTER_S, Brake, brakes_from_json

@@ -6,7 +6,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.catalog import (
+from app.domain.catalog.models import (
     Bulkhead,
     Match,
     Model,

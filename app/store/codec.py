@@ -11,14 +11,14 @@ from uuid import UUID
 import pydantic_core
 from pydantic import TypeAdapter
 
-from app.domain.catalog import VersionName
-from app.domain.declared import Credentials, Feature, Feedback, SliceKey
-from app.domain.judgement import Sight
-from app.domain.observed import Observed
-from app.domain.rollout import Rollout
-from app.domain.routing import Weights
-from app.domain.spread import Spread
-from app.domain.watch import Watch
+from app.domain.catalog.declarations import Credentials, Feature, Feedback, SliceKey
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.routing import Weights
+from app.domain.evidence.observed import Observed
+from app.domain.rollout.evaluation import Sight
+from app.domain.rollout.rollout import Rollout
+from app.domain.standby.monitor import Watch
+from app.domain.stats.histogram import Spread
 
 # An escaped NUL, and not an escaped backslash before what only looks like one.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")

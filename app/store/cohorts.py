@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.cohort_ledger import Matured
-from app.domain.declared import QualityMetric
-from app.domain.labelling import ANONYMOUS
-from app.domain.quality import Labelled
+from app.domain.catalog.declarations import QualityMetric
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.absorb_cohort import Matured
+from app.domain.evidence.labels import ANONYMOUS
+from app.domain.evidence.loss import Labelled
 from app.store.database import Transaction
 from app.store.labels import MEANT
 

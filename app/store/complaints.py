@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.domain.catalog import ModelName
+from app.domain.catalog.models import ModelName
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 
 _T = TypeVar("_T")

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import Row, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.catalog import ModelName
-from app.domain.rollout import RolloutId
-from app.domain.routing import Weights
+from app.domain.catalog.models import ModelName
+from app.domain.catalog.routing import Weights
+from app.domain.rollout.rollout import RolloutId
 from app.errors import StaleGeneration, UnknownDecision
 from app.store import tables
 from app.store.codec import uuid_or_none, weights_from_json

@@ -13,8 +13,8 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName
-from app.domain.labelling import ANONYMOUS, Attributed, Given, Rank, Result, Said, Settled
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.labels import ANONYMOUS, Attributed, Given, Rank, Result, Said, Settled
 from app.store.codec import to_json
 from app.store.copying import copy_rows
 from app.store.database import Transaction

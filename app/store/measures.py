@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import Flaw, Measure, Observed
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import Flaw, Measure, Observed
 from app.store.database import Transaction
 
 _OF_TIME = "model = :model AND second >= :since AND second < :until"

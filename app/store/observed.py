@@ -9,10 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import Row, TextClause, text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
-from app.domain.spread import Spread
-from app.domain.tally import TallyKey
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
+from app.domain.evidence.tally import TallyKey
+from app.domain.stats.histogram import Spread
 from app.store.codec import observed_from_json, spread_from_json, to_jsonb
 from app.store.database import Transaction
 

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from psycopg.types.json import Jsonb
 from sqlalchemy import Row, text
 
-from app.domain.catalog import ModelName
-from app.domain.labelling import ANONYMOUS, Attributed, Label, Named, NamedBy, Rank, Result, Said, Settled
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.labels import ANONYMOUS, Attributed, Label, Named, NamedBy, Rank, Result, Said, Settled
 from app.store import answers, labels
 from app.store.answers import Answered, Name
 from app.store.codec import to_json

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Row, text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import TallyKey, TallyRow, Watermark
 from app.store.database import Transaction
 from app.store.tallies import COUNTS, tally_of
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.declared import QualityMetric
+from app.domain.catalog.declarations import QualityMetric
+from app.domain.catalog.models import ModelName, VersionName
 from app.store.database import Transaction
 from app.store.labels import MEANT
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, func, insert, select, text
 
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog.models import ModelName, VersionName
 from app.errors import UnknownRecall
 from app.store import tables
 from app.store.codec import uuid_or_none

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import Row, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Watermark
 from app.store import tables
 from app.store.database import Transaction
 

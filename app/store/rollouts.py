@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import Row, Select, Text, case, cast, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.catalog import ModelName
-from app.domain.rollout import TERMINAL, Phase, Rollout, RolloutId
+from app.domain.catalog.models import ModelName
+from app.domain.rollout.rollout import TERMINAL, Phase, Rollout, RolloutId
 from app.errors import RolloutActive, StaleGeneration, UnknownRollout
 from app.store import catalog, tables
 from app.store.codec import rollout_from_json, uuid_or_none

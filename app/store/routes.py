@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Insert, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.catalog import ModelName, Version, VersionName
-from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable, Weights, check_weights
+from app.domain.catalog.models import ModelName, Version, VersionName
+from app.domain.catalog.routing import Mirror, Route, RoutedModel, RoutingTable, Weights, check_weights
 from app.errors import StaleGeneration
 from app.store import catalog, tables
 from app.store.codec import as_json, weights_from_json

@@ -7,7 +7,7 @@ wrote first is seen at the next look, so that every label is settled after at mo
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from app.domain.labelling import Label, Rank, Result, Said, Settled, settled
+from app.domain.evidence.labels import Label, Rank, Result, Said, Settled, settled
 
 
 class Item(Protocol):

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Row, text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Counter, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.store.codec import to_json
 from app.store.database import Transaction
 

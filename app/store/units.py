@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow
 from app.store.codec import to_json
 from app.store.database import Transaction
 

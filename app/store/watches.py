@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, Text, cast, func, insert, select, update
 
-from app.domain.catalog import ModelName
-from app.domain.rollout import RolloutId
-from app.domain.watch import EndedBy, Watch
+from app.domain.catalog.models import ModelName
+from app.domain.rollout.rollout import RolloutId
+from app.domain.standby.monitor import EndedBy, Watch
 from app.errors import StaleGeneration
 from app.store import tables
 from app.store.codec import watch_from_json

@@ -1,7 +1,7 @@
 """The product's tests of the coin, for many runs at once.
 
 Rule: nothing is derived here. Every log factor of the product's mixtures is linear in the four
-counts of a weight epoch, so its terms are asked of `app.domain.evidence`, one count at a time.
+counts of a weight epoch, so its terms are asked of `app.domain.stats.eprocess`, one count at a time.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from app.domain.evidence import WORSE, Outcomes, log_e_full, log_e_tilt
-from app.domain.routing import FULL_BP
+from app.domain.catalog.routing import FULL_BP
+from app.domain.stats.eprocess import WORSE, Outcomes, log_e_full, log_e_tilt
 from bench.judging.traffic import Ends, Figures, Traffic, rollback_only
 
 ALPHA = 0.01

@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 
-from app.domain.planner import information
+from app.domain.stats.planning import information
 from bench.judging.coin import ALPHA, turnback
 from bench.judging.draws import Steady
 from bench.judging.intervals import Document, mean, median

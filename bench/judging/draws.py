@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from app.domain.routing import FULL_BP
+from app.domain.catalog.routing import FULL_BP
 from bench.judging.coin import ERRORS_ONLY
 from bench.judging.traffic import Counts, Figures, Traffic
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.domain.histogram import edge_us
+from app.domain.stats.latency_histogram import edge_us
 from bench.judging.intervals import Document, median, share
 from bench.judging.situations import TURNBACK, Verdicts, verdicts
 from bench.judging.slowness import Latencies, Shift, turnback

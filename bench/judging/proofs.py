@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.domain.guardrails import Margin, error_margin
-from app.domain.ledger import Evidence
-from app.domain.policy import Policy
-from app.domain.score import gamma_exponential_bound
-from app.domain.tally import Outcome, Tally
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.tally import Outcome, Tally
+from app.domain.guardrails.limits import Margin, error_margin
+from app.domain.stats.score import gamma_exponential_bound
 from bench.judging.draws import Steady
 from bench.judging.intervals import Document, median, share
 from bench.judging.situations import verdicts

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
-from app.domain.rollout import Phase
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.rollout.rollout import Phase
 from bench.judging.intervals import Document, median, quantile, share
 from bench.world import Arm, Setting, play, steady
 

@@ -11,9 +11,9 @@ from math import inf, log
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from app.domain.histogram import edge_us, latency_bin
-from app.domain.ledger import Threshold
-from app.domain.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.evidence import Threshold
+from app.domain.stats.latency_histogram import edge_us, latency_bin
 from bench.judging.coin import ALPHA, full
 from bench.judging.timings import Timings
 from bench.judging.traffic import Counts, Ends, Figures, rollback_only

@@ -8,7 +8,7 @@ from fakes.probe import ProbeBook
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import Model, ModelName, Version, VersionName
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.store.database import Database
 
 FRAUD = ModelName("fraud")

@@ -7,12 +7,12 @@ from typing import Any, Self
 from app.actions.means import Means
 from app.actions.rollouts import record_assessment, start_rollout
 from app.controller.look import with_new_evidence
-from app.domain.catalog import ModelName, VersionName
-from app.domain.judgement import Sight, judge
-from app.domain.policy import Policy
-from app.domain.rollout import Phase, Rollout
-from app.domain.routing import FULL_BP
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.domain.rollout.evaluation import Sight, judge
+from app.domain.rollout.rollout import Phase, Rollout
 from app.store import replicas, rollouts, routes, tallies, units
 from app.store.decisions import Decision
 

@@ -9,13 +9,13 @@ import pytest
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.rollouts import start_rollout
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.declared import Credentials, Feature, Prices, Signature
-from app.domain.model_evidence import ModelEvidence
-from app.domain.observed import COST, Measure, Observed, ObservedRow, SpreadRow
-from app.domain.policy import Policy
-from app.domain.spread import Spread, histogram_of
-from app.domain.tally import TallyKey
+from app.domain.catalog.declarations import Credentials, Feature, Prices, Signature
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.model_evidence import ModelEvidence
+from app.domain.evidence.observed import COST, Measure, Observed, ObservedRow, SpreadRow
+from app.domain.evidence.tally import TallyKey
+from app.domain.stats.histogram import Spread, histogram_of
 from app.store import observed
 
 RAIN, V1, V2 = ModelName("rain"), VersionName("v1"), VersionName("v2")

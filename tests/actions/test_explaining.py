@@ -8,11 +8,11 @@ from actions.judged import BOOT, FRAUD, V1, V2, JudgedRollout
 from app.actions.explaining import explained_mirror, explained_rollout
 from app.actions.means import Means
 from app.actions.routes import RouteChange, change_route
-from app.domain.catalog import VersionName
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.rollout import Phase
-from app.domain.routing import Mirror
-from app.domain.tally import Counter, Outcome, Tally, TallyKey, TallyRow
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.routing import Mirror
+from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow
+from app.domain.rollout.rollout import Phase
 from app.store import routes, tallies
 
 V3 = VersionName("v3")

@@ -14,12 +14,12 @@ from app.actions.means import Means
 from app.actions.recalling import DRAIN, call_back_by_order, tell_recall
 from app.actions.rollouts import order, record_assessment, start_rollout
 from app.actions.watching import record_watch
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.judgement import Sight, judge
-from app.domain.policy import Policy
-from app.domain.rollout import Aborted, Event, PromotionOrdered, RollbackOrdered, Rollout
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
-from app.domain.watch import EndedBy, WatchStep
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.rollout.evaluation import Sight, judge
+from app.domain.rollout.rollout import Aborted, Event, PromotionOrdered, RollbackOrdered, Rollout
+from app.domain.standby.monitor import EndedBy, WatchStep
 from app.errors import InvalidInput, StaleGeneration, UnknownRecall, UnknownVersion
 from app.store import audit, recalls, rollouts, routes, tallies, watches
 from app.store.decisions import Decision

@@ -7,8 +7,8 @@ import pytest
 
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
-from app.domain.catalog import Match, Model, ModelName, Timeouts, Version, VersionName
-from app.domain.routing import FULL_BP
+from app.domain.catalog.models import Match, Model, ModelName, Timeouts, Version, VersionName
+from app.domain.catalog.routing import FULL_BP
 from app.errors import InvalidInput, NameTaken, UnknownModel, UpstreamNotAllowed
 from app.store import audit, catalog, decisions, routes
 

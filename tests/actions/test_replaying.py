@@ -13,10 +13,10 @@ from app.actions.catalog import register_model, register_version
 from app.actions.means import ENGINE, Means
 from app.actions.replaying import ORDERED, Replayed, ReplayOutcome, replay
 from app.actions.rollouts import order
-from app.domain.catalog import Model, Version
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnDeadline, OnRegression, Policy
-from app.domain.rollout import Paused, Phase
-from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import Model, Version
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.evidence.tally import Tally, TallyKey, TallyRow, Watermark
+from app.domain.rollout.rollout import Paused, Phase
 from app.store import partitions, replicas, tallies
 from app.store.decisions import Decision
 

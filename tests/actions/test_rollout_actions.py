@@ -13,11 +13,13 @@ from fakes.probe import ProbeBook
 from app.actions.means import ENGINE, Means
 from app.actions.rollouts import order, record_assessment, start_rollout
 from app.actions.routes import RouteChange, change_route
-from app.domain import analysis
-from app.domain.catalog import ModelName, VersionName
-from app.domain.judgement import Sight, judge
-from app.domain.policy import Policy
-from app.domain.rollout import (
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.catalog.routing import FULL_BP, Route, Weights
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails import assess
+from app.domain.rollout.evaluation import Sight, judge
+from app.domain.rollout.rollout import (
     Aborted,
     Action,
     Assessed,
@@ -30,9 +32,7 @@ from app.domain.rollout import (
     Rollout,
     RolloutId,
 )
-from app.domain.routing import FULL_BP, Route, Weights
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.transitions import advance
+from app.domain.rollout.transitions import advance
 from app.errors import (
     IllegalTransition,
     InvalidInput,
@@ -303,8 +303,8 @@ async def test_a_tick_that_read_before_a_person_acted_is_dropped(fraud: Means) -
     async with fraud.database.transaction() as tx:
         seen = await rollouts.rollout(tx, rollout.id)
     await ordered(fraud, rollout, RollbackOrdered())
-    quiet = advance(seen.rollout, Assessed(analysis.assess(seen.rollout.evidence, QUICK)), seen.at)
-    loud = advance(seen.rollout, Assessed(analysis.assess(seen.rollout.evidence, QUICK), canary_ready=True), seen.at)
+    quiet = advance(seen.rollout, Assessed(assess.assess(seen.rollout.evidence, QUICK)), seen.at)
+    loud = advance(seen.rollout, Assessed(assess.assess(seen.rollout.evidence, QUICK), canary_ready=True), seen.at)
     for stale in (replace(quiet, resolution=None, effects=()), loud):
         with pytest.raises(StaleGeneration):
             async with fraud.database.transaction() as tx:
@@ -356,7 +356,7 @@ async def test_evidence_that_was_read_comes_back_bit_for_bit(fraud: Means) -> No
         seen = await rollouts.rollout(tx, rollout.id)
         read = await tallies.mature(tx, FRAUD, (V1, V2), now - 1, mature)
         weights = await routes.canary_weights(tx, FRAUD, V2, seen.started_generation)
-        evidence = analysis.absorb(seen.rollout.evidence, read, weights, mature)
+        evidence = assess.absorb(seen.rollout.evidence, read, weights, mature)
         judged = replace(seen.rollout, evidence=evidence)
         assert await record_braked(fraud, tx, seen, judged) is not None
     async with fraud.database.transaction() as tx:

@@ -10,10 +10,10 @@ from fakes.probe import ProbeBook
 from app.actions.means import Means
 from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
-from app.domain.catalog import ModelName, VersionName
-from app.domain.policy import Policy
-from app.domain.rollout import PromotionOrdered
-from app.domain.routing import FULL_BP, Mirror, Route, Weights
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.catalog.routing import FULL_BP, Mirror, Route, Weights
+from app.domain.rollout.rollout import PromotionOrdered
 from app.errors import InvalidInput, RolloutActive, StaleGeneration, TargetUnhealthy, UnknownVersion
 from app.store import audit, decisions, routes
 from app.store.decisions import Decision

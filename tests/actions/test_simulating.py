@@ -13,10 +13,10 @@ from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.rollouts import order
 from app.actions.simulating import NOT_KEPT, Retold, simulate
-from app.domain.catalog import Model, ModelName, Version
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.rollout import Phase, RollbackOrdered
-from app.domain.simulation import Fate
+from app.domain.catalog.models import Model, ModelName, Version
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.rollout.rollout import Phase, RollbackOrdered
+from app.domain.rollout.simulation import Fate
 from app.errors import UnknownModel
 from app.store import partitions
 

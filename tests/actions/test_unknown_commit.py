@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from app.actions.means import Means
 from app.actions.routes import RouteChange, change_route
-from app.domain.catalog import ModelName, VersionName
+from app.domain.catalog.models import ModelName, VersionName
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.store import decisions, routes
 from app.store.database import Database

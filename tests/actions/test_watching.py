@@ -12,11 +12,11 @@ from app.actions.means import ENGINE, Means
 from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.actions.watching import record_watch
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.policy import Policy
-from app.domain.rollout import Phase, PromotionOrdered, RollbackOrdered, Rollout
-from app.domain.routing import FULL_BP, Mirror, Route
-from app.domain.watch import EndedBy, WatchStep, judged
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.catalog.routing import FULL_BP, Mirror, Route
+from app.domain.rollout.rollout import Phase, PromotionOrdered, RollbackOrdered, Rollout
+from app.domain.standby.monitor import EndedBy, WatchStep, judged
 from app.errors import RolloutActive, StaleGeneration, TargetUnhealthy
 from app.store import decisions, rollouts, routes, watches
 from app.store.decisions import Decision

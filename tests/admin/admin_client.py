@@ -12,7 +12,7 @@ from app.actions.means import Means
 from app.admin.api import admin_app
 from app.admin.needs import Services
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import Protocol, Timeouts, Version
+from app.domain.catalog.models import Protocol, Timeouts, Version
 from app.errors import PROBLEM_TYPE
 from app.store.database import Database
 from app.telemetry import DecisionCount

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import Observed, ObservedRow
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import Observed, ObservedRow
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
 from app.store import observed, tallies
 from app.store.database import Database
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from admin_client import REASON, AdminClient, admin_client
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
 from app.store import tallies
 from app.store.database import Database
 

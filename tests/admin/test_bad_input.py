@@ -13,8 +13,8 @@ from admin_client import BODY_MAX_BYTES, REASON, AdminClient, admin_client, prob
 
 from app.admin.rollout_views import PolicyView
 from app.admin.schemas import PolicyBody, TimeoutsBody
-from app.domain.catalog import Timeouts
-from app.domain.policy import Policy
+from app.domain.catalog.models import Timeouts
+from app.domain.catalog.policy import Policy
 from app.store.database import Database
 
 UUID = "01890a5d-ac96-774b-bcce-b302099a8057"

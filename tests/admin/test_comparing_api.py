@@ -8,9 +8,9 @@ import pytest
 from admin_client import REASON, AdminClient, admin_client
 from stored_answers import right_and_wrong, store_answers, store_observed, store_tallies
 
-from app.domain.histogram import latency_bin
-from app.domain.observed import Flaw, Measure, Observed
-from app.domain.tally import Outcome, Tally
+from app.domain.evidence.observed import Flaw, Measure, Observed
+from app.domain.evidence.tally import Outcome, Tally
+from app.domain.stats.latency_histogram import latency_bin
 from app.store.database import Database
 
 METRICS = (

@@ -8,8 +8,8 @@ import pytest
 from admin_client import REASON, AdminClient, admin_client
 from stored_answers import store_observed, store_tallies
 
-from app.domain.observed import Measure, Observed
-from app.domain.tally import Outcome, Tally
+from app.domain.evidence.observed import Measure, Observed
+from app.domain.evidence.tally import Outcome, Tally
 from app.store.database import Database
 
 DAY_S = 86_400

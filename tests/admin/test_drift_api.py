@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from admin_client import AdminClient, admin_client
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import SpreadRow
-from app.domain.spread import Spread, histogram_of
-from app.domain.tally import TallyKey, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import SpreadRow
+from app.domain.evidence.tally import TallyKey, Watermark
+from app.domain.stats.histogram import Spread, histogram_of
 from app.store import observed, replicas
 from app.store.database import Database
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from admin_client import admin_client
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.labelling import Attributed, Exchange, Label, Named, NamedBy
-from app.domain.tally import Tally, TallyKey, TallyRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.labels import Attributed, Exchange, Label, Named, NamedBy
+from app.domain.evidence.tally import Tally, TallyKey, TallyRow
 from app.store import labels, parked, tallies
 from app.store.database import Database
 

@@ -12,7 +12,7 @@ from admin_client import REASON, AdminClient, admin_client
 from sqlalchemy import text
 
 from app.admin.recalls import COLUMNS, PAGE
-from app.domain.tally import Watermark
+from app.domain.evidence.tally import Watermark
 from app.store import replicas
 from app.store.database import Database
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from admin_client import REASON, AdminClient, admin_client
 
-from app.domain.model_evidence import ObservedEpoch
-from app.domain.observed import Observed, SliceCounts
-from app.domain.rollout import RolloutId
+from app.domain.evidence.model_evidence import ObservedEpoch
+from app.domain.evidence.observed import Observed, SliceCounts
+from app.domain.rollout.rollout import RolloutId
 from app.store import rollouts
 from app.store.database import Database
 

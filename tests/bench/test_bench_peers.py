@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from app import compiled
-from app.domain.catalog import ModelName, Version, VersionName
+from app.domain.catalog.models import ModelName, Version, VersionName
 from app.proxy.counted import Counted
 from app.proxy.routes import Arm
 from bench import configurations, streams

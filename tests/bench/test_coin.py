@@ -7,14 +7,14 @@ from math import log
 import numpy as np
 import pytest
 
-from app.domain.evidence import WORSE, Outcomes, log_e_full, log_e_tilt
-from app.domain.guardrails import judge_errors, judge_latency
-from app.domain.harm import log_e_harm
-from app.domain.histogram import edge_us
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.score import ScoreEpoch, binary, log_e_not_worse, score
-from app.domain.tally import Tally
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.limits import judge_errors, judge_latency
+from app.domain.stats.eprocess import WORSE, Outcomes, log_e_full, log_e_tilt
+from app.domain.stats.harm import log_e_harm
+from app.domain.stats.latency_histogram import edge_us
+from app.domain.stats.score import ScoreEpoch, binary, log_e_not_worse, score
 from bench.judging import proofs
 from bench.judging.coin import ERRORS_ONLY, REFERENCE, full, log_e_errors, turnback
 from bench.judging.draws import RampWhileRatesRise, Steady

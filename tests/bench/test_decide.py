@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from app.domain.rollout import Phase
+from app.domain.rollout.rollout import Phase
 from bench import decide, goals
 from bench.decide import PARTS, Part, Size, measure
 from bench.judging import crew, intervals, page

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.domain.evidence import Outcomes, log_e_tilt
+from app.domain.stats.eprocess import Outcomes, log_e_tilt
 from bench.judging.callers import StickyCallers
 from bench.judging.draws import BurstsWhileEvidenceSteers, OutcomesKnownLate, RampWhileRatesRise, Steady
 from bench.judging.situations import SITUATIONS, Situation

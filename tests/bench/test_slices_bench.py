@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from app.domain.slice_evidence import compared_slices, hypotheses
+from app.domain.guardrails.slices.evidence import compared_slices, hypotheses
 from bench import hidden, slices
 from bench.tick import WEIGHTS_BP
 

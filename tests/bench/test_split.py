@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.domain.evidence import Outcomes, log_e_dirichlet, log_e_split, log_weighted_mean
+from app.domain.stats.eprocess import Outcomes, log_e_dirichlet, log_e_split, log_weighted_mean
 from bench.split import Loss, by_dirichlet, by_tilt, median_delays
 
 

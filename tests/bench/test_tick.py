@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from app.domain.analysis import assess
-from app.domain.finding import Verdict
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Verdict
 from bench import tick
 
 

@@ -15,7 +15,7 @@ from app.admin.api import admin_app
 from app.admin.listeners import bind, listener
 from app.admin.needs import Services
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import Timeouts
+from app.domain.catalog.models import Timeouts
 from app.proxy.addressed import Addressees
 from app.proxy.admission import own
 from app.proxy.own_port import OwnPort

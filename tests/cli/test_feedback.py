@@ -14,9 +14,9 @@ from fakes.feedback_port import FeedbackPort, Heard, Said, taken
 
 from app.cli import label_sending
 from app.cli.verbs import ExitCode
-from app.domain.catalog import ModelName, VersionName
-from app.domain.labelling import Attributed, Exchange, Label
-from app.domain.tally import Tally, TallyKey, TallyRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.labels import Attributed, Exchange, Label
+from app.domain.evidence.tally import Tally, TallyKey, TallyRow
 from app.store import labels, tallies
 from app.store.database import Database
 from cli.command import Command, Ran

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from app.actions.means import Means
 from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.cli.verbs import ExitCode
-from app.domain.policy import Policy
-from app.domain.rollout import Phase
+from app.domain.catalog.policy import Policy
+from app.domain.rollout.rollout import Phase
 from app.store.database import Database
 from cli.command import Command
 

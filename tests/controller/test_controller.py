@@ -16,13 +16,13 @@ from app.actions.means import Means, Probe
 from app.actions.rollouts import order, start_rollout
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
-from app.domain.catalog import Model, ModelName, Protocol, Version, VersionName
-from app.domain.declared import Feature
-from app.domain.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.rollout import Phase, RollbackOrdered, Rollout, RolloutId
-from app.domain.spread import Spread, histogram_of
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.domain.catalog.declarations import Feature
+from app.domain.catalog.models import Model, ModelName, Protocol, Version, VersionName
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.domain.rollout.rollout import Phase, RollbackOrdered, Rollout, RolloutId
+from app.domain.stats.histogram import Spread, histogram_of
 from app.proxy.brake import Cause
 from app.store import audit, decisions, observed, partitions, replicas, rollouts, routes, tallies, units
 from app.store.database import Database

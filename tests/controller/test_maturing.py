@@ -13,12 +13,12 @@ from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.rollouts import start_rollout
 from app.controller.look import Looker
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.cohort import GRACE_S
-from app.domain.declared import Feedback, QualityKind, QualityMetric
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.rollout import Phase, Rollout
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.cohort import GRACE_S
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.rollout.rollout import Phase, Rollout
 from app.errors import InvalidInput
 from app.store import decisions, replicas, rollouts, routes, tallies
 from app.store.database import Database

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from app.controller.probe import Prober
-from app.domain.catalog import ModelName, Protocol, Version, VersionName
+from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
 from app.proxy.tls import upstream_context
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]

@@ -17,14 +17,14 @@ from app.actions.routes import RouteChange, change_route
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.controller.sentinel import LOOK_EVERY_S, READ_AT_ONCE_S
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.cohort import GRACE_S
-from app.domain.declared import Feedback, QualityKind, QualityMetric
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
-from app.domain.rollout import Phase, PromotionOrdered, RollbackOrdered
-from app.domain.routing import Mirror
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.watch import ANSWERS, EndedBy, Seen
+from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.routing import Mirror
+from app.domain.evidence.cohort import GRACE_S
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.rollout.rollout import Phase, PromotionOrdered, RollbackOrdered
+from app.domain.standby.monitor import ANSWERS, EndedBy, Seen
 from app.store import decisions, replicas, routes, tallies, watches
 from app.store.database import Database
 from app.store.watches import Watched

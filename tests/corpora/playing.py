@@ -13,8 +13,8 @@ from fakes.upstream_server import Conversation, UpstreamServer, ok, upstream
 from fakes.waiting import PATIENCE_S, eventually
 from proxy.serving import gateway_with, routed, serving, table_of
 
-from app.domain.catalog import Match, Timeouts
-from app.domain.routing import RoutingTable
+from app.domain.catalog.models import Match, Timeouts
+from app.domain.catalog.routing import RoutingTable
 from app.proxy import Gateway, Limits
 from corpora.canonical import Forwarded, Wire
 from corpora.cases import Case

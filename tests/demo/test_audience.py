@@ -11,11 +11,11 @@ from app.demo.audience import Lines, Screen, screen
 from app.demo.flights import history
 from app.demo.replay import Answer, Counts
 from app.demo.story import Scene
-from app.domain.catalog import Model, ModelName, VersionName
-from app.domain.policy import Policy
-from app.domain.rollout import RolloutId, begin
-from app.domain.routing import Route
-from app.domain.tally import Tally
+from app.domain.catalog.models import Model, ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.catalog.routing import Route
+from app.domain.evidence.tally import Tally
+from app.domain.rollout.rollout import RolloutId, begin
 
 MODEL, STABLE, CANARY = ModelName("flight-delay"), VersionName("v1"), VersionName("v2")
 

@@ -7,14 +7,14 @@ from typing import Any
 from counts import HISTORY, START, arm, evidence
 from pydantic import TypeAdapter
 
-from app.domain.analysis import assess
-from app.domain.explanation import explain
-from app.domain.finding import Assessment
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence
-from app.domain.outlook import Outlook, outlook
-from app.domain.policy import EVERY_MODEL, Guardrail, OnRegression, Policy
-from app.domain.recent import Lately, Stretch
-from app.domain.tally import Tally
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, OnRegression, Policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
+from app.domain.evidence.recent import Lately, Stretch
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Assessment
+from app.domain.reports.explanation import explain
+from app.domain.reports.outlook import Outlook, outlook
 
 ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
 

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from app.domain.catalog import VersionName
-from app.domain.finding import Assessment, Finding
-from app.domain.histogram import latency_bin
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence
-from app.domain.policy import Policy
-from app.domain.tally import Horizon, Outcome, Tally
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
+from app.domain.evidence.tally import Horizon, Outcome, Tally
+from app.domain.guardrails.finding import Assessment, Finding
+from app.domain.stats.latency_histogram import latency_bin
 
 START = 1_900_000_000
 # Stable fails 1 % of the time, and its latencies lie evenly between 1 and 100 ms.

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 from asking import asked
 
-from app.domain import (
-    decay,
-    discovery,
-    drift,
+from app.domain.stats import (
+    e_bh,
+    e_detector,
+    eprocess_batch,
     harm,
+    homogeneity,
     normal_mixture,
     paired,
-    planner,
+    planning,
     power,
     rate,
     score,
-    tilts,
 )
-from app.domain import evidence as tests_of_the_coin
-from app.domain.evidence import BETTER, WORSE, Outcomes
+from app.domain.stats import eprocess as tests_of_the_coin
+from app.domain.stats.eprocess import BETTER, WORSE, Outcomes
 
 RAMP = (
     Outcomes(0.01, 3, 40, 97, 9_860),
@@ -33,16 +33,16 @@ RAMP = (
 def _planner() -> list[Any]:
     at_most = (1, 3, 100, 500, 5_000)
     return [
-        *asked(planner.rungs, *((most,) for most in at_most)),
-        *asked(planner.rung_above, (0, 5_000), (1, 5_000), (99, 500), (500, 500), (5_000, 500), (7, 3)),
-        *asked(planner.rung_below, (0, 5_000), (1, 5_000), (2, 5_000), (500, 500), (5_000, 5_000), (7, 3)),
-        *asked(planner.admissible_bp, (5.0, 100.0, 2.0, 0.01), (5.0, 0.0, 2.0, 0.01), (5.0, 1e-9, 2.0, 1.0)),
-        *asked(planner.divergence, (0.0, 0.3), (1.0, 0.3), (0.2, 0.3), (0.0, 0.0), (1.0, 1.0)),
-        *asked(planner.information, (0.05, 0.01, 0.5), (0.05, 0.01, 0.02), (0.01, 0.01, 0.5)),
-        *asked(planner.exchanges_to_refute, (0.05, 0.01, 0.5, 4.6), (0.01, 0.01, 0.5, 4.6), (1.0, 0.0, 0.01, 4.6)),
-        *asked(planner.overlap_to_prove, (0.01, 0.01, 3.0), (0.2, 0.05, 3.0), (0.0, 0.5, 1.0)),
+        *asked(planning.rungs, *((most,) for most in at_most)),
+        *asked(planning.rung_above, (0, 5_000), (1, 5_000), (99, 500), (500, 500), (5_000, 500), (7, 3)),
+        *asked(planning.rung_below, (0, 5_000), (1, 5_000), (2, 5_000), (500, 500), (5_000, 5_000), (7, 3)),
+        *asked(planning.admissible_bp, (5.0, 100.0, 2.0, 0.01), (5.0, 0.0, 2.0, 0.01), (5.0, 1e-9, 2.0, 1.0)),
+        *asked(planning.divergence, (0.0, 0.3), (1.0, 0.3), (0.2, 0.3), (0.0, 0.0), (1.0, 1.0)),
+        *asked(planning.information, (0.05, 0.01, 0.5), (0.05, 0.01, 0.02), (0.01, 0.01, 0.5)),
+        *asked(planning.exchanges_to_refute, (0.05, 0.01, 0.5, 4.6), (0.01, 0.01, 0.5, 4.6), (1.0, 0.0, 0.01, 4.6)),
+        *asked(planning.overlap_to_prove, (0.01, 0.01, 3.0), (0.2, 0.05, 3.0), (0.0, 0.5, 1.0)),
         *asked(
-            planner.smallest_effect,
+            planning.smallest_effect,
             (0.01, 0.5, 1_000.0, 4.6),
             (0.01, 0.5, 1e7, 4.6),
             (0.01, 0.5, 0.0, 4.6),
@@ -84,23 +84,25 @@ def _power() -> list[Any]:
 
 
 CATEGORIES = (
-    drift.CategoryEpoch(0.1, (30, 50, 20, 0), (250, 500, 245, 5)),
-    drift.CategoryEpoch(0.5, (300, 480, 210, 10), (255, 505, 235, 5)),
-    drift.CategoryEpoch(0.2, (0, 0, 0, 0), (9, 9, 9, 9)),
-    drift.CategoryEpoch(0.3, (7, 7, 7, 7), (0, 0, 0, 0)),
+    homogeneity.CategoryEpoch(0.1, (30, 50, 20, 0), (250, 500, 245, 5)),
+    homogeneity.CategoryEpoch(0.5, (300, 480, 210, 10), (255, 505, 235, 5)),
+    homogeneity.CategoryEpoch(0.2, (0, 0, 0, 0), (9, 9, 9, 9)),
+    homogeneity.CategoryEpoch(0.3, (7, 7, 7, 7), (0, 0, 0, 0)),
 )
 
 
 def _drift() -> list[Any]:
-    uneven = (drift.CategoryEpoch(0.5, (1, 2), (1, 2, 3)),)
-    none = (drift.CategoryEpoch(0.5, (), ()),)
+    uneven = (homogeneity.CategoryEpoch(0.5, (1, 2), (1, 2, 3)),)
+    none = (homogeneity.CategoryEpoch(0.5, (), ()),)
     return [
-        *asked(drift.log_e_category, *((CATEGORIES, k) for k in range(4)), (CATEGORIES, 1, 0.25)),
-        *asked(drift.log_e_category, (CATEGORIES, 0, -0.1), (CATEGORIES, 0, inf), (CATEGORIES, 0, nan), ((), 0)),
-        *asked(drift.log_e_drift, (CATEGORIES,), (CATEGORIES, 0.25), ((),), (uneven,), (none,)),
-        *asked(drift.shift, (CATEGORIES,), (CATEGORIES[:1],), (CATEGORIES[2:],), ((),), (uneven,)),
-        *asked(drift.decile_edges, (range(100),), ([1.0, nan, 2.0, 3.0],), ([nan],), ([],), ([5.0] * 9,)),
-        *asked(drift.bin_of, (0.5, (1.0, 2.0)), (1.0, (1.0, 2.0)), (2.5, (1.0, 2.0)), (nan, (1.0, 2.0)), (nan, ())),
+        *asked(homogeneity.log_e_category, *((CATEGORIES, k) for k in range(4)), (CATEGORIES, 1, 0.25)),
+        *asked(homogeneity.log_e_category, (CATEGORIES, 0, -0.1), (CATEGORIES, 0, inf), (CATEGORIES, 0, nan), ((), 0)),
+        *asked(homogeneity.log_e_drift, (CATEGORIES,), (CATEGORIES, 0.25), ((),), (uneven,), (none,)),
+        *asked(homogeneity.shift, (CATEGORIES,), (CATEGORIES[:1],), (CATEGORIES[2:],), ((),), (uneven,)),
+        *asked(homogeneity.decile_edges, (range(100),), ([1.0, nan, 2.0, 3.0],), ([nan],), ([],), ([5.0] * 9,)),
+        *asked(
+            homogeneity.bin_of, (0.5, (1.0, 2.0)), (1.0, (1.0, 2.0)), (2.5, (1.0, 2.0)), (nan, (1.0, 2.0)), (nan, ())
+        ),
     ]
 
 
@@ -249,53 +251,60 @@ def _harm() -> list[Any]:
 
 def _many() -> list[Any]:
     # What an earlier test has asked would be answered from the tables, not by what fills them.
-    for table in (tilts._logs, tilts._of_bad, tilts._mirror):
+    for table in (eprocess_batch._logs, eprocess_batch._of_bad, eprocess_batch._mirror):
         table.cache_clear()
-    many = tilts.ManyOutcomes(
+    many = eprocess_batch.ManyOutcomes(
         tuple(epoch.weight for epoch in RAMP),
         np.array([[[epoch[place], epoch[place] // 2] for epoch in RAMP] for place in (1, 2, 3, 4)], dtype=np.float64),
     )
-    nothing = tilts.ManyOutcomes((), np.zeros((4, 0, 3)))
+    nothing = eprocess_batch.ManyOutcomes((), np.zeros((4, 0, 3)))
     return [
-        *asked(tilts.log_e_tilt_of_many, (many._replace(weights=(0.5, 0.9, 1.0)),)),
-        *asked(tilts.log_e_tilt_of_many, (many,), (many, BETTER), (nothing,)),
-        *asked(tilts.log_e_full_of_many, (many, (0.01, 0.3)), (many, (0.0, 0.95), BETTER), (nothing, (0.1, 0.1, 0.1))),
-        *asked(tilts.log_e_full_of_many, (many, (0.01, 1.0)), (many._replace(counts=-many.counts), (0.1, 0.1))),
+        *asked(eprocess_batch.log_e_tilt_of_many, (many._replace(weights=(0.5, 0.9, 1.0)),)),
+        *asked(eprocess_batch.log_e_tilt_of_many, (many,), (many, BETTER), (nothing,)),
         *asked(
-            tilts.log_e_tilt_of_many,
+            eprocess_batch.log_e_full_of_many,
+            (many, (0.01, 0.3)),
+            (many, (0.0, 0.95), BETTER),
+            (nothing, (0.1, 0.1, 0.1)),
+        ),
+        *asked(
+            eprocess_batch.log_e_full_of_many, (many, (0.01, 1.0)), (many._replace(counts=-many.counts), (0.1, 0.1))
+        ),
+        *asked(
+            eprocess_batch.log_e_tilt_of_many,
             (many._replace(weights=(0.0, 0.5, 0.9)),),
             (many._replace(counts=many.counts * inf),),
         ),
         *asked(
-            discovery.discoveries,
+            e_bh.discoveries,
             ([3.0, 9.0, -inf, 4.0], 0.1),
             ([log(40.0), log(20.0), log(39.9), 0.0], 0.1),
             ([], 0.5),
         ),
-        *asked(discovery.discoveries, ([log(10.0)], 0.1), ([1.0], 0.0), ([1.0], 1.0), ([nan], 0.5), ([log(9.99)], 0.1)),
+        *asked(e_bh.discoveries, ([log(10.0)], 0.1), ([1.0], 0.0), ([1.0], 1.0), ([nan], 0.5), ([log(9.99)], 0.1)),
     ]
 
 
 def _decay() -> list[Any]:
-    start = decay.unalarmed(WORSE[:3])
-    factors = decay.against_rate(9, 100, 0.05, WORSE[:3])
-    once = decay.after_bucket(start, factors)
+    start = e_detector.unalarmed(WORSE[:3])
+    factors = e_detector.against_rate(9, 100, 0.05, WORSE[:3])
+    once = e_detector.after_bucket(start, factors)
     return [
         start,
         factors,
         once,
-        *asked(decay.after_bucket, (once, factors[:2]), (once[:2], factors)),
-        decay.log_alarm(decay.after_bucket(once, factors)),
-        *asked(decay.detectable, (0.05,), (0.25, (1.5, 2.0, 2.1)), (0.0,), (1.0,), (nan,)),
+        *asked(e_detector.after_bucket, (once, factors[:2]), (once[:2], factors)),
+        e_detector.log_alarm(e_detector.after_bucket(once, factors)),
+        *asked(e_detector.detectable, (0.05,), (0.25, (1.5, 2.0, 2.1)), (0.0,), (1.0,), (nan,)),
         *asked(
-            decay.against_rate,
+            e_detector.against_rate,
             (0, 0, 0.1, WORSE[:2]),
             (5, 4, 0.1, WORSE[:2]),
             (-1, 4, 0.1, WORSE[:2]),
             (1, 2, 1.0, WORSE),
         ),
-        *asked(decay.beside_standby, (Outcomes(0.98, 30, 1), WORSE[:3]), (Outcomes(0.98, 30, 1), WORSE[:3], 1.5)),
-        *asked(decay.beside_standby, (Outcomes(1.0, 1, 1), WORSE[:1])),
+        *asked(e_detector.beside_standby, (Outcomes(0.98, 30, 1), WORSE[:3]), (Outcomes(0.98, 30, 1), WORSE[:3], 1.5)),
+        *asked(e_detector.beside_standby, (Outcomes(1.0, 1, 1), WORSE[:1])),
         *asked(rate.log_e_above, (5, 100, 0.01), (0, 100, 0.5), (50, 100, 0.5, 3.0), (0, 10_000, 0.9)),
         *asked(rate.log_e_above, (0, 10**7, 0.9), (0, 0, 0.5)),
         *asked(rate.log_e_above, (-1, 5, 0.5), (6, 5, 0.5), (1, inf, 0.5), (1, 2, 0.0), (1, 2, 1.0), (1, 2, nan)),

@@ -10,22 +10,13 @@ from asking import asked
 from counts import HISTORY, START
 from walking import saw
 
-from app.domain import (
-    circumstances,
-    decisions,
-    explanation,
-    forecast,
-    guardrails,
-    ledger,
-    outlook,
-    recent,
-    sentences,
-    soundness,
-    tally,
-)
-from app.domain.catalog import ModelName, VersionName
-from app.domain.policy import Policy
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence import evidence, impossible_counts, recent, tally
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails import common_cause, limits, sentences
+from app.domain.reports import explanation, forecast, outlook
+from app.domain.rollout import wording
 
 V0, V1, V2 = VersionName("v0"), VersionName("v1"), VersionName("v2")
 FRAUD = ModelName("fraud")
@@ -39,13 +30,11 @@ def _words() -> list[Any]:
         *asked(sentences.frequency, *((per_s,) for per_s in (0.0028, 1 / 60, 0.5, 0.999, 1.0, 12_345.0, 0.0001))),
         sentences.frequency(9.949 / 3_600.0),
         *asked(sentences.milliseconds, (1.0,), (61_234.0,), (2e9,)),
+        *asked(wording.span_text, *((s,) for s in (0.25, 59.9, 60.0, 61.0, 3_599.0, 3_600.0, 7_200.0, 86_400.0, 1e6))),
+        *asked(wording.rate_text, *((per_s,) for per_s in (0.0, 0.0123, 9.4, 9.5, 10.0, 12_345.6))),
+        *asked(wording.weight_text, (1,), (50,), (5_000,), (10_000,)),
         *asked(
-            decisions.span_text, *((s,) for s in (0.25, 59.9, 60.0, 61.0, 3_599.0, 3_600.0, 7_200.0, 86_400.0, 1e6))
-        ),
-        *asked(decisions.rate_text, *((per_s,) for per_s in (0.0, 0.0123, 9.4, 9.5, 10.0, 12_345.6))),
-        *asked(decisions.weight_text, (1,), (50,), (5_000,), (10_000,)),
-        *asked(
-            lambda log_e: decisions.evidence_text(saw(log_e)),
+            lambda log_e: wording.evidence_text(saw(log_e)),
             *((log_e,) for log_e in (0.0, log(99.95), log(100.0), log(9.9e8), log(1e9), 49.0, 900.0)),
         ),
     ]
@@ -79,7 +68,7 @@ def _advised() -> list[Any]:
     for rules in policies.values():
         for exchanges, seconds in ((0, 3_600.0), (10, 3_600.0), (7_200, 3_600.0), (360_000, 360.0), (100, None)):
             reference = Tally(exchanges, {Outcome.OK: exchanges})
-            begun = ledger.Evidence.begin(V1, V2, rules, reference, START, reference_s=seconds)
+            begun = evidence.Evidence.begin(V1, V2, rules, reference, START, reference_s=seconds)
             answers += [outlook.advice(replace(begun, error_reference=share), rules) for share in (0.001, 0.01, 0.2)]
     return answers
 
@@ -94,9 +83,9 @@ def _forecast() -> list[Any]:
                 forecast.smallest_visible_effect(given, rules),
                 forecast.highest_weight(given),
                 forecast.exchanges_to_proof(given, rules, 0.1),
-                guardrails.error_excess_bound(given, rules),
-                guardrails.error_margin(given, rules, rules.errors),
-                soundness.flaw_of(given),
+                limits.error_excess_bound(given, rules),
+                limits.error_margin(given, rules, rules.errors),
+                impossible_counts.flaw_of(given),
             ]
     return answers
 
@@ -132,14 +121,14 @@ def _read() -> list[Any]:
     answers: list[Any] = []
     for history in (HISTORY, Tally()):
         for per_caller in (False, True):
-            begun = ledger.Evidence.begin(V1, V2, Policy(), history, START, per_caller=per_caller, reference_s=50.0)
+            begun = evidence.Evidence.begin(V1, V2, Policy(), history, START, per_caller=per_caller, reference_s=50.0)
             for through in ((0, -1), (4, 2), (13, 13), (12, 20), (30, 30)):
                 mature = Watermark(START + through[0], START + through[1])
-                read = ledger.absorb(begun, rows, weights, mature, rows[::2])
+                read = evidence.absorb(begun, rows, weights, mature, rows[::2])
                 answers += [read, read.draws_per_s, read.exchanges_per_s, read.latency_horizon_ms]
                 begun = read if through[0] < 13 else begun
-    begun = ledger.Evidence.begin(V1, V2, Policy(), HISTORY, START)
-    answers += [ledger.absorb(begun, [bad, rows[0]], weights, Watermark(START + 5, START + 4)).flaw for bad in wrong]
+    begun = evidence.Evidence.begin(V1, V2, Policy(), HISTORY, START)
+    answers += [evidence.absorb(begun, [bad, rows[0]], weights, Watermark(START + 5, START + 4)).flaw for bad in wrong]
     answers += asked(
         tally.flaw_of, *((bad.tally,) for bad in wrong), (Tally(2, {Outcome.OK: 2}),), (Tally(1, {Outcome.OK: -1}),)
     )
@@ -169,8 +158,8 @@ def _late() -> list[Any]:
             )
             for ceiling in (None, 0.02, 0.2):
                 rules = Policy(error_ceiling=ceiling)
-                answers.append(circumstances.reason_to_hold(given, rules, ()))
-            answers.append(circumstances.troubled_stable(given))
+                answers.append(common_cause.reason_to_hold(given, rules, ()))
+            answers.append(common_cause.troubled_stable(given))
         for limit in (0.01, 0.05, 0.999, 1.0):
             late = counted.stretches(*arms)
             answers += [recent.log_e_far_above(late, side, limit) for side in (recent.of_canary, recent.of_stable)]

@@ -9,13 +9,13 @@ from counts import arm, evidence, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.finding import Verdict
-from app.domain.guardrails import shares
-from app.domain.ledger import ArmCounts
-from app.domain.outlook import outlook
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
-from app.domain.tally import Tally
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.evidence.evidence import ArmCounts
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.limits import shares
+from app.domain.reports.outlook import outlook
 
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
 

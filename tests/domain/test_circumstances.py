@@ -8,13 +8,10 @@ from counts import START, arm, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import ModelName, VersionName
-from app.domain.circumstances import troubled_stable
-from app.domain.finding import Verdict
-from app.domain.ledger import Evidence
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.recent import (
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.recent import (
     MIN_REFERENCE,
     STRETCH_ANSWERS,
     STRETCH_S,
@@ -25,7 +22,10 @@ from app.domain.recent import (
     log_e_far_above,
     of_stable,
 )
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.common_cause import troubled_stable
+from app.domain.guardrails.finding import Verdict
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))

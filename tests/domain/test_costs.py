@@ -7,17 +7,17 @@ import pytest
 from counts import HISTORY, START, arm
 from walking import pending
 
-from app.domain import decisions
-from app.domain.analysis import assess
-from app.domain.catalog import VersionName
-from app.domain.costs import cost_per_answer, cost_per_day, judge_cost, keeping_warm
-from app.domain.declared import Prices
-from app.domain.finding import Finding, Verdict
-from app.domain.ledger import EpochCounts, Evidence
-from app.domain.model_evidence import ModelEvidence, ObservedEpoch
-from app.domain.observed import COST, Measure, Observed
-from app.domain.outlook import outlook
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.declarations import Prices
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.evidence.evidence import EpochCounts, Evidence
+from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
+from app.domain.evidence.observed import COST, Measure, Observed
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.cost import cost_per_answer, cost_per_day, judge_cost, keeping_warm
+from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.reports.outlook import outlook
+from app.domain.rollout import wording
 
 COSTLY = Guardrail(Metric.COST)
 POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), COSTLY))
@@ -136,7 +136,7 @@ def test_a_rollout_turned_back_by_cost_counts_no_bad_answers_and_one_still_open_
     seen = assess(found, POLICY)
     assert (seen.verdict, seen.trigger) == (Verdict.REGRESSED, "cost")
     led = replace(pending(POLICY), evidence=found, weight_bp=5_000)
-    assert decisions.turned_back(led, seen).endswith("of 100 needed.")
+    assert wording.turned_back(led, seen).endswith("of 100 needed.")
     few = evidence({5_000: (costs(rng, 50, 0.1), costs(rng, 50, 0.1))})
     few = replace(few, by_weight={5_000: EpochCounts(arm(50), arm(50))})
     wants = outlook(few, POLICY, assess(few, POLICY)).wants

@@ -5,8 +5,16 @@ from math import comb, exp, inf, log, nan
 
 import pytest
 
-from app.domain.decay import Detector, after_bucket, against_rate, beside_standby, detectable, log_alarm, unalarmed
-from app.domain.evidence import Outcomes, tilted
+from app.domain.stats.e_detector import (
+    Detector,
+    after_bucket,
+    against_rate,
+    beside_standby,
+    detectable,
+    log_alarm,
+    unalarmed,
+)
+from app.domain.stats.eprocess import Outcomes, tilted
 
 # One bucket: its chance, and its factors.
 Bucket = tuple[float, tuple[float, ...]]

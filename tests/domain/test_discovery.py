@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.discovery import discoveries
-from app.domain.evidence import WORSE
-from app.domain.tilts import ManyOutcomes, log_e_tilt_of_many
+from app.domain.stats.e_bh import discoveries
+from app.domain.stats.eprocess import WORSE
+from app.domain.stats.eprocess_batch import ManyOutcomes, log_e_tilt_of_many
 
 
 @given(st.lists(st.floats(-10.0, 20.0), max_size=30), st.floats(0.01, 0.99))

@@ -10,8 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from app.domain.drift import CategoryEpoch, bin_of, decile_edges, log_e_category, log_e_drift, outcomes_of, shift
-from app.domain.evidence import ratio_interval
+from app.domain.stats.eprocess import ratio_interval
+from app.domain.stats.homogeneity import (
+    CategoryEpoch,
+    bin_of,
+    decile_edges,
+    log_e_category,
+    log_e_drift,
+    outcomes_of,
+    shift,
+)
 
 
 def mean_over_coins(seen: tuple[int, ...], weight: float, ratios: tuple[float, ...], tolerance: float) -> float:

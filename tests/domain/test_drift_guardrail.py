@@ -8,18 +8,18 @@ from counts import arm, evidence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import ModelName, VersionName
-from app.domain.categories import categories_of, counted, shared_level
-from app.domain.drift_guardrail import INPUTS, judge_drift, judge_inputs, predictions_differing, standing_out
-from app.domain.finding import Verdict
-from app.domain.ledger import Evidence
-from app.domain.model_evidence import ModelEvidence, SpreadEpoch
-from app.domain.observed import SpreadRow
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
-from app.domain.spread import Spread, histogram_of
-from app.domain.spread_ledger import absorb_spreads
-from app.domain.tally import TallyKey
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.evidence.absorb_histograms import absorb_spreads
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.model_evidence import ModelEvidence, SpreadEpoch
+from app.domain.evidence.observed import SpreadRow
+from app.domain.evidence.tally import TallyKey
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.drift import INPUTS, judge_drift, judge_inputs, predictions_differing, standing_out
+from app.domain.guardrails.finding import Verdict
+from app.domain.stats.categories import categories_of, counted, shared_level
+from app.domain.stats.histogram import Spread, histogram_of
 
 DRIFT = Guardrail(Metric.DRIFT)
 POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), DRIFT))

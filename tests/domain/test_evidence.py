@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from app.domain.evidence import (
+from app.domain.stats.eprocess import (
     BETTER,
     EXCESSES,
     SPLIT_RATIOS,
@@ -25,7 +25,7 @@ from app.domain.evidence import (
     log_weighted_mean,
     ratio_interval,
 )
-from app.domain.tilts import ManyOutcomes, log_e_tilt_of_many
+from app.domain.stats.eprocess_batch import ManyOutcomes, log_e_tilt_of_many
 
 weights = st.floats(1e-4, 0.9)
 few = st.integers(0, 60)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.exchange_id import BATCH_IDS, IdKey, is_id
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.exchange_id import BATCH_IDS, IdKey, is_id
+from app.domain.catalog.receipt import ReceiptKey
 from app.proxy.receipts import Receipts
 
 KEY = ReceiptKey.of(b"a secret of the tests, long enough")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import VersionName
-from app.domain.explanation import Explanation, explain, explain_pairs
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.tally import Tally
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.assess import assess
+from app.domain.reports.explanation import Explanation, explain, explain_pairs
 
 V1, V2 = VersionName("v1"), VersionName("v2")
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))

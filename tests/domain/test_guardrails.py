@@ -6,11 +6,11 @@ from math import log
 import pytest
 from counts import arm, evidence, found
 
-from app.domain.analysis import assess
-from app.domain.finding import Verdict
-from app.domain.guardrails import log_limit, shares
-from app.domain.ledger import Evidence
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.evidence.evidence import Evidence
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.limits import log_limit, shares
 
 ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
 SLOW = evidence({5_000: (arm(5_000, 50, slow=900), arm(5_000, 50, slow=250))})

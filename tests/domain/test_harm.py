@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.evidence import Outcomes, least_ratio, log_e_full, log_e_tilt
-from app.domain.harm import bad_until, least_harm_ratio, log_e_harm
+from app.domain.stats.eprocess import Outcomes, least_ratio, log_e_full, log_e_tilt
+from app.domain.stats.harm import bad_until, least_harm_ratio, log_e_harm
 
 counts = st.integers(0, 60)
 epochs = st.lists(

@@ -5,7 +5,7 @@ from math import floor, log
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.histogram import GAMMA, bin_reaching, count_from, edge_us, latency_bin, quantile_bin
+from app.domain.stats.latency_histogram import GAMMA, bin_reaching, count_from, edge_us, latency_bin, quantile_bin
 
 latencies = st.floats(1.0, 3.6e9)
 histograms = st.dictionaries(st.integers(0, 1_100), st.integers(1, 1_000), max_size=30)

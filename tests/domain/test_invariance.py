@@ -8,12 +8,12 @@ from counts import HISTORY, START
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.analysis import absorb, assess
-from app.domain.catalog import ModelName, VersionName
-from app.domain.finding import Assessment
-from app.domain.ledger import Evidence
-from app.domain.policy import EVERY_MODEL, Guardrail, Policy
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Policy
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.assess import absorb, assess
+from app.domain.guardrails.finding import Assessment
 
 _K = TypeVar("_K")
 

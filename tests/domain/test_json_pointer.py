@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.json_pointer import MAX_LENGTH, MISSING, json_pointer
+from app.domain.catalog.json_pointer import MAX_LENGTH, MISSING, json_pointer
 from app.errors import InvalidInput
 
 # RFC 6901 §5.

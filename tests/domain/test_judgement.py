@@ -3,13 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.judgement import Sight, judge
-from app.domain.ledger import ArmCounts, EpochCounts
-from app.domain.policy import Policy
-from app.domain.rollout import Action, Phase, Rollout, RolloutId, Started, begin
-from app.domain.tally import Tally
-from app.domain.transitions import advance
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts
+from app.domain.evidence.tally import Tally
+from app.domain.rollout.evaluation import Sight, judge
+from app.domain.rollout.rollout import Action, Phase, Rollout, RolloutId, Started, begin
+from app.domain.rollout.transitions import advance
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 FAILING = {1: EpochCounts(ArmCounts(30, 30, 30, 30), ArmCounts(900, 900, 900, 0))}

@@ -9,16 +9,16 @@ from counts import arm, evidence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import VersionName
-from app.domain.cohort import MISSING, Cohort, LossSums
-from app.domain.cohort_ledger import Matured, absorb_cohort, begun
-from app.domain.declared import Missing, QualityKind, QualityMetric, SliceKey
-from app.domain.finding import Finding, Verdict
-from app.domain.labelled import judge_labels, waits_s
-from app.domain.ledger import Evidence
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, Policy
-from app.domain.quality import Labelled
+from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric, SliceKey
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.evidence.absorb_cohort import Matured, absorb_cohort, begun
+from app.domain.evidence.cohort import MISSING, Cohort, LossSums
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.loss import Labelled
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.labels import judge_labels, waits_s
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
 ACCURACY = QualityMetric("accuracy", QualityKind.ACCURACY, horizon_s=60.0)

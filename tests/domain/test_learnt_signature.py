@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from test_validity import POLICY, VALID, Value, classes, evidence, judged, predicting, read
 
-from app.domain.finding import Verdict
-from app.domain.learnt_signature import learnt, strange
-from app.domain.ledger import Evidence
-from app.domain.model_evidence import ModelEvidence
-from app.domain.spread import Spread, histogram_of
-from app.domain.validity import judge_validity
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.model_evidence import ModelEvidence
+from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.learnt_signature import learnt, strange
+from app.domain.guardrails.validity import judge_validity
+from app.domain.stats.histogram import Spread, histogram_of
 
 ANIMALS = classes(1_000, cat=0.4, dog=0.3, cow=0.3)
 

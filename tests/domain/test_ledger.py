@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.histogram import edge_us, latency_bin
-from app.domain.ledger import Evidence, absorb
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.recent import LEAST_REFERENCE, MIN_REFERENCE, MOST_REFERENCE
-from app.domain.tally import Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.evidence import Evidence, absorb
+from app.domain.evidence.recent import LEAST_REFERENCE, MIN_REFERENCE, MOST_REFERENCE
+from app.domain.evidence.tally import Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.stats.latency_histogram import edge_us, latency_bin
 
 STABLE, CANARY, OTHER = VersionName("v1"), VersionName("v2"), VersionName("v0")
 START = 1_900_000_000

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from app.domain.normal_mixture import normal_difference_interval, normal_log_mixture, normal_mixture_bound
-from app.domain.score import Score, best_rho, gamma_exponential_bound, gamma_exponential_log_mixture
+from app.domain.stats.normal_mixture import normal_difference_interval, normal_log_mixture, normal_mixture_bound
+from app.domain.stats.score import Score, best_rho, gamma_exponential_bound, gamma_exponential_log_mixture
 
 variances = st.floats(0.0, 1e12)
 rhos = st.floats(1e-3, 1e6)

@@ -8,17 +8,17 @@ from counts import HISTORY, START
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import ModelName, VersionName
-from app.domain.declared import SliceKey
-from app.domain.finding import Verdict
-from app.domain.ledger import Evidence
-from app.domain.model_evidence import ModelEvidence
-from app.domain.observed import COST, Flaw, Measure, Observed, ObservedRow, SliceCounts
-from app.domain.observed_ledger import absorb_observed, flaw_of, observed_after
-from app.domain.policy import Policy
-from app.domain.spread import OTHER
-from app.domain.tally import MOST_COUNTED, TallyKey
+from app.domain.catalog.declarations import SliceKey
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.absorb_observed import absorb_observed, flaw_of, observed_after
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.model_evidence import ModelEvidence
+from app.domain.evidence.observed import COST, Flaw, Measure, Observed, ObservedRow, SliceCounts
+from app.domain.evidence.tally import MOST_COUNTED, TallyKey
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Verdict
+from app.domain.stats.histogram import OTHER
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 WEIGHTS = {1: 100, 2: 500, 3: 100}

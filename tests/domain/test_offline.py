@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import ModelName, Version, VersionName
-from app.domain.declared import Credentials, QualityKind, QualityMetric
-from app.domain.offline import OfflineLimit, compared, looks_leaked, refusal
-from app.domain.policy import Policy, check_policy
+from app.domain.catalog.declarations import Credentials, QualityKind, QualityMetric
+from app.domain.catalog.models import ModelName, Version, VersionName
+from app.domain.catalog.offline import OfflineLimit, compared, looks_leaked, refusal
+from app.domain.catalog.policy import Policy, check_policy
 from app.errors import InvalidInput
 
 ACCURACY = QualityMetric("accuracy", QualityKind.ACCURACY)

@@ -8,13 +8,13 @@ from counts import START, arm, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import VersionName
-from app.domain.finding import Verdict
-from app.domain.ledger import EpochCounts, Evidence
-from app.domain.outlook import Outlook, advice, bad_answers_to_turn_back, outlook
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
-from app.domain.tally import Outcome, Tally
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.evidence.evidence import EpochCounts, Evidence
+from app.domain.evidence.tally import Outcome, Tally
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Verdict
+from app.domain.reports.outlook import Outlook, advice, bad_answers_to_turn_back, outlook
 
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
 

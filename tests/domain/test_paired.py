@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from app.domain.evidence import BETTER, Outcomes, log_e_tilt
-from app.domain.paired import PAIRED_STEP, log_e_discordant, paired_score
-from app.domain.score import Sums, difference_interval, log_e_not_worse, log_e_worse
+from app.domain.stats.eprocess import BETTER, Outcomes, log_e_tilt
+from app.domain.stats.paired import PAIRED_STEP, log_e_discordant, paired_score
+from app.domain.stats.score import Sums, difference_interval, log_e_not_worse, log_e_worse
 
 
 @given(discordant=st.integers(0, 25), r0=st.floats(0.3, 3.0))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.planner import (
+from app.domain.stats.planning import (
     admissible_bp,
     exchanges_to_refute,
     information,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.domain.power import (
+from app.domain.stats.power import (
     Conditions,
     Need,
     mean_proven,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import VersionName
-from app.domain.declared import QualityKind, QualityMetric
-from app.domain.quality import (
+from app.domain.catalog.declarations import QualityKind, QualityMetric
+from app.domain.catalog.models import VersionName
+from app.domain.evidence.loss import (
     Labelled,
     calibration,
     calibration_error,

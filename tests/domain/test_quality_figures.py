@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import VersionName
-from app.domain.cohort import LossSums
-from app.domain.declared import QualityKind, QualityMetric, SliceKey
-from app.domain.quality import Labelled, Loss, sums_of
-from app.domain.quality_figures import (
+from app.domain.catalog.declarations import QualityKind, QualityMetric, SliceKey
+from app.domain.catalog.models import VersionName
+from app.domain.evidence.cohort import LossSums
+from app.domain.evidence.loss import Labelled, Loss, sums_of
+from app.domain.reports.quality import (
     NO_INTERVAL,
     NOT_CONCURRENT,
     UNEVEN,

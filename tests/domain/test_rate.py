@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.rate import concentration_for, log_e_above, rate_bounds
+from app.domain.stats.rate import concentration_for, log_e_above, rate_bounds
 
 rates = st.floats(0.001, 0.999)
 concentrations = st.floats(0.1, 1_000.0)

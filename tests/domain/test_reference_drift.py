@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.declared import PREDICTIONS
-from app.domain.reference_drift import ALPHA, drifted, effect, log_e_reference, log_e_shuffled
-from app.domain.spread import Histogram, Spread, histogram_of
+from app.domain.catalog.declarations import PREDICTIONS
+from app.domain.reports.drift import ALPHA, drifted, effect, log_e_reference, log_e_shuffled
+from app.domain.stats.histogram import Histogram, Spread, histogram_of
 
 
 @pytest.mark.parametrize("totals", [(5, 4), (3, 1, 6), (2, 2, 2, 7), (9, 1, 1)])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from app.domain.remembered import once_per_evidence
+from app.domain.evidence.memo import once_per_evidence
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.policy import Policy
-from app.domain.replay import Difference, differences, weights_after
-from app.domain.rollout import MakeStable, RolloutId, ShiftWeight, begin
-from app.domain.tally import Tally
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.tally import Tally
+from app.domain.rollout.replay import Difference, differences, weights_after
+from app.domain.rollout.rollout import MakeStable, RolloutId, ShiftWeight, begin
 from bench.world import START
 
 V1, V2 = VersionName("v1"), VersionName("v2")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from app.domain.analysis import assess
-from app.domain.finding import Assessment
-from app.domain.rollout import BrakeOpened, Paused, Policy, Resolution, Rollout
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Assessment
+from app.domain.rollout.rollout import BrakeOpened, Paused, Policy, Resolution, Rollout
 from bench.world import START, Arm, Setting, World
 
 ROLLOUT: TypeAdapter[Any] = TypeAdapter(Rollout)

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
 from rollout_model import Model, Sight
 from walking import CANARY, NOON, POLICY, Walk, held, saw
 
-from app.domain.finding import Verdict
-from app.domain.rollout import (
+from app.domain.guardrails.finding import Verdict
+from app.domain.rollout.rollout import (
     TERMINAL,
     Aborted,
     Assessed,
@@ -38,7 +38,7 @@ from app.domain.rollout import (
     ShiftWeight,
     Started,
 )
-from app.domain.transitions import ACCEPTS
+from app.domain.rollout.transitions import ACCEPTS
 from app.errors import IllegalTransition
 
 ORDERS: dict[str, Event] = {

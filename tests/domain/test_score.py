@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import binom
 
-from app.domain.score import (
+from app.domain.stats.score import (
     Score,
     ScoreEpoch,
     Sums,

@@ -4,12 +4,12 @@ from math import log
 
 import pytest
 
-from app.domain import decisions
-from app.domain.catalog import VersionName
-from app.domain.finding import Assessment, Verdict
-from app.domain.policy import Policy
-from app.domain.rollout import Phase
-from app.domain.sentences import milliseconds, percent
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import Policy
+from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.sentences import milliseconds, percent
+from app.domain.rollout import wording
+from app.domain.rollout.rollout import Phase
 from bench.world import Arm, Setting, play
 
 FINE = Arm(0.01, 0.0, 40.0)
@@ -25,7 +25,7 @@ def test_shares_are_percents(share: float, text: str) -> None:
 
 @pytest.mark.parametrize(("bp", "text"), [(1, "0.01 %"), (50, "0.5 %"), (5_000, "50 %"), (0, "0 %")])
 def test_weights_are_percents(bp: int, text: str) -> None:
-    assert decisions.weight_text(bp) == text
+    assert wording.weight_text(bp) == text
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_weights_are_percents(bp: int, text: str) -> None:
     ],
 )
 def test_spans_have_their_largest_unit(seconds: float, text: str) -> None:
-    assert decisions.span_text(seconds) == text
+    assert wording.span_text(seconds) == text
 
 
 @pytest.mark.parametrize(("per_s", "text"), [(0.0123, "0.012"), (9.0, "9"), (1_000.0, "1,000"), (12_345.6, "12,346")])
 def test_rates_are_whole_from_ten_on(per_s: float, text: str) -> None:
-    assert decisions.rate_text(per_s) == text
+    assert wording.rate_text(per_s) == text
 
 
 def test_latencies_are_milliseconds() -> None:
@@ -76,4 +76,4 @@ def test_the_last_sentence_of_a_rollout_says_what_ended_it(canary: Arm, phase: P
     ("log_e", "text"), [(0.0, "1"), (log(23.456), "23.5"), (log(301.2), "301"), (900.0, "over 1,000,000,000")]
 )
 def test_evidence_is_short_and_huge_evidence_is_cut(log_e: float, text: str) -> None:
-    assert decisions.evidence_text(Assessment(Verdict.NO_EVENTS, (), log_e)) == text
+    assert wording.evidence_text(Assessment(Verdict.NO_EVENTS, (), log_e)) == text

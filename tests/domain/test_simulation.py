@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.domain.policy import Policy
-from app.domain.rollout import Phase, Rollout, RolloutId, begin
-from app.domain.simulation import Ending, Fate, Glimpse, Retrial, compared, retry
-from app.domain.tally import Tally, TallyRow
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.tally import Tally, TallyRow
+from app.domain.rollout.rollout import Phase, Rollout, RolloutId, begin
+from app.domain.rollout.simulation import Ending, Fate, Glimpse, Retrial, compared, retry
 from bench.world import CANARY, MODEL, STABLE, START, START_S, Arm, Setting, Story, World
 
 POLICY = Policy(warmup_s=0.0)

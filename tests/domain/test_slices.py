@@ -11,19 +11,19 @@ from counts import HISTORY, START, arm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import VersionName
-from app.domain.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
-from app.domain.declared import QualityKind, QualityMetric, SliceKey
-from app.domain.evidence import WORSE, Outcomes, log_e_tilt
-from app.domain.finding import Finding, Verdict
-from app.domain.harm import of_halves
-from app.domain.ledger import EpochCounts, Evidence
-from app.domain.model_evidence import ModelEvidence, ObservedEpoch
-from app.domain.observed import Observed, SliceCounts
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
-from app.domain.score import ScoreEpoch, Sums, best_rho, log_e_worse, scale_worse, score
-from app.domain.slice_evidence import compared_slices, hypotheses
-from app.domain.slices import judge_slices, standing_out
+from app.domain.catalog.declarations import QualityKind, QualityMetric, SliceKey
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
+from app.domain.evidence.evidence import EpochCounts, Evidence
+from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
+from app.domain.evidence.observed import Observed, SliceCounts
+from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.slices.evidence import compared_slices, hypotheses
+from app.domain.guardrails.slices.worst import judge_slices, standing_out
+from app.domain.stats.eprocess import WORSE, Outcomes, log_e_tilt
+from app.domain.stats.harm import of_halves
+from app.domain.stats.score import ScoreEpoch, Sums, best_rho, log_e_worse, scale_worse, score
 
 CARRIER = SliceKey("carrier", header="x-carrier", values_max=20)
 SLICING = Guardrail(Metric.SLICES)

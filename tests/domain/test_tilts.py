@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.evidence import BETTER, SPLIT_RATIOS, WORSE, Outcomes, log_e_full, log_e_tilt
-from app.domain.tilts import ManyOutcomes, log_e_full_of_many, log_e_tilt_of_many
+from app.domain.stats.eprocess import BETTER, SPLIT_RATIOS, WORSE, Outcomes, log_e_full, log_e_tilt
+from app.domain.stats.eprocess_batch import ManyOutcomes, log_e_full_of_many, log_e_tilt_of_many
 
 counts = st.integers(0, 10**9)
 references = st.sampled_from([0.0, 0.001, 0.05, 0.5, 0.95])

@@ -6,10 +6,10 @@ from math import log
 import pytest
 from walking import CANARY, NOON, POLICY, STABLE, Walk, held, look, saw
 
-from app.domain.catalog import ModelName
-from app.domain.finding import Assessment, Finding, Verdict
-from app.domain.planner import rungs
-from app.domain.rollout import (
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.finding import Assessment, Finding, Verdict
+from app.domain.rollout.rollout import (
     TERMINAL,
     Aborted,
     Action,
@@ -29,8 +29,8 @@ from app.domain.rollout import (
     Started,
     begin,
 )
-from app.domain.tally import Tally
-from app.domain.transitions import ACCEPTS
+from app.domain.rollout.transitions import ACCEPTS
+from app.domain.stats.planning import rungs
 from app.errors import InvalidInput
 
 

@@ -10,15 +10,15 @@ from counts import START, arm, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import ModelName, VersionName
-from app.domain.finding import Assessment, Verdict
-from app.domain.ledger import ArmCounts, EpochCounts, Evidence, absorb
-from app.domain.outlook import advice, outlook
-from app.domain.policy import _RANGES, EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy, check_policy
-from app.domain.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
-from app.domain.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.transitions import advance
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import _RANGES, EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy, check_policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence, absorb
+from app.domain.evidence.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.reports.outlook import advice, outlook
+from app.domain.rollout.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
+from app.domain.rollout.transitions import advance
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
 ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)

@@ -10,17 +10,17 @@ from counts import HISTORY, START
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.analysis import assess
-from app.domain.catalog import VersionName
-from app.domain.evidence import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
-from app.domain.finding import Finding, Verdict
-from app.domain.ledger import Evidence
-from app.domain.model_evidence import ModelEvidence, ObservedEpoch, SpreadEpoch
-from app.domain.observed import Flaw, Observed
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
-from app.domain.spread import Histogram, Spread, histogram_of, order_of
-from app.domain.validity import judge_validity
-from app.domain.variety import LEAST_RATIO, Variety, variety
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch, SpreadEpoch
+from app.domain.evidence.observed import Flaw, Observed
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.output_collapse import LEAST_RATIO, Variety, variety
+from app.domain.guardrails.validity import judge_validity
+from app.domain.stats.eprocess import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
+from app.domain.stats.histogram import Histogram, Spread, histogram_of, order_of
 
 VALID = Guardrail(Metric.VALIDITY)
 POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), VALID))

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import ModelName, VersionName, model_name, version_name
-from app.domain.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy, check_policy
-from app.domain.routing import FULL_BP, Route, check_weights, draw, sticky_place
-from app.domain.tally import Outcome, Tally
+from app.domain.catalog.models import ModelName, VersionName, model_name, version_name
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy, check_policy
+from app.domain.catalog.routing import FULL_BP, Route, check_weights, draw, sticky_place
+from app.domain.evidence.tally import Outcome, Tally
 from app.errors import InvalidInput
 
 STABLE, CANARY, STANDBY = VersionName("v1"), VersionName("v2"), VersionName("v0")

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from app.domain import decay
-from app.domain.discovery import discoveries
-from app.domain.evidence import Outcomes, log_e_dirichlet, log_e_full, log_e_tilt, ratio_interval
-from app.domain.normal_mixture import normal_difference_interval, normal_log_mixture, normal_mixture_bound
-from app.domain.planner import information
-from app.domain.rate import concentration_for, log_e_above, rate_bounds
-from app.domain.score import (
+from app.domain.stats import e_detector
+from app.domain.stats.e_bh import discoveries
+from app.domain.stats.eprocess import Outcomes, log_e_dirichlet, log_e_full, log_e_tilt, ratio_interval
+from app.domain.stats.normal_mixture import normal_difference_interval, normal_log_mixture, normal_mixture_bound
+from app.domain.stats.planning import information
+from app.domain.stats.rate import concentration_for, log_e_above, rate_bounds
+from app.domain.stats.score import (
     Score,
     ScoreEpoch,
     best_rho,
@@ -79,11 +79,11 @@ def bounds_of_a_rate(given: Given) -> list[float]:
 
 
 def alarm(given: Given) -> dict[str, list[float]]:
-    ratios = decay.detectable(given["most"])
-    detector, logs = decay.unalarmed(ratios), []
+    ratios = e_detector.detectable(given["most"])
+    detector, logs = e_detector.unalarmed(ratios), []
     for bad in given["bad"]:
-        detector = decay.after_bucket(detector, decay.against_rate(bad, given["n"], given["most"], ratios))
-        logs.append(decay.log_alarm(detector))
+        detector = e_detector.after_bucket(detector, e_detector.against_rate(bad, given["n"], given["most"], ratios))
+        logs.append(e_detector.log_alarm(detector))
     return {"log_M": logs}
 
 

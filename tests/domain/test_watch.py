@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from walking import CANARY, NOON, POLICY, STABLE, Walk
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.policy import Guardrail, Metric, OnRegression, Policy
-from app.domain.recent import Lately
-from app.domain.rollout import PromotionOrdered, RolloutId
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow
-from app.domain.watch import (
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.evidence.recent import Lately
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.rollout.rollout import PromotionOrdered, RolloutId
+from app.domain.standby.monitor import (
     ANSWERS,
     FALSE_ALARM_S,
     EndedBy,

@@ -9,14 +9,14 @@ from scipy.stats import binom
 from test_watch import PROMOTED, STANDBY, START, START_S, watch
 from walking import POLICY, Walk
 
-from app.domain.cohort import Cohort
-from app.domain.cohort_ledger import Matured
-from app.domain.declared import Missing, QualityKind, QualityMetric
-from app.domain.policy import Guardrail, Metric, OnRegression
-from app.domain.quality import Labelled
-from app.domain.rollout import PromotionOrdered
-from app.domain.watch import ANSWERS, EndedBy, Suspicion, Watch, WatchedMetric, absorbed, begun, judged
-from app.domain.watch_labels import read_labels
+from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric
+from app.domain.catalog.policy import Guardrail, Metric, OnRegression
+from app.domain.evidence.absorb_cohort import Matured
+from app.domain.evidence.cohort import Cohort
+from app.domain.evidence.loss import Labelled
+from app.domain.rollout.rollout import PromotionOrdered
+from app.domain.standby.label_monitor import read_labels
+from app.domain.standby.monitor import ANSWERS, EndedBy, Suspicion, Watch, WatchedMetric, absorbed, begun, judged
 
 RIGHT = QualityMetric("right", QualityKind.ACCURACY, horizon_s=60.0)
 BOUGHT = QualityMetric("bought", QualityKind.EVENT, horizon_s=60.0, missing=Missing.BAD)

@@ -10,27 +10,16 @@ from asking import asked
 from counts import HISTORY, arm, evidence
 from walking import NOON, Walk, look, pending, saw
 
-from app.domain import (
-    catalog,
-    counting,
-    decisions,
-    estimates,
-    guardrails,
-    histogram,
-    json_pointer,
-    policy,
-    replay,
-    rollout,
-    routing,
-    simulation,
-    slowness,
-    soundness,
-    tally,
-)
-from app.domain.catalog import ModelName, Protocol, Version, VersionName
-from app.domain.policy import EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy
-from app.domain.tally import Horizon, Tally
-from app.domain.transitions import advance
+from app.domain.catalog import json_pointer, models, policy, routing
+from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
+from app.domain.catalog.policy import EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy
+from app.domain.evidence import estimates, impossible_counts, tally
+from app.domain.evidence.tally import Horizon, Tally
+from app.domain.guardrails import latency as slowness
+from app.domain.guardrails import limits
+from app.domain.rollout import replay, rollout, simulation, wording
+from app.domain.rollout.transitions import advance
+from app.domain.stats import counting, latency_histogram
 
 V0, V1, V2 = VersionName("v0"), VersionName("v1"), VersionName("v2")
 FRAUD = ModelName("fraud")
@@ -42,7 +31,7 @@ def _routes() -> list[Any]:
     nobody = replace(two, weights_bp={V2: 5_000})
     points = (0.0, 0.8999, 0.9, 0.9899, 0.99, 0.9999)
     mirrored = replace(two, mirror=routing.Mirror(V1, 50))
-    model = catalog.Model(FRAUD)
+    model = models.Model(FRAUD)
     versions = [Version(FRAUD, V1, ("http://a:1",), health_path=path) for path in (None, "/up")]
     return [
         *asked(routing.draw, *((route, point) for route in (two, three, nobody) for point in points)),
@@ -53,9 +42,9 @@ def _routes() -> list[Any]:
         *asked(routing.without_own_mirror, (two,), (mirrored,), (replace(mirrored, mirror=routing.Mirror(V2, 50)),)),
         *asked(routing.sticky_place, (b"ann", b"0123456789abcdef"), (b"", b"0123456789abcdef"), (b"ann", b"f" * 64)),
         routing.EMPTY_TABLE,
-        *asked(catalog.probe_path, *((protocol, version) for protocol in Protocol for version in versions)),
-        *asked(catalog.model_name, ("a",), ("-",), ("x" * 63,), ("x" * 64,), ("a b", "/model")),
-        *asked(catalog.version_name, ("1",), ("",), ("a/b", "/version")),
+        *asked(models.probe_path, *((protocol, version) for protocol in Protocol for version in versions)),
+        *asked(models.model_name, ("a",), ("-",), ("x" * 63,), ("x" * 64,), ("a b", "/model")),
+        *asked(models.version_name, ("1",), ("",), ("a/b", "/version")),
         [each.is_sticky for each in (model, replace(model, sticky_header="a"), replace(model, sticky_cookie="b"))],
         *asked(
             json_pointer.json_pointer, ("",), ("/a/0/~1~0",), ("a",), ("/~2",), ("/" * 512,), ("/" * 513,), ("x", "/at")
@@ -74,12 +63,18 @@ def _routes() -> list[Any]:
 def _counts() -> list[Any]:
     one = Tally(1, counters={tally.Counter.NONFINITE: 2})
     return [
-        *asked(histogram.latency_bin, (0.0,), (1.0,), (1.02,), (1_000.0,), (1e9,)),
+        *asked(latency_histogram.latency_bin, (0.0,), (1.0,), (1.02,), (1_000.0,), (1e9,)),
         *asked(
-            histogram.bin_reaching, (0.5,), (1.0,), (1.0001,), (1.02,), (1_000.0,), *((1.02**k,) for k in (3, 97, 551))
+            latency_histogram.bin_reaching,
+            (0.5,),
+            (1.0,),
+            (1.0001,),
+            (1.02,),
+            (1_000.0,),
+            *((1.02**k,) for k in (3, 97, 551)),
         ),
-        *asked(histogram.quantile_bin, ({3: 5, 9: 5}, 0.5), ({3: 5, 9: 5}, 0.51), ({}, 0.5), ({1: 1}, 1.0)),
-        *asked(histogram.count_from, ({3: 5, 9: 5}, 3), ({3: 5, 9: 5}, 4), ({}, 0)),
+        *asked(latency_histogram.quantile_bin, ({3: 5, 9: 5}, 0.5), ({3: 5, 9: 5}, 0.51), ({}, 0.5), ({1: 1}, 1.0)),
+        *asked(latency_histogram.count_from, ({3: 5, 9: 5}, 3), ({3: 5, 9: 5}, 4), ({}, 0)),
         one + Tally(2, {tally.Outcome.OK: 1}, 3, {4: 5}, {tally.Counter.NONFINITE: 6}),
         *asked(counting.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
         *asked(
@@ -145,8 +140,8 @@ def _policies() -> list[Any]:
         [each.turns_back for each in (errors, replace(errors, dry_run=True), hold.guardrails[0])],
         [(each.is_waited_for, each.margins) for rules in counted.POLICIES.values() for each in rules.guardrails],
         [rules.errors for rules in (*counted.POLICIES.values(), Policy(guardrails=(latency,)))],
-        [dict(guardrails.shares(rules)) for rules in (*counted.POLICIES.values(), hold)],
-        [guardrails.log_limit(hold, each) for each in hold.guardrails],
+        [dict(limits.shares(rules)) for rules in (*counted.POLICIES.values(), hold)],
+        [limits.log_limit(hold, each) for each in hold.guardrails],
         [slowness.slow_limits(rules) for rules in (Policy(guardrails=(errors,)), *list(counted.POLICIES.values())[2:])],
     ]
 
@@ -170,13 +165,13 @@ def _flaws() -> list[Any]:
     answers: list[Any] = []
     for each in arms.values():
         answers += [
-            soundness.flaw_of(evidence({100: (each, arm(10))})),
-            soundness.flaw_of(evidence({100: (arm(10), each)})),
+            impossible_counts.flaw_of(evidence({100: (each, arm(10))})),
+            impossible_counts.flaw_of(evidence({100: (arm(10), each)})),
         ]
     sound = evidence({100: (arm(10), arm(10))})
-    answers += [soundness.flaw_of(replace(sound, error_reference=share)) for share in (0.0, 1.0, nan, 0.5)]
-    answers += [soundness.flaw_of(evidence({weight: (arm(1), arm(1))})) for weight in (-1, 0, 10_000, 10_001)]
-    answers.append(soundness.flaw_of(replace(sound, flaw="it is so")))
+    answers += [impossible_counts.flaw_of(replace(sound, error_reference=share)) for share in (0.0, 1.0, nan, 0.5)]
+    answers += [impossible_counts.flaw_of(evidence({weight: (arm(1), arm(1))})) for weight in (-1, 0, 10_000, 10_001)]
+    answers.append(impossible_counts.flaw_of(replace(sound, flaw="it is so")))
     return answers
 
 
@@ -190,8 +185,8 @@ def _accounts() -> list[Any]:
         for phase, extra in zip(rollout.Phase, (-3.0, 0.4, 2.6, 1e4, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), strict=False)
     ]
     return [
-        decisions.account(led),
-        decisions.account(led, seen),
+        wording.account(led),
+        wording.account(led, seen),
         [(ending.fate, simulation.compared("v2", ending, endings[0])) for ending in endings],
         simulation.Ending.of(rollout.Phase.BAKING, NOON, replace(seen, extra_bad=7.0)),
         *asked(

@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import log
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.finding import Assessment, Finding, Verdict
-from app.domain.rollout import (
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Tally
+from app.domain.guardrails.finding import Assessment, Finding, Verdict
+from app.domain.rollout.rollout import (
     Action,
     Assessed,
     Effect,
@@ -18,8 +19,7 @@ from app.domain.rollout import (
     Transition,
     begin,
 )
-from app.domain.tally import Tally
-from app.domain.transitions import advance
+from app.domain.rollout.transitions import advance
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 STABLE, CANARY = VersionName("v1"), VersionName("v2")

@@ -7,8 +7,8 @@ from math import log
 
 from walking import NOON, POLICY, Walk, held, look, saw
 
-from app.domain.finding import Verdict
-from app.domain.rollout import (
+from app.domain.guardrails.finding import Verdict
+from app.domain.rollout.rollout import (
     Aborted,
     Assessed,
     BrakeClosed,
@@ -26,7 +26,7 @@ from app.domain.rollout import (
     Started,
     Transition,
 )
-from app.domain.transitions import advance
+from app.domain.rollout.transitions import advance
 from app.errors import IllegalTransition
 
 SUSPICIOUS, PROVEN, EXACTLY_FREEZE, EXACTLY_THAW = log(20.0), log(200.0), log(10.0), log(3.0)

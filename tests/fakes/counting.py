@@ -1,6 +1,6 @@
 """A recorder that counts what a test says, by the same contract as the data plane's."""
 
-from app.domain.tally import Flush, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.evidence.tally import Flush, Outcome, Tally, TallyKey, TallyRow, Watermark
 
 
 class CountingRecorder:

@@ -1,6 +1,6 @@
 """A probe whose answers a test decides."""
 
-from app.domain.catalog import Protocol, Version, VersionName
+from app.domain.catalog.models import Protocol, Version, VersionName
 
 
 class ProbeBook:

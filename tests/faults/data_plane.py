@@ -10,8 +10,8 @@ from proxy.serving import configured, gateway_with, routed, table_of
 from proxy.test_exchange import outcomes
 from uvicorn.server import ServerState
 
-from app.domain.catalog import Timeouts
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 from app.proxy import Limits
 
 

@@ -12,8 +12,8 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.catalog import Timeouts
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 
 MIB = 1024 * 1024
 

@@ -13,7 +13,7 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get
 from proxy.test_exchange import outcomes
 
-from app.domain.tally import Outcome
+from app.domain.evidence.tally import Outcome
 from app.proxy import Limits
 
 LOG = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import Talk, post, talking
 from proxy.test_mirror import counters
 
-from app.domain.catalog import VersionName
-from app.domain.routing import Mirror
-from app.domain.tally import Counter
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.routing import Mirror
+from app.domain.evidence.tally import Counter
 from app.proxy import Limits
 
 ROUNDS = 400

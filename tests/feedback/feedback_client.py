@@ -14,12 +14,12 @@ import orjson
 from sqlalchemy import text
 
 from app.admin.inference import Build, inference_app
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.declared import Feedback, QualityKind, QualityMetric, RowsKept
-from app.domain.labelling import Given
-from app.domain.observed import AnsweredRow
-from app.domain.receipt import ReceiptKey, Signer
-from app.domain.routing import FULL_BP, Route, RoutedModel, RoutingTable
+from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric, RowsKept
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.receipt import ReceiptKey, Signer
+from app.domain.catalog.routing import FULL_BP, Route, RoutedModel, RoutingTable
+from app.domain.evidence.labels import Given
+from app.domain.evidence.observed import AnsweredRow
 from app.feedback import api
 from app.feedback.desk import FeedbackDesk, feedback_desk
 from app.feedback.keys import sources

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from app.domain.catalog import ModelName
-from app.domain.labelling import Given
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.labels import Given
 from app.store.database import Database
 from feedback.feedback_client import (
     FRAUD,

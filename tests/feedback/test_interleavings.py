@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from app.domain.labelling import Result
+from app.domain.evidence.labels import Result
 from app.feedback.desk import FeedbackDesk
 from app.store import answers
 from app.store.database import Database

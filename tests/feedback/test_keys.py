@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.labelling import ANONYMOUS
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.evidence.labels import ANONYMOUS
 from app.errors import CannotServe
 from app.feedback.keys import receipt_keys, sources
 

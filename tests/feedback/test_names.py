@@ -5,9 +5,9 @@ from secrets import token_hex
 
 import pytest
 
-from app.domain.catalog import ModelName
-from app.domain.labelling import Named, NamedBy
-from app.domain.receipt import ReceiptKey
+from app.domain.catalog.models import ModelName
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.evidence.labels import Named, NamedBy
 from app.feedback.items import UNKNOWN
 from app.proxy.receipts import Receipts
 from app.store import parked

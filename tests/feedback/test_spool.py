@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from app.domain.labelling import Attributed, Given, Label, Named, NamedBy
-from app.domain.labelling import Exchange as Known
+from app.domain.evidence.labels import Attributed, Given, Label, Named, NamedBy
+from app.domain.evidence.labels import Exchange as Known
 from app.errors import SpoolFull
 from app.feedback.items import Checked
 from app.feedback.spool import Spool

@@ -13,7 +13,7 @@ from fakes.wireless import WirelessLoop, WirelessTransport
 from proxy.serving import configured, routed, table_of
 from uvicorn.server import ServerState
 
-from app.domain.catalog import Match
+from app.domain.catalog.models import Match
 from app.proxy import Gateway, Limits
 
 # So many rounds of the loop without a new byte on any wire, and everything has come to rest.

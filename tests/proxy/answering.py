@@ -4,8 +4,8 @@ import json
 import struct
 from collections.abc import Iterable
 
-from app.domain.catalog import Model, ModelName, Observation, Protocol
-from app.domain.tally import Counter
+from app.domain.catalog.models import Model, ModelName, Observation, Protocol
+from app.domain.evidence.tally import Counter
 from app.proxy.following import Follower, Reading
 from app.proxy.limits import DEFAULT_LIMITS
 from app.proxy.observe import Reader

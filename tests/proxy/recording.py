@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.domain.receipt import ReceiptKey
-from app.domain.tally import Counter, Flush, Outcome, TallyKey, TallyRow, UnitRow, Watermark
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.evidence.tally import Counter, Flush, Outcome, TallyKey, TallyRow, UnitRow, Watermark
 from app.proxy import Recorder
 from app.proxy.counted import Counted
 from app.proxy.journal import Journal

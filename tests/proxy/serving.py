@@ -14,8 +14,8 @@ from fakes.waiting import eventually
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from app.domain.catalog import Bulkhead, Match, Model, ModelName, Protocol, Timeouts, Version, VersionName
-from app.domain.routing import Mirror, Route, RoutedModel, RoutingTable
+from app.domain.catalog.models import Bulkhead, Match, Model, ModelName, Protocol, Timeouts, Version, VersionName
+from app.domain.catalog.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
 from app.proxy.forwarding import Network
 from app.proxy.own_port import OwnPort

@@ -6,9 +6,9 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import ModelName, Timeouts, VersionName
-from app.domain.routing import NO_COIN
-from app.domain.tally import Outcome
+from app.domain.catalog.models import ModelName, Timeouts, VersionName
+from app.domain.catalog.routing import NO_COIN
+from app.domain.evidence.tally import Outcome
 from app.proxy.brake import FAILURES_TO_OPEN, LONGEST_HOLD_S, Brake, Cause, OpenCount
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking

@@ -9,8 +9,8 @@ from fakes.held_answers import HeldAnswers
 from fakes.upstream_server import ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import Bulkhead, Timeouts
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Bulkhead, Timeouts
+from app.domain.evidence.tally import Outcome
 from app.proxy import Gateway
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import Talk, get, post, talking

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import ModelName, Protocol, Version, VersionName
+from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
 from app.proxy.brake import OpenCount
 from app.proxy.limits import DEFAULT_LIMITS
 from app.proxy.pools import Pool

@@ -9,7 +9,7 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.tally import Outcome
+from app.domain.evidence.tally import Outcome
 from app.proxy import Limits
 from app.proxy.admission import Admission, Places, fitting_places
 from app.proxy.client_pace import Pace

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from app import telemetry
-from app.domain.tally import Flush, Outcome, Watermark
+from app.domain.evidence.tally import Flush, Outcome, Watermark
 from app.proxy.figures import RecorderFigures
 from app.proxy.recorder import MAX_ROWS
 from proxy.recording import JournalledWorld, Store, World

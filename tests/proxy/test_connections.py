@@ -6,7 +6,7 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.tally import Outcome
+from app.domain.evidence.tally import Outcome
 from app.proxy import Limits
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking

@@ -6,7 +6,7 @@ from tracemalloc import get_traced_memory, start, stop
 
 import pytest
 
-from app.domain.catalog import Protocol
+from app.domain.catalog.models import Protocol
 from app.proxy.copies import MAX_BODY
 from app.proxy.following import Reading
 from app.proxy.observe import Tap

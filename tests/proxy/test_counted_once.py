@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.domain.tally import Counter, Outcome
+from app.domain.evidence.tally import Counter, Outcome
 from app.proxy.cells import OUTCOMES
 from app.proxy.counted import Counted
 from proxy.recording import JournalledWorld, Store

@@ -8,8 +8,8 @@ from fakes.held_answers import HeldAnswers
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.routing import NO_COIN, RoutingTable
-from app.domain.tally import Outcome
+from app.domain.catalog.routing import NO_COIN, RoutingTable
+from app.domain.evidence.tally import Outcome
 from app.proxy import Gateway, Limits
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking

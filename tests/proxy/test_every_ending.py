@@ -7,7 +7,7 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import Bulkhead, Timeouts
+from app.domain.catalog.models import Bulkhead, Timeouts
 from app.proxy import Limits
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking

@@ -7,8 +7,8 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.histogram import edge_us
-from app.domain.tally import Outcome
+from app.domain.evidence.tally import Outcome
+from app.domain.stats.latency_histogram import edge_us
 from app.proxy import Gateway
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking

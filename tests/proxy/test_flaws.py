@@ -3,9 +3,9 @@
 import pytest
 from fakes.upstream_server import ok
 
-from app.domain.catalog import Observation, Protocol
-from app.domain.declared import Credentials, Signature
-from app.domain.observed import Flaw
+from app.domain.catalog.declarations import Credentials, Signature
+from app.domain.catalog.models import Observation, Protocol
+from app.domain.evidence.observed import Flaw
 from app.proxy.flaws import flaws_of
 from app.proxy.following import Follower
 from app.proxy.observe import Reader

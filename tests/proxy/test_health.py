@@ -6,7 +6,7 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import Protocol
+from app.domain.catalog.models import Protocol
 from app.proxy import Gateway, Limits
 from app.proxy.reach import Reach
 from app.proxy.upstreams import Upstream

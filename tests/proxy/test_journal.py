@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.tally import Counter, Outcome
+from app.domain.evidence.tally import Counter, Outcome
 from app.proxy.cells import OUTCOMES
 from app.proxy.recorder import CANCELLED, TIMEOUT
 from app.proxy.records import COUNTERS, FORMAT, HEADER, MAGIC, RECORD

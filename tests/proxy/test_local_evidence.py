@@ -9,8 +9,8 @@ from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 from scipy.stats import binom
 
-from app.domain.catalog import Bulkhead
-from app.domain.routing import NO_COIN, RoutedModel
+from app.domain.catalog.models import Bulkhead
+from app.domain.catalog.routing import NO_COIN, RoutedModel
 from app.proxy import Gateway
 from app.proxy.brake import Cause
 from app.proxy.local_evidence import LocalEvidence

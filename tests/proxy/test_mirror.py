@@ -6,9 +6,9 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import VersionName
-from app.domain.routing import Mirror
-from app.domain.tally import Counter, Outcome
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.routing import Mirror
+from app.domain.evidence.tally import Counter, Outcome
 from app.proxy import Gateway, Limits
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking

@@ -7,8 +7,8 @@ import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import Match
-from app.domain.routing import RoutedModel
+from app.domain.catalog.models import Match
+from app.domain.catalog.routing import RoutedModel
 from app.proxy import Limits
 from app.proxy.request_head import RequestHead
 from proxy.serving import gateway_with, routed, serving, table_of

@@ -7,8 +7,8 @@ import pytest
 from fakes.upstream_server import ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import Timeouts
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_exchange import outcomes

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.domain.catalog import Observation, Protocol
-from app.domain.tally import Counter
+from app.domain.catalog.models import Observation, Protocol
+from app.domain.evidence.tally import Counter
 from app.proxy.following import Prediction, Reading, Usage
 from app.proxy.observe import agree
 from proxy.answering import INVALID, NONFINITE, READ, V1, V2, binary, head_of, output, read, reader, text, v2

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.catalog import Observation, Protocol
-from app.domain.tally import Counter
+from app.domain.catalog.models import Observation, Protocol
+from app.domain.evidence.tally import Counter
 from app.proxy.following import Follower, Reading
 from app.proxy.observe import agree
 from app.proxy.room import Room

@@ -9,13 +9,13 @@ from fakes.upstream_server import Conversation, upstream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.catalog import Observation
-from app.domain.declared import Credentials, Feature, Feedback, Prices, QualityKind, QualityMetric, SliceKey
-from app.domain.observed import COST, MEGABYTES, Flaw, ObservedFlush
-from app.domain.receipt import opened
-from app.domain.spread import histogram_of
-from app.domain.tally import Counter as Counted
-from app.domain.tally import Flush, Tally, TallyKey
+from app.domain.catalog.declarations import Credentials, Feature, Feedback, Prices, QualityKind, QualityMetric, SliceKey
+from app.domain.catalog.models import Observation
+from app.domain.catalog.receipt import opened
+from app.domain.evidence.observed import COST, MEGABYTES, Flaw, ObservedFlush
+from app.domain.evidence.tally import Counter as Counted
+from app.domain.evidence.tally import Flush, Tally, TallyKey
+from app.domain.stats.histogram import histogram_of
 from app.proxy import Gateway
 from app.proxy.limits import Limits
 from proxy.answering import V1, text

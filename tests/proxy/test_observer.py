@@ -10,11 +10,29 @@ from fakes.upstream_server import ok, upstream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import ModelName, Observation, VersionName
-from app.domain.declared import Credentials, Feature, Feedback, Prices, QualityKind, QualityMetric, RowsKept, SliceKey
-from app.domain.observed import COST, MEGABYTES, PROMPT_TOKENS, SECONDS, AnsweredRow, Flaw, ObservedFlush, SliceCounts
-from app.domain.receipt import opened
-from app.domain.spread import OTHER, histogram_of
+from app.domain.catalog.declarations import (
+    Credentials,
+    Feature,
+    Feedback,
+    Prices,
+    QualityKind,
+    QualityMetric,
+    RowsKept,
+    SliceKey,
+)
+from app.domain.catalog.models import ModelName, Observation, VersionName
+from app.domain.catalog.receipt import opened
+from app.domain.evidence.observed import (
+    COST,
+    MEGABYTES,
+    PROMPT_TOKENS,
+    SECONDS,
+    AnsweredRow,
+    Flaw,
+    ObservedFlush,
+    SliceCounts,
+)
+from app.domain.stats.histogram import OTHER, histogram_of
 from app.proxy import Gateway
 from app.proxy.histogram_cell import HistogramCell
 from app.proxy.slices import SliceReader

@@ -1,8 +1,8 @@
 """What telemetry says of rows that were given up."""
 
 from app import telemetry
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import AnsweredRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import AnsweredRow
 from app.proxy.figures import ObserverFigures
 from app.proxy.waiting_rows import VALUES_MAX
 from proxy.serving import gateway_with, routed, table_of

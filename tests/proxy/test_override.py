@@ -2,7 +2,7 @@
 
 from fakes.upstream_server import ok, upstream
 
-from app.domain.tally import Counter
+from app.domain.evidence.tally import Counter
 from app.proxy import Gateway, Limits
 from proxy.serving import routed, serving, table_of
 from proxy.talking import get, talking

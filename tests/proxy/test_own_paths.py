@@ -12,7 +12,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.domain.catalog import Match
+from app.domain.catalog.models import Match
 from app.proxy import Gateway, Limits
 from app.proxy.listener import ClientConnection
 from proxy.serving import configured, gateway_with, routed, serving, serving_with_uvicorn, table_of

@@ -8,9 +8,9 @@ from fakes.upstream_server import ok, upstream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.declared import SliceKey
-from app.domain.receipt import Forged, Receipt, ReceiptKey, Signer, opened, packed_slices
+from app.domain.catalog.declarations import SliceKey
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.receipt import Forged, Receipt, ReceiptKey, Signer, opened, packed_slices
 from app.proxy import Gateway
 from app.proxy.limits import Limits
 from app.proxy.own_paths import _PLAIN

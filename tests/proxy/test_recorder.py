@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome, TallyKey, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Outcome, TallyKey, Watermark
 from app.proxy.counted import Counted
 from app.proxy.recorder import CANCELLED, MAX_ROWS, OK, TIMEOUT
 from proxy.recording import Store, World

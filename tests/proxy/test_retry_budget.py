@@ -7,7 +7,7 @@ from fakes.waiting import eventually
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.tally import Outcome
+from app.domain.evidence.tally import Outcome
 from app.proxy import Limits
 from app.proxy.retry_budget import FREE, KEPT_SWEEPS, SHARE, RetryBudget
 from proxy.serving import gateway_with, routed, serving, table_of

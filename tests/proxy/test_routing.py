@@ -7,8 +7,8 @@ from fakes.upstream_server import ok, upstream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import Match
-from app.domain.routing import draw
+from app.domain.catalog.models import Match
+from app.domain.catalog.routing import draw
 from app.proxy import Gateway
 from app.proxy.routes import BadTarget, NoRoute
 from proxy.serving import gateway_with, routed, serving, table_of

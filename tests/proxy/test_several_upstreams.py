@@ -8,8 +8,8 @@ from fakes.held_answers import HeldAnswers
 from fakes.upstream_server import Conversation, UpstreamServer, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import Timeouts
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 from app.proxy import Limits
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import Talk, post, talking

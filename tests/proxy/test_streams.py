@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.catalog import Protocol
-from app.domain.tally import Counter
+from app.domain.catalog.models import Protocol
+from app.domain.evidence.tally import Counter
 from app.proxy.events import MAX_EVENT
 from app.proxy.following import Usage
 from app.proxy.observe import Reader

@@ -9,8 +9,8 @@ import trustme
 from fakes.upstream_server import Script, UpstreamServer, ok, upstream
 from fakes.waiting import eventually
 
-from app.domain.catalog import Protocol, Timeouts
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Protocol, Timeouts
+from app.domain.evidence.tally import Outcome
 from app.proxy import Gateway
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking

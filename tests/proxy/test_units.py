@@ -1,7 +1,7 @@
 """First exchanges of sticky callers: the first that was drawn, once, and no second is final without them."""
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome, UnitRow
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Outcome, UnitRow
 from app.proxy.cells import OK, TIMEOUT
 from app.proxy.units import UNITS_PER_FLUSH, FirstExchanges
 from proxy.recording import World

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 
-from app.domain.catalog import Timeouts
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes

@@ -5,7 +5,7 @@ from fakes.upstream_server import upstream
 from fakes.waiting import eventually
 
 from app import telemetry
-from app.domain.catalog import Bulkhead, Protocol
+from app.domain.catalog.models import Bulkhead, Protocol
 from app.proxy import Gateway
 from app.proxy.upstream_figures import UpstreamFigures
 from proxy.serving import Urls, gateway_with, routed, serving, table_of

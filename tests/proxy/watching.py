@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from fakes.upstream_server import UpstreamServer, upstream
 
-from app.domain.catalog import Observation
-from app.domain.declared import Credentials
-from app.domain.observed import AnsweredRow, Observed, ObservedFlush
-from app.domain.routing import RoutedModel
-from app.domain.spread import Spread
-from app.domain.tally import TallyKey
+from app.domain.catalog.declarations import Credentials
+from app.domain.catalog.models import Observation
+from app.domain.catalog.routing import RoutedModel
+from app.domain.evidence.observed import AnsweredRow, Observed, ObservedFlush
+from app.domain.evidence.tally import TallyKey
+from app.domain.stats.histogram import Spread
 from app.proxy import Gateway
 from app.proxy.limits import Limits
 from proxy.serving import Urls, routed, serving, table_of

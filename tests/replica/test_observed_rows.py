@@ -6,10 +6,10 @@ import uuid
 from fakes.counting import CountingRecorder
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import AnsweredRow, Observed, ObservedFlush, ObservedRow, SpreadRow
-from app.domain.spread import Spread
-from app.domain.tally import TallyKey
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import AnsweredRow, Observed, ObservedFlush, ObservedRow, SpreadRow
+from app.domain.evidence.tally import TallyKey
+from app.domain.stats.histogram import Spread
 from app.replica.clock import DatabaseClock
 from app.replica.replica import Replica
 from app.store.database import Database

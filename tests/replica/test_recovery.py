@@ -8,8 +8,8 @@ from pathlib import Path
 
 from test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, split, stored, until
 
-from app.domain.routing import FULL_BP
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.replica.replica import Pace
 from app.replica.snapshot import Snapshot
 from app.store import replicas, tallies

@@ -16,9 +16,9 @@ from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.routes import RouteChange, change_route
 from app.admin.upstream_allow import LOOPBACK, AllowList
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.routing import FULL_BP, NO_COIN, RoutingTable, Weights
-from app.domain.tally import TallyKey
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutingTable, Weights
+from app.domain.evidence.tally import TallyKey
 from app.loops import Loops
 from app.replica.clock import DatabaseClock
 from app.replica.replica import DeadBoots, Pace, Replica

@@ -6,8 +6,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.domain.catalog import Model, ModelName, Observation, Protocol, Version, VersionName
-from app.domain.routing import EMPTY_TABLE, Mirror, Route, RoutedModel, RoutingTable
+from app.domain.catalog.models import Model, ModelName, Observation, Protocol, Version, VersionName
+from app.domain.catalog.routing import EMPTY_TABLE, Mirror, Route, RoutedModel, RoutingTable
 from app.replica.snapshot import NAME, PREVIOUS, SCHEMA, Snapshot
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")

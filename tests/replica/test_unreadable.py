@@ -13,8 +13,8 @@ from test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, 
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means
 from app.actions.routes import RouteChange, change_route
-from app.domain.catalog import Model, ModelName, Version, VersionName
-from app.domain.routing import FULL_BP, NO_COIN, RoutingTable, Weights
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.errors import ModelUnusable
 from app.replica.replica import Pace
 from app.replica.snapshot import Snapshot

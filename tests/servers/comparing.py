@@ -11,9 +11,9 @@ from proxy.serving import gateway_with, serving
 from proxy.talking import Answer, get, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.catalog import ModelName, Observation, Protocol, Version, VersionName, probe_path
-from app.domain.routing import RoutedModel, RoutingTable
-from app.domain.tally import Counter, Outcome
+from app.domain.catalog.models import ModelName, Observation, Protocol, Version, VersionName, probe_path
+from app.domain.catalog.routing import RoutedModel, RoutingTable
+from app.domain.evidence.tally import Counter, Outcome
 from app.proxy import Gateway
 
 # Framed or made anew by the gateway, or different in every answer of any server.

@@ -9,9 +9,9 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.catalog import Protocol
-from app.domain.routing import RoutingTable
-from app.domain.tally import Outcome
+from app.domain.catalog.models import Protocol
+from app.domain.catalog.routing import RoutingTable
+from app.domain.evidence.tally import Outcome
 from servers.comparing import connections_to, probed, relayed, settled
 from servers.peers import BENTOML, Running, running
 

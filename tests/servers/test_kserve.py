@@ -12,9 +12,9 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
 
-from app.domain.catalog import Protocol, VersionName
-from app.domain.routing import FULL_BP, Mirror, RoutingTable
-from app.domain.tally import Counter, Outcome
+from app.domain.catalog.models import Protocol, VersionName
+from app.domain.catalog.routing import FULL_BP, Mirror, RoutingTable
+from app.domain.evidence.tally import Counter, Outcome
 from servers.comparing import connections_to, counters_of, observed, probed, relayed, settled
 from servers.peers import KSERVE, TRITONCLIENT, Running, ask, running
 

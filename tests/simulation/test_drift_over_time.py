@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.domain.spread import Histogram, histogram_of
+from app.domain.stats.histogram import Histogram, histogram_of
 from bench import drift
 
 

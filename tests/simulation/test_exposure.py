@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.domain.analysis import absorb
-from app.domain.policy import Guardrail, Metric
-from app.domain.rollout import TERMINAL, Phase, Policy
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.policy import Guardrail, Metric
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.assess import absorb
+from app.domain.rollout.rollout import TERMINAL, Phase, Policy
 from bench.world import CANARY, MODEL, STABLE, START_S, Arm, Setting, Story, World, play
 
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),), warmup_s=0.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom
 
-from app.domain.rollout import Phase
+from app.domain.rollout.rollout import Phase
 from bench.hidden import PLANS, Outcome, Plan, outcomes, summary
 
 BY_NAME = {plan.name: plan for plan in PLANS}

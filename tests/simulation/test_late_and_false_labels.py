@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from app.domain.cohort import Cohort, CohortArm, CohortEpoch, LossSums
-from app.domain.finding import Finding, Verdict
-from app.domain.judges import JUDGES
-from app.domain.policy import Metric
-from app.domain.rollout import Phase
+from app.domain.catalog.policy import Metric
+from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums
+from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.judges import JUDGES
+from app.domain.rollout.rollout import Phase
 from bench import labels
 from bench.label_world import (
     LabelSetting,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from app.domain.policy import Guardrail, Metric
-from app.domain.rollout import Phase, Policy
+from app.domain.catalog.policy import Guardrail, Metric
+from app.domain.rollout.rollout import Phase, Policy
 from bench.judging.coin import turnback
 from bench.judging.draws import Steady
 from bench.rivals import peeking

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from app.domain.evidence import Outcomes, log_e_tilt
-from app.domain.routing import FULL_BP, Route, draw, sticky_place
+from app.domain.catalog.routing import FULL_BP, Route, draw, sticky_place
+from app.domain.stats.eprocess import Outcomes, log_e_tilt
 from bench.judging.coin import turnback
 from bench.judging.traffic import Traffic
 from bench.world import CANARY, MODEL, STABLE

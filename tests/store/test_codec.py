@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from app.domain.analysis import assess
-from app.domain.catalog import ModelName, VersionName
-from app.domain.ledger import ArmCounts, EpochCounts
-from app.domain.model_evidence import SpreadEpoch
-from app.domain.policy import Guardrail, Metric, Policy
-from app.domain.rollout import Phase, Rollout, RolloutId, begin
-from app.domain.spread import Spread, histogram_of
-from app.domain.tally import Outcome, Tally
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts
+from app.domain.evidence.model_evidence import SpreadEpoch
+from app.domain.evidence.tally import Outcome, Tally
+from app.domain.guardrails.assess import assess
+from app.domain.rollout.rollout import Phase, Rollout, RolloutId, begin
+from app.domain.stats.histogram import Spread, histogram_of
 from app.store.codec import rollout_from_json, to_json
 from app.store.database import Database
 from bench import slices

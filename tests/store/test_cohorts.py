@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.cohort_ledger import Matured
-from app.domain.declared import QualityKind, QualityMetric
+from app.domain.catalog.declarations import QualityKind, QualityMetric
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.absorb_cohort import Matured
 from app.store import cohorts
 from app.store.database import Database
 

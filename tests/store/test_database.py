@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.domain.catalog import Model, ModelName
+from app.domain.catalog.models import Model, ModelName
 from app.errors import DatabaseUnavailable
 from app.store import catalog
 from app.store.database import Database

@@ -4,8 +4,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome, TallyRow, UnitRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Outcome, TallyRow, UnitRow, Watermark
 from app.store import replicas, units
 from app.store.database import Database
 

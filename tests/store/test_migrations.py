@@ -7,9 +7,9 @@ import psycopg
 from alembic import command
 from psycopg.types.json import Jsonb
 
-from app.domain.labelling import Rank
-from app.domain.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
-from app.domain.slowness import SlowLimit
+from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.evidence.labels import Rank
+from app.domain.guardrails.latency import SlowLimit
 from app.store import migrate
 from app.store.codec import rollout_from_json
 

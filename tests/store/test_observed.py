@@ -5,10 +5,10 @@ import uuid
 import pytest
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.observed import Flaw, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
-from app.domain.spread import Spread, histogram_of
-from app.domain.tally import TallyKey, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.observed import Flaw, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
+from app.domain.evidence.tally import TallyKey, Watermark
+from app.domain.stats.histogram import Spread, histogram_of
 from app.store import observed, replicas
 from app.store.database import Database
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.labelling import Attributed, Exchange, Label
-from app.domain.tally import Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.labels import Attributed, Exchange, Label
+from app.domain.evidence.tally import Tally, TallyKey, TallyRow, Watermark
 from app.store import labels, partitions, replicas, tallies
 from app.store.database import Database
 from app.store.partitions import DAY_S, PARTITIONED

@@ -1,7 +1,7 @@
 """Tallies read again: the rows a look would have read, summed over processes and over steps of time."""
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Counter, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.store import partitions, replicas, tallies
 from app.store.database import Database
 from app.store.past_tallies import Whose, summed

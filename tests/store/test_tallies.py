@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.store import replicas, tallies
 from app.store.database import Database
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.domain.catalog import ModelName, VersionName
-from app.domain.declared import QualityKind, QualityMetric
-from app.domain.labelling import Attributed, Exchange, Label
+from app.domain.catalog.declarations import QualityKind, QualityMetric
+from app.domain.catalog.models import ModelName, VersionName
+from app.domain.evidence.labels import Attributed, Exchange, Label
 from app.store import cohorts, labels
 from app.store.database import Database
 

@@ -1,0 +1,1 @@
+"""What is declared: models, versions, routes, policies, what is measured of their answers."""

@@ -1,0 +1,1 @@
+"""Counts of both arms by weight epoch: what was seen, before anybody judges it."""

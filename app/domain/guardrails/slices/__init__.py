@@ -1,0 +1,1 @@
+"""Slices: a fault that the whole hides, found and named."""

@@ -1,0 +1,97 @@
+"""The worst of the declared slices: a fault that the whole hides, found and named.
+
+Rule: every slice and metric that can exist has the same share of the evidence from the start, seen or not, so that
+slices may appear at any time and none is chosen because of what it says.
+
+Source: Vovk & Wang 2021 for the average; Wang & Ramdas 2022 (e-BH) for the list of those that stand out.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+from app.domain.catalog.policy import Guardrail, Policy
+from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, rates
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.memo import once_per_evidence
+from app.domain.guardrails import model_sentences, sentences
+from app.domain.guardrails.finding import OF_SLICE, Finding, Verdict
+from app.domain.guardrails.limits import WORSE_VERDICTS, verdict_of
+from app.domain.guardrails.slices.evidence import Compared, compared_slices, hypotheses
+from app.domain.stats.e_bh import discoveries
+from app.domain.stats.eprocess import log_sum_exp
+
+# Largest expected share of false ones among the slices that are listed as standing out.
+FALSE_DISCOVERIES = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """All slices.
+
+    Attributes:
+        log_e: Of the average over everything that can exist; what was not seen counts for 1.
+        worst: The one that weighs most in it.
+    """
+
+    log_e: float
+    worst: Compared
+    answers: int
+
+
+def judge_slices(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
+    """Slices by errors, flawed answers and labels together: turned back by their average; nothing to prove."""
+    together = _together(evidence)
+    if together is None:
+        sentence = model_sentences.of_no_slices(evidence)
+        return Finding(guardrail.metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
+    worst = together.worst
+    verdict = verdict_of(policy, guardrail, together.log_e, None, together.answers)
+    is_worse = verdict in WORSE_VERDICTS
+    metric = f"{OF_SLICE}{worst.slice.key}={worst.slice.value}" if is_worse else str(guardrail.metric)
+    numbers = {
+        "slices": float(len({each.slice for each in compared_slices(evidence)})),
+        "hypotheses": float(hypotheses(evidence)),
+        "standing_out": float(len(standing_out(evidence))),
+        **_numbers(worst),
+    }
+    if is_worse:
+        overall = rates(drawn_by_coin(evidence), BAD, JUDGED)
+        sentence = model_sentences.of_slice(evidence, worst, verdict, overall)
+    else:
+        sentence = model_sentences.of_slices(evidence, numbers, verdict)
+    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
+    return Finding(metric, verdict, together.log_e, None, sentence, numbers, dry_run=guardrail.dry_run)
+
+
+def standing_out(evidence: Evidence) -> tuple[Compared, ...]:
+    """Slices and metrics that stand out together, the heaviest first; for lists that alert and never act."""
+    compared = compared_slices(evidence)
+    unseen = [0.0] * max(0, hypotheses(evidence) - len(compared))
+    places = discoveries([*(each.log_e for each in compared), *unseen], FALSE_DISCOVERIES)
+    return tuple(sorted((compared[place] for place in places), key=_weight, reverse=True))
+
+
+def _weight(compared: Compared) -> float:
+    return compared.log_e
+
+
+@once_per_evidence
+def _together(evidence: Evidence) -> _Together | None:
+    """None where nothing was seen of any slice."""
+    compared = compared_slices(evidence)
+    if not compared:
+        return None
+    every = max(hypotheses(evidence), len(compared))
+    logs = [each.log_e for each in compared]
+    if every > len(compared):
+        logs.append(log(every - len(compared)))
+    worst = max(compared, key=_weight)
+    return _Together(log_sum_exp(logs) - log(every), worst, max(each.canary_n for each in compared))
+
+
+def _numbers(worst: Compared) -> dict[str, float]:
+    numbers = {"worst_log_e": worst.log_e, "worst_canary_n": worst.canary_n, "worst_stable_n": worst.stable_n}
+    if worst.canary_rate is not None and worst.stable_rate is not None:
+        numbers |= {"canary_rate": worst.canary_rate, "stable_rate": worst.stable_rate}
+        numbers["extra"] = (worst.canary_rate - worst.stable_rate) * worst.canary_n
+    return numbers

@@ -1,0 +1,173 @@
+"""What would change the decision, and what this traffic cannot show: sentences for people.
+
+Rule: figures here are rough and say so; nothing is decided by them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import exp, isfinite, log
+
+from app.domain.catalog.policy import Metric, Policy
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.estimates import DRAWN, ERRORS, drawn_by_coin, outcomes
+from app.domain.evidence.evidence import Evidence
+from app.domain.guardrails.finding import Assessment, Finding, Verdict
+from app.domain.guardrails.limits import error_margin, log_limit, shares
+from app.domain.guardrails.sentences import about, frequency, points
+from app.domain.reports.forecast import eta_s, exchanges_to_proof, highest_weight, smallest_visible_effect
+from app.domain.rollout.wording import span_text
+from app.domain.stats.harm import bad_until
+from app.domain.stats.planning import overlap_to_prove, smallest_effect
+
+# Further than this nobody plans.
+_MOST_BAD = 100
+_PROVEN = {
+    Metric.VALIDITY: "gives no more flawed answers, and different ones where {stable} does",
+    Metric.COST: "is no dearer than it may be",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What people may expect of a rollout that is not decided.
+
+    Attributes:
+        eta_s: Rough seconds to a decision at this rate, None when it cannot be said.
+        smallest_effect: Smallest excess rate of errors that shows before the deadline, or None.
+        wants: What would change the decision, one clause each.
+    """
+
+    eta_s: float | None = None
+    smallest_effect: float | None = None
+    wants: tuple[str, ...] = ()
+
+
+def outlook(evidence: Evidence, policy: Policy, seen: Assessment) -> Outlook:
+    """What follows from what was counted; `seen` is the assessment of the two. Nothing where the evidence is void."""
+    if seen.verdict is Verdict.INVALID:
+        return Outlook()
+    return Outlook(
+        eta_s(evidence, policy, seen.log_e),
+        smallest_visible_effect(evidence, policy),
+        _wants(evidence, policy, seen),
+    )
+
+
+def _wants(evidence: Evidence, policy: Policy, seen: Assessment) -> tuple[str, ...]:
+    """What would turn the canary back, and what promotion still waits for; nothing once it is decided."""
+    if seen.verdict in {Verdict.REGRESSED, Verdict.HEALTHY}:
+        return ()
+    return (*_to_turn_back(evidence, policy, seen), *_to_promote(evidence, policy, seen))
+
+
+def _to_turn_back(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[str]:
+    more = bad_answers_to_turn_back(evidence, policy, seen)
+    if more is not None:
+        answers = "one more bad answer" if more == 1 else f"{more:,} more bad answers"
+        turn = "turns" if more == 1 else "turn"
+        yield f"{answers} of {evidence.canary} {turn} it back, if {evidence.stable} gives none"
+
+
+def bad_answers_to_turn_back(evidence: Evidence, policy: Policy, seen: Assessment) -> int | None:
+    """How many more errors of the canary, at its highest weight so far, reach alpha_rollback; None if too many."""
+    share = shares(policy).get(Metric.ERRORS)
+    weight = highest_weight(evidence)
+    if share is None or weight is None:
+        return None
+    errors = next(each for each in seen.findings if each.metric == Metric.ERRORS and not each.dry_run)
+    others = exp(min(seen.log_e, 700.0)) - share * exp(min(errors.log_e_worse or 0.0, 700.0))
+    missing = (1.0 / policy.alpha_rollback - others) / share
+    if missing <= 0.0:
+        return None
+    tested = outcomes(drawn_by_coin(evidence), ERRORS, DRAWN)
+    return bad_until(tested, evidence.error_reference, weight, log(missing), _MOST_BAD)
+
+
+def _to_promote(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[str]:
+    if not seen.canary_answers:
+        yield f"answers of {evidence.canary}: none came yet"
+        return
+    if seen.held_because is not None:
+        yield f"{evidence.canary} is held at its lowest weight: {seen.held_because}"
+    if seen.log_e >= log(policy.thaw_below):
+        yield f"the evidence against it must fall below {policy.thaw_below:g}; it is {exp(min(seen.log_e, 50.0)):,.3g}"
+    yield from _proofs(evidence, policy, seen)
+
+
+def _proofs(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[str]:
+    """One clause for each proof that promotion waits for."""
+    needed = 1.0 / policy.alpha_promotion
+    for guardrail, finding in zip(policy.guardrails, seen.findings, strict=False):
+        if not guardrail.is_waited_for or (finding.log_e_not_worse or 0.0) >= log(needed):
+            continue
+        if guardrail.metric is Metric.ERRORS:
+            yield _error_proof(evidence, policy)
+        elif guardrail.metric is Metric.LATENCY:
+            yield _latency_proof(finding, evidence, needed)
+        elif guardrail.metric in _PROVEN:
+            yield _proof(guardrail.metric, finding, evidence, needed)
+
+
+def _error_proof(evidence: Evidence, policy: Policy) -> str:
+    weight = highest_weight(evidence)
+    more = exchanges_to_proof(evidence, policy, weight) if weight is not None else None
+    margin = points(error_margin(evidence, policy, policy.errors).delta)
+    if more is None or not isfinite(more):
+        return (
+            f"fewer bad answers of {evidence.canary}: so far they are at least {margin} more than {evidence.stable}'s"
+        )
+    return f"about {about(more)} more answers of both, as good as so far, prove it less than {margin} worse"
+
+
+def _latency_proof(finding: Finding, evidence: Evidence, needed: float) -> str:
+    if finding.log_e_not_worse is None:
+        return f"latency can be proven once {evidence.stable} has given enough answers to know what is slow"
+    so_far = exp(min(finding.log_e_not_worse, 50.0))
+    return f"proof that {evidence.canary} is not slower than {evidence.stable}: evidence {so_far:,.2g} of {needed:,.0f}"
+
+
+def _proof(metric: Metric, finding: Finding, evidence: Evidence, needed: float) -> str:
+    if finding.log_e_not_worse is None:
+        return finding.sentence.rstrip(".")
+    so_far = exp(min(finding.log_e_not_worse, 50.0))
+    claim = _PROVEN[metric].format(stable=evidence.stable)
+    return f"proof that {evidence.canary} {claim}: evidence {so_far:,.2g} of {needed:,.0f}"
+
+
+def advice(evidence: Evidence, policy: Policy) -> tuple[str, ...]:
+    """What the traffic before the start cannot show within the policy's time; nothing if it can show enough."""
+    per_s = evidence.usual_per_s
+    if per_s is None:
+        return ()
+    if per_s == 0.0:
+        return ("Nothing was asked of the model of late: without traffic nothing is verified.",)
+    return tuple(_advice(evidence, policy, per_s))
+
+
+def _advice(evidence: Evidence, policy: Policy, per_s: float) -> Iterator[str]:
+    weight = policy.max_weight_bp / FULL_BP
+    delta = error_margin(evidence, policy, policy.errors).delta
+    exchanges = per_s * policy.deadline_s
+    reference = evidence.error_reference
+    effect = smallest_effect(reference, weight, exchanges, log_limit(policy, policy.errors))
+    if effect is None:
+        yield (
+            f"At {frequency(per_s)} this policy cannot tell a version that always fails in "
+            f"{span_text(policy.deadline_s)}: {_remedies(policy)}."
+        )
+    elif effect > delta:
+        yield (
+            f"At {frequency(per_s)} this policy cannot verify less than {points(effect)} in "
+            f"{span_text(policy.deadline_s)}: {_remedies(policy)}."
+        )
+    needed = overlap_to_prove(reference, delta, log(1.0 / policy.alpha_promotion)) / (weight * (1.0 - weight))
+    if needed > exchanges:
+        yield (
+            f"Proof that it is less than {points(delta)} worse takes about {span_text(needed / per_s)} "
+            f"at {frequency(per_s)}; the deadline is {span_text(policy.deadline_s)}."
+        )
+
+
+def _remedies(policy: Policy) -> str:
+    raise_it = ", raise the weight" if policy.max_weight_bp < FULL_BP // 2 else ", wait longer"
+    return f"mirror{raise_it} or widen the margin"

@@ -1,0 +1,1 @@
+"""One canary's way to stable or back: states, rules, moves, and what a decision says."""

@@ -1,0 +1,1 @@
+"""After a promotion: whether the version before would be better today."""

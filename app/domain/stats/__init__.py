@@ -1,0 +1,1 @@
+"""Pure numbers: e-processes, intervals, histograms, power; no word of models."""
