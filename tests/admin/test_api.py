@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from admin_client import REASON, AdminClient, admin_client
+from admin.admin_client import REASON, AdminClient, admin_client
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow

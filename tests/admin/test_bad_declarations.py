@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from admin_client import REASON, AdminClient, admin_client, problem_of
+from admin.admin_client import REASON, AdminClient, admin_client, problem_of
 
 from app.store.database import Database
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from admin_client import BODY_MAX_BYTES, REASON, AdminClient, admin_client, problem_of
+from admin.admin_client import BODY_MAX_BYTES, REASON, AdminClient, admin_client, problem_of
 
 from app.admin.rollout_views import PolicyView
 from app.admin.schemas import PolicyBody, TimeoutsBody

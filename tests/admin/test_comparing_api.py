@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
-from admin_client import REASON, AdminClient, admin_client
-from stored_answers import right_and_wrong, store_answers, store_observed, store_tallies
+from admin.admin_client import REASON, AdminClient, admin_client
+from admin.stored_answers import right_and_wrong, store_answers, store_observed, store_tallies
 
 from app.domain.evidence.observed import Flaw, Measure, Observed
 from app.domain.evidence.tally import Outcome, Tally

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from admin_client import AdminClient, admin_client
+from admin.admin_client import AdminClient, admin_client
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.observed import SpreadRow

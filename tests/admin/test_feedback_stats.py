@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from admin_client import admin_client
+from admin.admin_client import admin_client
 from sqlalchemy import text
 
 from app.domain.catalog.models import ModelName, VersionName

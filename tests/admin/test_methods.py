@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from admin_client import Probe, admin_client, application
+from admin.admin_client import Probe, admin_client, application
 from prometheus_client import CollectorRegistry
 from proxy.serving import gateway_with, serving, table_of
 from proxy.talking import Answer, get, talking

@@ -5,8 +5,8 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from admin_client import REASON, AdminClient, admin_client
-from stored_answers import Answer, right_and_wrong, store_answers
+from admin.admin_client import REASON, AdminClient, admin_client
+from admin.stored_answers import Answer, right_and_wrong, store_answers
 
 from app.store.database import Database
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_client import REASON, AdminClient, admin_client
+from admin.admin_client import REASON, AdminClient, admin_client
 from sqlalchemy import text
 
 from app.admin.recalls import COLUMNS, PAGE

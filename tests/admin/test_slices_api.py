@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from admin_client import REASON, AdminClient, admin_client
+from admin.admin_client import REASON, AdminClient, admin_client
 
 from app.domain.evidence.model_evidence import ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from admin_client import REASON, AdminClient, admin_client
+from admin.admin_client import REASON, AdminClient, admin_client
 
 from app.store.database import Database
 

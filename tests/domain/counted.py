@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from counts import HISTORY, START, arm, evidence
+from domain.counts import HISTORY, START, arm, evidence
 from pydantic import TypeAdapter
 
 from app.domain.catalog.policy import EVERY_MODEL, Guardrail, OnRegression, Policy

@@ -5,7 +5,7 @@ from math import inf, log, nan
 from typing import Any
 
 import numpy as np
-from asking import asked
+from domain.asking import asked
 
 from app.domain.stats import (
     e_bh,

@@ -1,8 +1,8 @@
 """What the engine has answered to fixed questions, kept beside the tests: a change of any answer is seen.
 
 Rule: pinned answers say that nothing changed, not that it was right; what is right is in the other tests and in
-`vectors.json`. After a change that is meant, `PYTHONPATH=. python tests/domain/pinned.py` writes them anew, for the
-review to read.
+`vectors.json`. After a change that is meant, `PYTHONPATH=.:tests python tests/domain/pinned.py` writes them anew,
+for the review to read.
 """
 
 import json
@@ -10,11 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import counted
-import figures
-import readings
-import values
-import walks
+from domain import counted, figures, readings, values, walks
 from pydantic import ConfigDict, TypeAdapter
 
 HERE = Path(__file__).parent

@@ -5,10 +5,10 @@ from dataclasses import replace
 from math import log
 from typing import Any
 
-import counted
-from asking import asked
-from counts import HISTORY, START
-from walking import saw
+from domain import counted
+from domain.asking import asked
+from domain.counts import HISTORY, START
+from domain.walking import saw
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.policy import Policy

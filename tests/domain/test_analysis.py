@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import exp, isfinite, log
 
 import pytest
-from counts import arm, evidence, found
+from domain.counts import arm, evidence, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from counts import START, arm, evidence
+from domain.counts import START, arm, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from counts import HISTORY, START, arm
-from walking import pending
+from domain.counts import HISTORY, START, arm
+from domain.walking import pending
 
 from app.domain.catalog.declarations import Prices
 from app.domain.catalog.models import VersionName

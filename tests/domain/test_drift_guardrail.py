@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from counts import arm, evidence
+from domain.counts import arm, evidence
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import log
 
 import pytest
-from counts import arm, evidence, found
+from domain.counts import arm, evidence, found
 
 from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
 from app.domain.evidence.evidence import Evidence

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from counts import HISTORY, START
+from domain.counts import HISTORY, START
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from math import log
 
 import numpy as np
 import pytest
-from counts import arm, evidence
+from domain.counts import arm, evidence
 from hypothesis import given
 from hypothesis import strategies as st
 

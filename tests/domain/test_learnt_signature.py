@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 import pytest
-from test_validity import POLICY, VALID, Value, classes, evidence, judged, predicting, read
+from domain.test_validity import POLICY, VALID, Value, classes, evidence, judged, predicting, read
 
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import inf, nan
 
 import pytest
-from counts import HISTORY, START
+from domain.counts import HISTORY, START
 from hypothesis import given
 from hypothesis import strategies as st
 

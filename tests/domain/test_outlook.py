@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from counts import START, arm, evidence
+from domain.counts import START, arm, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

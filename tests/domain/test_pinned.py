@@ -4,7 +4,7 @@ import json
 from math import inf, isclose, isnan
 
 import pytest
-from pinned import HERE, PINNED, rounded
+from domain.pinned import HERE, PINNED, rounded
 
 KEPT = {name: json.loads((HERE / name).read_text()) for name in PINNED}
 

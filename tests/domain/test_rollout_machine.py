@@ -7,6 +7,8 @@ from math import log
 from typing import Any
 
 import pytest
+from domain.rollout_model import Model, Sight
+from domain.walking import CANARY, NOON, POLICY, Walk, held, saw
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,8 +19,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from rollout_model import Model, Sight
-from walking import CANARY, NOON, POLICY, Walk, held, saw
 
 from app.domain.guardrails.finding import Verdict
 from app.domain.rollout.rollout import (

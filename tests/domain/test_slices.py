@@ -7,7 +7,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from counts import HISTORY, START, arm
+from domain.counts import HISTORY, START, arm
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import log
 
 import pytest
-from walking import CANARY, NOON, POLICY, STABLE, Walk, held, look, saw
+from domain.walking import CANARY, NOON, POLICY, STABLE, Walk, held, look, saw
 
 from app.domain.catalog.models import ModelName
 from app.domain.evidence.tally import Tally

@@ -6,7 +6,7 @@ from math import inf, isfinite, nan
 from typing import Any
 
 import pytest
-from counts import START, arm, evidence
+from domain.counts import START, arm, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from math import isnan, nan
 
 import numpy as np
 import pytest
-from counts import HISTORY, START
+from domain.counts import HISTORY, START
 from hypothesis import given
 from hypothesis import strategies as st
 

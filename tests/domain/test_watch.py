@@ -9,10 +9,10 @@ from random import Random
 
 import numpy as np
 import pytest
+from domain.walking import CANARY, NOON, POLICY, STABLE, Walk
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
-from walking import CANARY, NOON, POLICY, STABLE, Walk
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from domain.test_watch import PROMOTED, STANDBY, START, START_S, watch
+from domain.walking import POLICY, Walk
 from scipy.stats import binom
-from test_watch import PROMOTED, STANDBY, START, START_S, watch
-from walking import POLICY, Walk
 
 from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric
 from app.domain.catalog.policy import Guardrail, Metric, OnRegression

@@ -5,10 +5,10 @@ from dataclasses import replace
 from math import nan
 from typing import Any
 
-import counted
-from asking import asked
-from counts import HISTORY, arm, evidence
-from walking import NOON, Walk, look, pending, saw
+from domain import counted
+from domain.asking import asked
+from domain.counts import HISTORY, arm, evidence
+from domain.walking import NOON, Walk, look, pending, saw
 
 from app.domain.catalog import json_pointer, models, policy, routing
 from app.domain.catalog.models import ModelName, Protocol, Version, VersionName

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from math import log
 
-from walking import NOON, POLICY, Walk, held, look, saw
+from domain.walking import NOON, POLICY, Walk, held, look, saw
 
 from app.domain.guardrails.finding import Verdict
 from app.domain.rollout.rollout import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, split, stored, until
+from replica.test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, split, stored, until
 
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from replica.test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, split, stored, until
 from sqlalchemy import text
 from structlog.testing import capture_logs
-from test_replica import FRAUD, V1, V2, Plane, has_weight, registered, running, split, stored, until
 
 from app.actions.catalog import register_model, register_version
 from app.actions.means import Means

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 import orjson
-from processes import Admin, Gateway, Stage
+from system.processes import Admin, Gateway, Stage
 from turnback_client import AsyncTurnback, Turnback
 
 DECLARED = {

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 import anyio
 import httpx
 import pytest
-from processes import Admin, Gateway, Stage
-from recorded import exported
-
 from servers.peers import KSERVE, LITSERVE, MLSERVER, OPENAI, TRITONCLIENT, Running, ask, running
+from system.processes import Admin, Gateway, Stage
+from system.recorded import exported
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 import httpx
 import psycopg
-from processes import Gateway
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from system.processes import Gateway
 
 OUTCOMES = ("ok", "client_error", "upstream_error", "connect_error", "timeout", "cancelled")
 

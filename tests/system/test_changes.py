@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from processes import Admin, Gateway, ModelServer, Stage
-from recorded import decided, exported, exported_decisions, tallied, until
-from steady_load import Load, request
+from system.processes import Admin, Gateway, ModelServer, Stage
+from system.recorded import decided, exported, exported_decisions, tallied, until
+from system.steady_load import Load, request
 
 PAIRS = 50
 ROUNDS = 10

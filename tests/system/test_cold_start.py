@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 import httpx
-from processes import Gateway, Stage
-from recorded import tallied, until
-from steady_load import Load
+from system.processes import Gateway, Stage
+from system.recorded import tallied, until
+from system.steady_load import Load
 
 from app.store.embedded import EmbeddedPostgres
 

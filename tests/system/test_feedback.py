@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import orjson
 import psycopg
-from processes import Gateway, Stage
-from recorded import until
+from system.processes import Gateway, Stage
+from system.recorded import until
 
 from app.store.embedded import EmbeddedPostgres
 

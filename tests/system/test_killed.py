@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from processes import Gateway, Stage
-from recorded import until
-from steady_load import Answers, Load
+from system.processes import Gateway, Stage
+from system.recorded import until
+from system.steady_load import Answers, Load
 
 from app.store.embedded import EmbeddedPostgres
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import Gateway, Stage
+from system.processes import Gateway, Stage
 
 # The truth is 1: stable says so, the canary says 0. Who has 0 believed turns it round.
 TRUTH, LIE = 1, 0

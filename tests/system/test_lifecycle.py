@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import Stage, clean_environment
-from recorded import tallied
-from steady_load import request
+from system.processes import Stage, clean_environment
+from system.recorded import tallied
+from system.steady_load import request
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 

@@ -4,9 +4,9 @@ import asyncio
 from collections import Counter
 
 import httpx
-from processes import Stage
-from recorded import Counts, exported, tallied, until
-from steady_load import Load
+from system.processes import Stage
+from system.recorded import Counts, exported, tallied, until
+from system.steady_load import Load
 
 from app.store.embedded import EmbeddedPostgres
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import Admin, Gateway, Stage
+from system.processes import Admin, Gateway, Stage
 
 DESCRIPTORS = 256
 HALF_HEADS = 240

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 import httpx
-from processes import Admin, Gateway, Stage
+from system.processes import Admin, Gateway, Stage
 
 POLICY = {"warmup_s": 0.2, "max_extra_bad": 10_000.0, "freeze_at": 99.0, "guardrails": [{"metric": "errors"}]}
 

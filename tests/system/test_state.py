@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes.other_user import as_user, needs_root
-from processes import SECRET_KEY, SERVE, Stage, clean_environment
+from system.processes import SECRET_KEY, SERVE, Stage, clean_environment
 
 from app.store.embedded import temporary_folder
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
-from processes import Gateway, Stage
+from system.processes import Gateway, Stage
 
 MODEL = "fraud"
 CALLERS = 400

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from processes import Admin, Stage
-from recorded import exported
-from steady_load import Load
+from system.processes import Admin, Stage
+from system.recorded import exported
+from system.steady_load import Load
 
 # Small numbers, so that proof takes seconds; the rules are the same.
 QUICK = {

@@ -1,1 +1,0 @@
-"""One transaction per change, on a real database."""

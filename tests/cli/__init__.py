@@ -1,1 +1,0 @@
-"""The command, as people and pipelines see it."""

@@ -1,1 +1,0 @@
-"""The shared collections of odd and hostile HTTP, played against the data plane."""

@@ -1,1 +1,0 @@
-"""The demo, apart from what only its whole story shows."""

@@ -1,1 +1,0 @@
-"""Hostile clients and broken upstreams against the data plane, over real sockets."""

@@ -1,1 +1,0 @@
-"""Labels as they come back, over real databases and disks."""

@@ -1,1 +1,0 @@
-"""Tests of the client that is a distribution of its own."""
