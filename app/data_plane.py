@@ -7,16 +7,16 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog.receipt import ReceiptKey
 from app.errors import CannotServe
-from app.proxy.addressed import Addressees
-from app.proxy.admission import capped, fitting_places, own
+from app.proxy.bounds.admission import capped, fitting_places, own
+from app.proxy.bounds.limits import Limits
+from app.proxy.downstream.addressed import Addressees
+from app.proxy.downstream.own_port import OwnPort
 from app.proxy.gateway import Gateway
-from app.proxy.limits import Limits
-from app.proxy.own_port import OwnPort
-from app.proxy.reach import MayConnect, Reach
+from app.proxy.upstream.connector import MayConnect, Reach
 from app.settings import Settings
+from app.upstream_allow import LOOPBACK, AllowList
 
 
 def data_plane(

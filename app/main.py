@@ -23,12 +23,9 @@ import uvloop
 from pydantic import SecretStr
 
 from app import __version__, loops, readiness, telemetry
-from app.actions.means import Means
+from app.actions.context import Means
 from app.admin.api import admin_app
-from app.admin.inference import Build, inference_app
-from app.admin.listeners import Listener, bind, listener
-from app.admin.needs import Services
-from app.admin.ops import Check, Readiness, ops_app
+from app.admin.dependencies import Services
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.controller.probe import Prober
@@ -39,25 +36,28 @@ from app.feedback import api as feedback_api
 from app.feedback import intake
 from app.feedback.desk import FeedbackDesk, feedback_desk
 from app.feedback.keys import receipt_keys, sources
+from app.feedback.own_paths import Build, inference_app
 from app.loops import Loop, Loops
-from app.proxy.admission import use_all_descriptors
-from app.proxy.figures import ObserverFigures, RecorderFigures
-from app.proxy.journal import TEND_MAX_S, Journal
-from app.proxy.recovery import DeadBoots
-from app.proxy.tls import upstream_context
-from app.proxy.upstream_figures import UpstreamFigures
+from app.ops import Check, Readiness, ops_app
+from app.proxy.bounds.admission import use_all_descriptors
+from app.proxy.metrics import ObserverFigures, RecorderFigures
+from app.proxy.upstream.tls import upstream_context
+from app.proxy.upstream_metrics import UpstreamFigures
+from app.recording.journal import TEND_MAX_S, Journal
+from app.recording.recovery import DeadBoots
 from app.replica.clock import DatabaseClock
 from app.replica.figures import RoutingFigures, serving_arms
 from app.replica.replica import Pace, Replica
 from app.replica.snapshot import Snapshot
 from app.settings import LogFormat, Settings
 from app.starting import keep_state_private, opened, refuse
-from app.store import migrate
-from app.store.contact import Contact
-from app.store.database import Database
-from app.store.embedded import REVIVE_MAX_S, EmbeddedPostgres
-from app.store.replicas import Brake
+from app.store.pg import migrate
+from app.store.pg.contact import Contact
+from app.store.pg.database import Database
+from app.store.pg.embedded import REVIVE_MAX_S, EmbeddedPostgres
+from app.store.routing.replicas import Brake
 from app.telemetry import Series
+from app.web.listeners import Listener, bind, listener
 
 RETRY_S = 1.0
 LAST_PUSHES_MAX = 20

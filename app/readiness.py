@@ -5,12 +5,12 @@ Rule: a data plane is ready as soon as it has a table, whatever has become of Po
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from app.admin.ops import Check
 from app.domain.catalog.models import ModelName
 from app.loops import Heard
+from app.ops import Check
 from app.replica.replica import Status
 from app.replica.routing import Unreadable
-from app.store.contact import Contact
+from app.store.pg.contact import Contact
 
 
 def of_replica(status: Status, revision: int, open_brakes: Iterable[str]) -> Iterator[tuple[str, Check]]:

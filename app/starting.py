@@ -5,10 +5,10 @@ import os
 
 from app import private
 from app.errors import CannotServe
-from app.proxy.addressed import Addressees
+from app.proxy.downstream.addressed import Addressees
 from app.settings import Settings
-from app.store.database import Database
-from app.store.embedded import make_state_folder
+from app.store.pg.database import Database
+from app.store.pg.embedded import make_state_folder
 
 
 def refuse(settings: Settings, role: str, *, decides: bool) -> None:

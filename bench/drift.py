@@ -25,7 +25,7 @@ from scipy.stats import kstwobign, norm
 from app.domain.reports.drift import ALPHA, FLOOR, effect, log_e_reference
 from app.domain.stats.histogram import Histogram, order_of
 from app.domain.stats.homogeneity import CategoryEpoch, shift
-from app.proxy.histogram_cell import HistogramCell
+from app.proxy.observing.histogram_row import HistogramCell
 from bench import drift_page
 from bench.cpu import model_name
 from bench.judging.intervals import Document, share

@@ -26,7 +26,6 @@ import httpx
 import orjson
 import psutil  # type: ignore[import-untyped]  # comes with the embedded Postgres, without types
 
-from app.admin.inference import Build, inference_app
 from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric, RowsKept
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.receipt import ReceiptKey, Signer
@@ -35,10 +34,13 @@ from app.domain.evidence.observed import AnsweredRow
 from app.feedback import api
 from app.feedback.desk import feedback_desk
 from app.feedback.keys import sources
-from app.proxy.receipts import Receipts
-from app.store import answers, catalog, migrate, partitions
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres, temporary_folder
+from app.feedback.own_paths import Build, inference_app
+from app.proxy.http1.receipts import Receipts
+from app.store.labels import answers
+from app.store.pg import migrate, partitions
+from app.store.pg.database import Database
+from app.store.pg.embedded import EmbeddedPostgres, temporary_folder
+from app.store.routing import catalog
 from bench.cpu import model_name
 
 MODEL, STABLE = ModelName("bench"), VersionName("v1")

@@ -23,13 +23,13 @@ import orjson
 import psycopg
 from sqlalchemy import make_url
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
-from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.domain.catalog.models import Model, ModelName, Protocol, Version, VersionName
-from app.store import migrate
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
+from app.store.pg import migrate
+from app.store.pg.database import Database
+from app.store.pg.embedded import EmbeddedPostgres
+from app.upstream_allow import LOOPBACK, AllowList
 from bench.fault_wire import FaultWire
 
 FRAUD, OTHER = ModelName("fraud"), ModelName("other")

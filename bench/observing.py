@@ -22,12 +22,12 @@ from app.domain.catalog.declarations import Feature, SliceKey
 from app.domain.catalog.models import Observation
 from app.domain.catalog.routing import RoutingTable
 from app.proxy import Gateway
-from app.proxy.cells import OK
-from app.proxy.limits import DEFAULT_LIMITS
-from app.proxy.notes import Note
-from app.proxy.observer import slices_of
-from app.proxy.request_head import RequestHead
-from app.proxy.response_head import ResponseHead
+from app.proxy.bounds.limits import DEFAULT_LIMITS
+from app.proxy.http1.request_head import RequestHead
+from app.proxy.http1.response_head import ResponseHead
+from app.proxy.observing.note import Note
+from app.proxy.observing.observer import slices_of
+from app.recording.tally_row import OK
 from bench.peer_turnback import table_of
 
 EXCHANGES = 5_000

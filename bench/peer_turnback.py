@@ -20,9 +20,9 @@ from app import compiled
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import Route, RoutedModel, RoutingTable
 from app.proxy import Gateway
-from app.proxy.counted import Counted
-from app.proxy.journal import Journal
-from app.proxy.routes import Arm
+from app.proxy.routing.table import Arm
+from app.recording.accounting import Counted
+from app.recording.journal import Journal
 from bench.message import MODEL, model_name
 
 FLUSH_S = 1.0

@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 
 from app import compiled
 from app.proxy import Gateway
-from app.proxy.counted import Counted
-from app.proxy.journal import Journal
-from app.proxy.recorder import CLIENT_ERROR, OK
-from app.proxy.routes import Arm
+from app.proxy.routing.table import Arm
+from app.recording.accounting import Counted
+from app.recording.journal import Journal
+from app.recording.recorder import CLIENT_ERROR, OK
 from bench.peer_turnback import table_of
 
 EXCHANGES = 20_000

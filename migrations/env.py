@@ -3,9 +3,9 @@
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
-from app.store.database import psycopg_url
-from app.store.migrate import is_ours
-from app.store.tables import metadata
+from app.store.pg.database import psycopg_url
+from app.store.pg.migrate import is_ours
+from app.store.pg.tables import metadata
 
 # Any number of processes may start at once. Within a transaction, because PgBouncer keeps no session.
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('turnback.migrations'))")

@@ -18,9 +18,9 @@ from psycopg.sql import SQL, Composed, Identifier
 from servers.pytest_hooks import pytest_terminal_summary, pytest_xdist_make_scheduler
 from sqlalchemy import make_url
 
-from app.store import migrate
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres, temporary_folder
+from app.store.pg import migrate
+from app.store.pg.database import Database
+from app.store.pg.embedded import EmbeddedPostgres, temporary_folder
 
 # When workers run the tests, pytest looks for these only here.
 __all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]

@@ -3,13 +3,13 @@
 from structlog.testing import capture_logs
 
 from app import readiness
-from app.admin.ops import Readiness
 from app.domain.catalog.models import ModelName
 from app.errors import DatabaseUnavailable
 from app.loops import Heard
+from app.ops import Readiness
 from app.replica.replica import Status
 from app.replica.routing import Unreadable
-from app.store.contact import RETURNED_AFTER_S, Contact
+from app.store.pg.contact import RETURNED_AFTER_S, Contact
 
 
 class Clock:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 
-from app.actions.beginning import model_evidence
+from app.actions.baseline import model_evidence
+from app.actions.context import ENGINE, Means
+from app.actions.decision_writer import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.actions.engine_version import ENGINE_VERSION
-from app.actions.identity import uuid7
-from app.actions.ledger import SALT_BYTES, Account, checked_reason, expect_answer, horizon_ms, record, settled
-from app.actions.means import ENGINE, Means
-from app.actions.recalling import call_back, was_exposed
+from app.actions.ids import uuid7
+from app.actions.recalls import call_back, was_exposed
 from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
 from app.domain.catalog.offline import refusal
 from app.domain.catalog.policy import Policy, check_policy, completed
@@ -38,11 +38,13 @@ from app.domain.rollout.rollout import (
 from app.domain.rollout.transitions import advance
 from app.domain.standby.monitor import EndedBy, WatchStep, begun
 from app.errors import IllegalTransition, InvalidInput, RolloutRefused, StaleGeneration, UnknownVersion
-from app.store import catalog, rollouts, routes, tallies, watches
-from app.store.database import Transaction
-from app.store.decisions import Decision
-from app.store.rollouts import Seen
-from app.store.watches import Watched
+from app.store.evidence import tallies
+from app.store.pg.database import Transaction
+from app.store.rollouts import rollouts, standbys
+from app.store.rollouts.decisions import Decision
+from app.store.rollouts.rollouts import Seen
+from app.store.rollouts.standbys import Watched
+from app.store.routing import catalog, routes
 
 REFERENCE = timedelta(hours=1)
 """How far back stable's own history is read for what is usual."""
@@ -191,7 +193,7 @@ async def _start(
     )
     account = _account(pending, transition, actor, reason, {"begun": pending})
     decision = await record(means, tx, before, after, at, account)
-    await watches.end(tx, before.model, EndedBy.ROLLOUT, at)
+    await standbys.end(tx, before.model, EndedBy.ROLLOUT, at)
     return transition.rollout, decision
 
 
@@ -280,10 +282,10 @@ async def _turn_watch(tx: Transaction, transition: Transition, decision: Decisio
         match effect:
             case MakeStable(_, 0):
                 by = EndedBy.DECAY if decision.trigger == DECAY else EndedBy.ROLLBACK
-                await watches.end(tx, decision.model, by, decision.at)
+                await standbys.end(tx, decision.model, by, decision.at)
             case MakeStable(_, standby_bp):
                 begins = begun(transition.rollout, standby_bp, decision.at)
-                await watches.add(tx, begins, decision.generation_after)
+                await standbys.add(tx, begins, decision.generation_after)
             case ShiftWeight():
                 pass
 

@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from app.actions.ledger import Account, checked_reason, expect_answer, horizon_ms, record, settled
-from app.actions.means import Means
+from app.actions.context import Means
+from app.actions.decision_writer import Account, checked_reason, expect_answer, horizon_ms, record, settled
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import Mirror, Route, Weights, check_weights, without_own_mirror
 from app.domain.rollout.rollout import TERMINAL
 from app.domain.rollout.wording import weight_text
 from app.domain.standby.monitor import EndedBy
 from app.errors import InvalidInput, RolloutActive, UnknownVersion
-from app.store import catalog, rollouts, routes, watches
-from app.store.database import Transaction
-from app.store.decisions import Decision
+from app.store.pg.database import Transaction
+from app.store.rollouts import rollouts, standbys
+from app.store.rollouts.decisions import Decision
+from app.store.routing import catalog, routes
 
 SET_WEIGHTS, SET_MIRROR, END_MIRROR = "set_weights", "set_mirror", "end_mirror"
 
@@ -72,7 +73,7 @@ async def change_route(
         await _read(tx, model, change)
         decision = await record(means, tx, read.route, after, (await routes.revision(tx)).at, account)
         if change.weights_bp is not None:
-            await watches.end(tx, model, EndedBy.ROUTE, decision.at)
+            await standbys.end(tx, model, EndedBy.ROUTE, decision.at)
         return decision
 
     return await settled(means, save)

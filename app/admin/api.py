@@ -2,43 +2,35 @@
 
 from fastapi import FastAPI
 
-from app.admin import (
-    comparing,
-    costs,
-    drift,
-    explanations,
-    feedback,
-    history,
-    models,
-    power,
-    problems,
-    quality,
-    recalls,
-    replays,
-    rollouts,
-    simulations,
-    slices,
-    watches,
-)
-from app.admin.described import described_app
-from app.admin.needs import Services
+from app.admin.dependencies import Services
+from app.admin.history import replay
+from app.admin.history import routes as history
+from app.admin.models import routes as models
+from app.admin.quality import compare, cost, drift, labels
+from app.admin.quality import routes as quality
+from app.admin.recalls import routes as recalls
+from app.admin.rollouts import explanation, power, simulation, slices
+from app.admin.rollouts import routes as rollouts
+from app.admin.standby import routes as watches
+from app.web import problems
+from app.web.application import described_app
 
 PARTS = (
     models,
     rollouts,
     slices,
     history,
-    explanations,
-    replays,
-    simulations,
+    explanation,
+    replay,
+    simulation,
     power,
     watches,
     recalls,
     quality,
-    costs,
-    comparing,
+    cost,
+    compare,
     drift,
-    feedback,
+    labels,
 )
 
 

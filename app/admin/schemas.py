@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict, StringConstraints
 
 from app.actions.routes import RouteChange
-from app.admin.body import Body
-from app.admin.declarations import (
+from app.admin.models.declarations import (
     FEATURES_MAX,
     SLICE_KEYS_MAX,
     CredentialsBody,
@@ -18,7 +17,6 @@ from app.admin.declarations import (
     features,
     slice_keys,
 )
-from app.admin.upstream_allow import is_host
 from app.domain.catalog.json_pointer import MAX_LENGTH, json_pointer
 from app.domain.catalog.models import (
     Bulkhead,
@@ -35,6 +33,8 @@ from app.domain.catalog.offline import LIMITS_MAX, OfflineLimit
 from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
 from app.domain.catalog.routing import FULL_BP, Mirror, Weights, check_weights
 from app.errors import InvalidInput
+from app.upstream_allow import is_host
+from app.web.strict_body import Body
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 # No control characters: a reason is one line in logs, tables and terminals.

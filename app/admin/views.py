@@ -7,23 +7,23 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
-from app.admin.declarations import (
+from app.admin.models.declarations import (
     CredentialsView,
     FeatureView,
     FeedbackView,
     SliceKeyView,
     declared_by_model,
 )
-from app.admin.rollout_views import RolloutSummary, WeightBp
+from app.admin.rollouts.views import RolloutSummary, WeightBp
 from app.domain.catalog.models import Match, Model, Protocol, Timeouts, Version, VersionName
 from app.domain.catalog.routing import FULL_BP, Mirror, Route
 from app.domain.evidence.tally import Counter, Outcome, Tally
 from app.domain.rollout.rollout import Rollout
-from app.store.audit import Entry
-from app.store.decisions import Decision
-from app.store.routes import Generation
-from app.store.tallies import Slot
-from app.store.watches import Watched
+from app.store.evidence.tallies import Slot
+from app.store.rollouts.audit import Entry
+from app.store.rollouts.decisions import Decision
+from app.store.rollouts.standbys import Watched
+from app.store.routing.routes import Generation
 
 _Item = TypeVar("_Item")
 

@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from app import loops
-from app.actions.brakes import audit_brakes
-from app.actions.means import Means
-from app.actions.recalling import tell_recall
+from app.actions.breakers import audit_brakes
+from app.actions.context import Means
+from app.actions.recalls import tell_recall
 from app.controller.look import Look, Looker
 from app.controller.sentinel import Sentinel, is_due
 from app.domain.catalog.models import ModelName, VersionName
@@ -23,11 +23,14 @@ from app.domain.rollout.rollout import Phase, Rollout, RolloutId
 from app.domain.standby.monitor import Watch
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
 from app.loops import Loop
-from app.store import catalog, partitions, replicas, rollouts, units, watches
-from app.store.complaints import complaint
-from app.store.contact import Contact
-from app.store.database import TRANSACTION_MAX_S, Transaction
-from app.store.decisions import Decision
+from app.store.evidence import randomization_units
+from app.store.pg import partitions
+from app.store.pg.complaints import complaint
+from app.store.pg.contact import Contact
+from app.store.pg.database import TRANSACTION_MAX_S, Transaction
+from app.store.rollouts import rollouts, standbys
+from app.store.rollouts.decisions import Decision
+from app.store.routing import catalog, replicas
 from app.telemetry import DecisionCount
 
 PARTITIONS_EVERY_S = 3_600.0
@@ -148,7 +151,7 @@ class Controller:
     async def _list_watches(self) -> tuple[Watch, ...]:
         """Those that have something new to look at."""
         async with self._database.transaction() as tx:
-            found, unreadable = await watches.readable(tx)
+            found, unreadable = await standbys.readable(tx)
             mature = await replicas.watermark(tx) if found else None
             for name in self.standing.watched.keys() - {watched.watch.model for watched in found}:
                 # A promotion that was taken back, by whomever, is no active rollout.
@@ -248,11 +251,11 @@ class Controller:
                 created = await partitions.ensure_partitions(tx)
                 dropped = await partitions.drop_partitions(tx, self._keep_days)
                 await replicas.forget(tx, self._keep_days)
-                forgotten = await units.forget(tx, self._keep_days)
+                forgotten = await randomization_units.forget(tx, self._keep_days)
         except Exception as odd:  # noqa: BLE001 -- a right that is missing here must not make every tick a failed one
             log.warning("partitions.upkeep_failed", why=complaint(odd), retry_s=PARTITIONS_RETRY_S)
             return
         # What one statement may not delete at once goes on with the next tick.
-        self._partitions_due = now + (PARTITIONS_EVERY_S if forgotten < units.FORGOTTEN_AT_ONCE else 0.0)
+        self._partitions_due = now + (PARTITIONS_EVERY_S if forgotten < randomization_units.FORGOTTEN_AT_ONCE else 0.0)
         if created or dropped:
             log.info("partitions.kept", created=list(created), dropped=list(dropped))

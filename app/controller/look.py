@@ -6,7 +6,7 @@ Rule: nothing waits for a model server while a transaction is open, see `probed`
 from dataclasses import dataclass, replace
 from functools import partial
 
-from app.actions.means import Means, Probe
+from app.actions.context import Means, Probe
 from app.actions.rollouts import record_assessment
 from app.controller.maturing import with_cohorts
 from app.controller.observing import with_observed
@@ -17,10 +17,12 @@ from app.domain.guardrails import assess
 from app.domain.guardrails.finding import Assessment
 from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.rollout import Phase, Rollout, RolloutId
-from app.store import catalog, replicas, rollouts, routes, tallies, units
-from app.store.database import Transaction
-from app.store.decisions import Decision
-from app.store.rollouts import Seen
+from app.store.evidence import randomization_units, tallies
+from app.store.pg.database import Transaction
+from app.store.rollouts import rollouts
+from app.store.rollouts.decisions import Decision
+from app.store.rollouts.rollouts import Seen
+from app.store.routing import catalog, replicas, routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +88,5 @@ async def with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
         return replace(rollout, evidence=assess.absorb(rollout.evidence, rows, weights, mature))
     # A unit is written when its exchange has ended: its latency is known no sooner than its outcome.
     ended = Watermark(mature.status, mature.status)
-    firsts = await units.mature(tx, rollout.model, seen.units_since, arms, after, mature.status)
+    firsts = await randomization_units.mature(tx, rollout.model, seen.units_since, arms, after, mature.status)
     return replace(rollout, evidence=assess.absorb(rollout.evidence, firsts, weights, ended, exposed=rows))

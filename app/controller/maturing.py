@@ -6,9 +6,9 @@ from dataclasses import replace
 from app.domain.evidence.absorb_cohort import absorb_cohort
 from app.domain.evidence.cohort import GRACE_S, Cohort
 from app.domain.rollout.rollout import Rollout
-from app.store import cohorts
-from app.store.database import Transaction
-from app.store.rollouts import Seen
+from app.store.evidence import cohorts
+from app.store.pg.database import Transaction
+from app.store.rollouts.rollouts import Seen
 
 
 async def with_cohorts(

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from app.domain.evidence.absorb_observed import absorb_observed, observed_after
 from app.domain.rollout.rollout import Rollout
-from app.store import observed
-from app.store.database import Transaction
+from app.store.evidence import observed
+from app.store.pg.database import Transaction
 
 
 async def with_observed(

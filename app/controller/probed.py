@@ -7,7 +7,7 @@ made yet, what was judged is thrown away, the probe made, and it is judged once 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.actions.means import Probe
+from app.actions.context import Probe
 from app.domain.catalog.models import Protocol, Version, VersionName
 
 PROBES_MAX = 2

@@ -6,18 +6,20 @@ Rule: as a rollout's look, nothing waits for a model server while a transaction 
 from dataclasses import dataclass, replace
 from functools import partial
 
-from app.actions.means import Means, Probe
-from app.actions.watching import record_watch
+from app.actions.context import Means, Probe
+from app.actions.standby import record_watch
 from app.controller.probed import judged_with_probes
 from app.domain.evidence.cohort import GRACE_S
 from app.domain.evidence.tally import Watermark
 from app.domain.rollout.rollout import RolloutId
 from app.domain.standby.label_monitor import read_labels
 from app.domain.standby.monitor import ANSWERS, Watch, WatchStep, absorbed, judged
-from app.store import cohorts, replicas, routes, tallies, watches
-from app.store.database import Transaction
-from app.store.decisions import Decision
-from app.store.watches import Watched
+from app.store.evidence import cohorts, tallies
+from app.store.pg.database import Transaction
+from app.store.rollouts import standbys
+from app.store.rollouts.decisions import Decision
+from app.store.rollouts.standbys import Watched
+from app.store.routing import replicas, routes
 
 # A watch lasts for hours: it need not be written every second.
 LOOK_EVERY_S = 5
@@ -48,7 +50,7 @@ class Sentinel:
 
     async def _judge(self, rollout_id: RolloutId, answered: Probe) -> WatchLook | None:
         async with self._means.database.transaction() as tx:
-            watched = await watches.claim(tx, rollout_id)
+            watched = await standbys.claim(tx, rollout_id)
             if watched is None:
                 return None
             step = await _looked(tx, watched)

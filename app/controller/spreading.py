@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from app.domain.evidence.absorb_histograms import absorb_spreads, spreads_after
 from app.domain.rollout.rollout import Rollout
-from app.store import observed
-from app.store.database import Transaction
+from app.store.evidence import observed
+from app.store.pg.database import Transaction
 
 
 async def with_spreads(tx: Transaction, rollout: Rollout, canary_weight_bp: Mapping[int, int], through: int) -> Rollout:

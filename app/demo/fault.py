@@ -8,7 +8,7 @@ from time import monotonic
 
 from app.demo.children import uninterrupted
 from app.demo.replay import Replay
-from app.store.embedded import EmbeddedPostgres
+from app.store.pg.embedded import EmbeddedPostgres
 
 DOWN_S = 10.0
 CANARY_ANSWERS = 20

@@ -13,7 +13,7 @@ from pathlib import Path
 from app.demo.children import CannotPlay, Child, end, start, uninterrupted
 from app.demo.model_server import BUILDS
 from app.errors import CannotServe
-from app.store.embedded import EmbeddedPostgres, temporary_folder
+from app.store.pg.embedded import EmbeddedPostgres, temporary_folder
 
 # All trainings at once on few cores: threads inside each would only spin.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}

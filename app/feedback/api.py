@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from app.admin import problems
 from app.domain.catalog.receipt import Forged, opened
 from app.domain.evidence.labels import Result, Settled
 from app.errors import InvalidInput
@@ -18,6 +17,7 @@ from app.feedback.bodies import ITEMS_MAX, read_items
 from app.feedback.desk import FeedbackDesk
 from app.feedback.intake import Taken
 from app.feedback.items import FIELDS
+from app.web import problems
 
 # What is not said of every item unless it is asked for.
 _USUAL = frozenset({Result.JOINED, Result.PENDING})

@@ -13,7 +13,7 @@ from app.feedback.intake import Intake
 from app.feedback.items import Reader
 from app.feedback.keys import Sources
 from app.feedback.spool import Spool
-from app.store.database import Database
+from app.store.pg.database import Database
 
 
 @dataclass(frozen=True, slots=True)

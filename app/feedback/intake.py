@@ -21,12 +21,12 @@ from app.feedback.figures import FeedbackFigures
 from app.feedback.items import Checked, Reader, Refused
 from app.feedback.room import Room
 from app.feedback.spool import Spool, SpoolFile
-from app.store import answers, labels, parked
-from app.store.answers import Name
-from app.store.complaints import blames_tables
-from app.store.contact import Contact
-from app.store.database import Database, Transaction
-from app.store.labels import KeptLabel
+from app.store.labels import answers, labels, pending
+from app.store.labels.answers import Name
+from app.store.labels.labels import KeptLabel
+from app.store.pg.complaints import blames_tables
+from app.store.pg.contact import Contact
+from app.store.pg.database import Database, Transaction
 
 # Labels in one transaction, and items between two pauses: some milliseconds of the event loop each.
 AT_ONCE: Final = 2_000
@@ -228,11 +228,11 @@ class Intake:
         now = self._now()
         begin_again = self._monotonic() >= self._all_swept_at + ALL_EVERY_S
         since = now - timedelta(seconds=KEPT_S if begin_again else FRESH_S)
-        place: parked.Place | None = parked.START
+        place: pending.Place | None = pending.START
         while place is not None:
             loops.beat()
             async with self._database.transaction() as tx:
-                swept = await parked.sweep(tx, place, since, now, most=AT_ONCE)
+                swept = await pending.sweep(tx, place, since, now, most=AT_ONCE)
             self._count(swept.settled)
             place = swept.next
         if begin_again:
@@ -243,16 +243,16 @@ class Intake:
         """Drop what waited for a day, and of sources that have no room left what nobody can have served."""
         await self._forget(now - timedelta(seconds=KEPT_S))
         async with self._database.transaction() as tx:
-            crowded = await parked.crowded(tx)
+            crowded = await pending.crowded(tx)
         for source in crowded:
-            await self._forget(now - timedelta(seconds=parked.ORPHAN_S), source)
+            await self._forget(now - timedelta(seconds=pending.ORPHAN_S), source)
 
     async def _forget(self, before: datetime, source: str | None = None) -> None:
         orphans: Sequence[ModelName] | None = None
         while orphans is None or len(orphans) == AT_ONCE:
             loops.beat()
             async with self._database.transaction() as tx:
-                orphans = await parked.forget(tx, before, most=AT_ONCE, source=source)
+                orphans = await pending.forget(tx, before, most=AT_ONCE, source=source)
             for model in orphans:
                 self._figures.add(model, Result.ORPHAN)
 
@@ -275,16 +275,16 @@ async def _as_much_as_wanted(_tx: Transaction, *, wanted: int) -> int:
 async def _settled(tx: Transaction, some: Sequence[Checked], room: TakeRoom, now: datetime) -> _Done:
     """Join what can be joined and park the rest; what was said before about the same exchanges comes first."""
     known, found = await _looked_up(tx, some, now)
-    earlier = await parked.take(tx, found, now)
+    earlier = await pending.take(tx, found, now)
     to_join = [*earlier, *(item for item in known if isinstance(item, Attributed))]
     to_park = [item for item in known if isinstance(item, Named)]
     joined = await labels.add(tx, to_join) if to_join else []
     late = iter(joined[len(earlier) :])
-    waiting = iter(await parked.park(tx, to_park, await room(tx, wanted=len(to_park))) if to_park else ())
+    waiting = iter(await pending.park(tx, to_park, await room(tx, wanted=len(to_park))) if to_park else ())
     verdicts = []
     for asked, item in zip(some, known, strict=True):
         if item is None:
-            verdicts.append((asked, parked.AMBIGUOUS))
+            verdicts.append((asked, pending.AMBIGUOUS))
         else:
             verdicts.append((item, next(late if isinstance(item, Attributed) else waiting)))
     return _Done(verdicts, list(zip(earlier, joined, strict=False)))
@@ -302,7 +302,7 @@ async def _looked_up(
     if not named:
         return list(some), {}
     there = await answers.find(tx, map(_name, named))
-    sure = iter(await parked.sure(tx, named, now))
+    sure = iter(await pending.sure(tx, named, now))
     known: list[Checked | None] = []
     found: dict[Name, answers.Answered] = {}
     for item in some:

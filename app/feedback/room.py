@@ -13,8 +13,8 @@ from typing import Final
 
 from app.domain.catalog.models import ModelName
 from app.domain.evidence.labels import ANONYMOUS
-from app.store import parked
-from app.store.database import Transaction
+from app.store.labels import pending
+from app.store.pg.database import Transaction
 
 ASKED_EVERY_S: Final = 1.0
 
@@ -39,11 +39,11 @@ class Room:
         now = self._monotonic()
         known = self._of.get(source)
         if known is None or now >= known.at + ASKED_EVERY_S:
-            known = self._of[source] = _Known(now, max(0, await parked.room(tx, source)))
+            known = self._of[source] = _Known(now, max(0, await pending.room(tx, source)))
         taken = min(wanted, known.room)
         known.room -= taken
         if taken < wanted and source == ANONYMOUS:
-            gone = await parked.give_way(tx, source, most=wanted - taken)
+            gone = await pending.give_way(tx, source, most=wanted - taken)
             taken += len(gone)
             for model in gone:
                 self._gave_way(model)

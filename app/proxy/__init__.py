@@ -4,10 +4,10 @@ Rule: nothing here knows a database, and nothing on the way of an exchange is a 
 an ASGI scope. `Gateway` is all that other planes use.
 """
 
-from app.proxy.brake import OpenBrake
+from app.proxy.bounds.limits import Limits
 from app.proxy.gateway import Gateway
-from app.proxy.limits import Limits
-from app.proxy.recorder import Recorder
-from app.proxy.totals import TotalsSinceStart, VersionTotals
+from app.proxy.upstream.breaker import OpenBrake
+from app.recording.recorder import Recorder
+from app.recording.totals import TotalsSinceStart, VersionTotals
 
 __all__ = ["Gateway", "Limits", "OpenBrake", "Recorder", "TotalsSinceStart", "VersionTotals"]

@@ -16,23 +16,23 @@ from app.domain.catalog.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.domain.evidence.observed import ObservedFlush
 from app.domain.evidence.tally import Flush
 from app.errors import ModelUnusable
-from app.proxy.brake import OpenBrake, OpenCount
-from app.proxy.exchange import Exchange
-from app.proxy.forwarding import Network
-from app.proxy.limits import DEFAULT_LIMITS, Limits
-from app.proxy.listener import ClientConnection
-from app.proxy.local_evidence import Suspect, suspects
-from app.proxy.mirror import Mirrors, Primary
-from app.proxy.observer import Observer
-from app.proxy.own_paths import Uvicorn
-from app.proxy.pools import Pool
-from app.proxy.port import Port
-from app.proxy.reach import Reach
-from app.proxy.receipts import Receipts
-from app.proxy.recorder import Recorder
-from app.proxy.room import Room
-from app.proxy.routes import Arm, CompiledRoute, CompiledTable
-from app.proxy.trace_context import Traces
+from app.proxy.bounds.limits import DEFAULT_LIMITS, Limits
+from app.proxy.bounds.memory import Room
+from app.proxy.downstream.listener import ClientConnection
+from app.proxy.downstream.own_paths import Uvicorn
+from app.proxy.downstream.port import Port
+from app.proxy.exchange.exchange import Exchange
+from app.proxy.exchange.mirror import Mirrors, Primary
+from app.proxy.http1.forwarded import Network
+from app.proxy.http1.receipts import Receipts
+from app.proxy.http1.trace_context import Traces
+from app.proxy.observing.observer import Observer
+from app.proxy.routing.table import Arm, CompiledRoute, CompiledTable
+from app.proxy.upstream.breaker import OpenBrake, OpenCount
+from app.proxy.upstream.breaker_evidence import Suspect, suspects
+from app.proxy.upstream.connector import Reach
+from app.proxy.upstream.pool import Pool
+from app.recording.recorder import Recorder
 
 log = structlog.get_logger()
 

@@ -22,10 +22,14 @@ from app.loops import Loop
 from app.replica.clock import DatabaseClock
 from app.replica.routing import CONNECTIONS, Routing, Swap, Unreadable
 from app.replica.snapshot import Snapshot
-from app.store import answers, bell, observed, replicas, tallies, units
-from app.store.contact import Contact
-from app.store.database import TRANSACTION_MAX_S, Database
-from app.store.replicas import Brake
+from app.store.evidence import observed, tallies
+from app.store.evidence import randomization_units as units
+from app.store.labels import answers
+from app.store.pg import notifications
+from app.store.pg.contact import Contact
+from app.store.pg.database import TRANSACTION_MAX_S, Database
+from app.store.routing import replicas
+from app.store.routing.replicas import Brake
 
 Collect: TypeAlias = Callable[[], Flush]
 Acknowledge: TypeAlias = Callable[[Flush], None]
@@ -180,7 +184,7 @@ class Replica:
             Loop("pull", self._keep_pulling, pace.poll_s + STEP_MAX_S),
             Loop("withhold", self._keep_withholding, STEP_MAX_S),
             Loop("push", self._keep_pushing, pace.flush_s + STEP_MAX_S),
-            Loop("listen", self._keep_listening, bell.ASKED_EVERY_S + STEP_MAX_S),
+            Loop("listen", self._keep_listening, notifications.ASKED_EVERY_S + STEP_MAX_S),
             Loop("save", self._keep_saving, DISK_MAX_S),
             Loop("recover", self._keep_recovering, RECOVER_EVERY_S + DISK_MAX_S),
         )
@@ -273,7 +277,7 @@ class Replica:
         while True:
             loops.beat()
             with suppress(DatabaseUnavailable):
-                async with aclosing(bell.rings(self._database)) as rings:
+                async with aclosing(notifications.rings(self._database)) as rings:
                     async for _ in rings:
                         loops.beat()
                         self._rung.set()

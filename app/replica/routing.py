@@ -18,10 +18,10 @@ from app.domain.catalog.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedMode
 from app.errors import DatabaseUnavailable, ModelUnusable
 from app.replica.clock import DatabaseClock
 from app.replica.snapshot import Snapshot
-from app.store import routes
-from app.store.contact import Contact
-from app.store.database import TRANSACTION_MAX_S, Database
-from app.store.routes import Reading
+from app.store.pg.contact import Contact
+from app.store.pg.database import TRANSACTION_MAX_S, Database
+from app.store.routing import routes
+from app.store.routing.routes import Reading
 
 Swap: TypeAlias = Callable[[RoutingTable], None]
 

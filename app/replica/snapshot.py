@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app import private
 from app.domain.catalog.routing import RoutingTable
-from app.store.codec import to_json
+from app.store.pg.codec import to_json
 
 SCHEMA = 1
 NAME = "routing.json"

@@ -5,11 +5,11 @@ import secrets
 import pytest
 from fakes.probe import ProbeBook
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
-from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
-from app.store.database import Database
+from app.store.pg.database import Database
+from app.upstream_allow import LOOPBACK, AllowList
 
 FRAUD = ModelName("fraud")
 V1, V2, V3 = VersionName("v1"), VersionName("v2"), VersionName("v3")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
 
-from app.actions.means import Means
+from app.actions.context import Means
 from app.actions.rollouts import record_assessment, start_rollout
 from app.controller.look import with_new_evidence
 from app.domain.catalog.models import ModelName, VersionName
@@ -13,8 +13,10 @@ from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.rollout import Phase, Rollout
-from app.store import replicas, rollouts, routes, tallies, units
-from app.store.decisions import Decision
+from app.store.evidence import randomization_units, tallies
+from app.store.rollouts import rollouts
+from app.store.rollouts.decisions import Decision
+from app.store.routing import replicas, routes
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32
@@ -148,4 +150,4 @@ class StickyRollout(JudgedRollout):
                 )
                 for caller in range(exchanges)
             ]
-            await units.upsert(tx, BOOT, callers)
+            await randomization_units.upsert(tx, BOOT, callers)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.actions.rollouts import start_rollout
 from app.domain.catalog.declarations import Credentials, Feature, Prices, Signature
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
@@ -16,7 +16,7 @@ from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.evidence.observed import COST, Measure, Observed, ObservedRow, SpreadRow
 from app.domain.evidence.tally import TallyKey
 from app.domain.stats.histogram import Spread, histogram_of
-from app.store import observed
+from app.store.evidence import observed
 
 RAIN, V1, V2 = ModelName("rain"), VersionName("v1"), VersionName("v2")
 CANARY = Version(RAIN, V2, ("http://127.0.0.1:9001",))

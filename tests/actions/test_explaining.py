@@ -3,17 +3,18 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
 from actions.judged import BOOT, FRAUD, V1, V2, JudgedRollout
-from app.actions.explaining import explained_mirror, explained_rollout
-from app.actions.means import Means
+
+from app.actions.context import Means
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import VersionName
 from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.catalog.routing import Mirror
 from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow
 from app.domain.rollout.rollout import Phase
-from app.store import routes, tallies
+from app.queries.explanation import explained_mirror, explained_rollout
+from app.store.evidence import tallies
+from app.store.routing import routes
 
 V3 = VersionName("v3")
 ERRORS_ONLY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)

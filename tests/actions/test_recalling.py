@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
-from app.actions.recalling import DRAIN, call_back_by_order, tell_recall
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
+from app.actions.recalls import DRAIN, call_back_by_order, tell_recall
 from app.actions.rollouts import order, record_assessment, start_rollout
-from app.actions.watching import record_watch
+from app.actions.standby import record_watch
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.policy import Policy
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
@@ -21,9 +21,11 @@ from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.rollout import Aborted, Event, PromotionOrdered, RollbackOrdered, Rollout
 from app.domain.standby.monitor import EndedBy, WatchStep
 from app.errors import InvalidInput, StaleGeneration, UnknownRecall, UnknownVersion
-from app.store import audit, recalls, rollouts, routes, tallies, watches
-from app.store.decisions import Decision
-from app.store.recalls import Place, Recall, RecallId
+from app.store.evidence import tallies
+from app.store.rollouts import audit, recalls, rollouts, standbys
+from app.store.rollouts.decisions import Decision
+from app.store.rollouts.recalls import Place, Recall, RecallId
+from app.store.routing import routes
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 QUICK = Policy(warmup_s=0.0)
@@ -138,7 +140,7 @@ async def test_a_promoted_version_that_is_turned_back_is_called_back(fraud: Mean
     await ordered(fraud, rollout, PromotionOrdered())
     if by_engine:
         async with fraud.database.transaction() as tx:
-            seen = await watches.latest(tx, FRAUD)
+            seen = await standbys.latest(tx, FRAUD)
             assert seen is not None
             step = WatchStep(seen.watch, EndedBy.DECAY, "Turned v2 back: v1 would be better today.")
             await record_watch(fraud, tx, seen, step)

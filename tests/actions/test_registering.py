@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.domain.catalog.models import Match, Model, ModelName, Timeouts, Version, VersionName
 from app.domain.catalog.routing import FULL_BP
 from app.errors import InvalidInput, NameTaken, UnknownModel, UpstreamNotAllowed
-from app.store import audit, catalog, decisions, routes
+from app.store.rollouts import audit, decisions
+from app.store.routing import catalog, routes
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 FIRST = Version(FRAUD, V1, ("http://127.0.0.1:9000",), Timeouts(1.0, 2.0, 3.0, 4.0), "/ready")

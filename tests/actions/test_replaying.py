@@ -6,19 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from actions.judged import FRAUD, V1, V2, JudgedRollout, StickyRollout
 from sqlalchemy import text
 
-from actions.judged import FRAUD, V1, V2, JudgedRollout, StickyRollout
-from app.actions.catalog import register_model, register_version
-from app.actions.means import ENGINE, Means
-from app.actions.replaying import ORDERED, Replayed, ReplayOutcome, replay
+from app.actions.context import ENGINE, Means
+from app.actions.models import register_model, register_version
 from app.actions.rollouts import order
 from app.domain.catalog.models import Model, Version
 from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.evidence.tally import Tally, TallyKey, TallyRow, Watermark
 from app.domain.rollout.rollout import Paused, Phase
-from app.store import partitions, replicas, tallies
-from app.store.decisions import Decision
+from app.queries.replay import ORDERED, Replayed, ReplayOutcome, replay
+from app.store.evidence import tallies
+from app.store.pg import partitions
+from app.store.rollouts.decisions import Decision
+from app.store.routing import replicas
 
 ERRORS_ONLY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
 THRIFTY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from fakes.probe import ProbeBook
 
-from app.actions.means import ENGINE, Means
+from app.actions.context import ENGINE, Means
 from app.actions.rollouts import order, record_assessment, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import ModelName, VersionName
@@ -43,11 +43,13 @@ from app.errors import (
     UnknownRollout,
     UnknownVersion,
 )
-from app.store import decisions, replicas, rollouts, routes, tallies
-from app.store.codec import as_json
-from app.store.database import Transaction
-from app.store.decisions import Decision
-from app.store.rollouts import Seen
+from app.store.evidence import tallies
+from app.store.pg.codec import as_json
+from app.store.pg.database import Transaction
+from app.store.rollouts import decisions, rollouts
+from app.store.rollouts.decisions import Decision
+from app.store.rollouts.rollouts import Seen
+from app.store.routing import replicas, routes
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 QUICK = Policy(warmup_s=0.0)

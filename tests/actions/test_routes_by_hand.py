@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fakes.probe import ProbeBook
 
-from app.actions.means import Means
+from app.actions.context import Means
 from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import ModelName, VersionName
@@ -15,8 +15,9 @@ from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP, Mirror, Route, Weights
 from app.domain.rollout.rollout import PromotionOrdered
 from app.errors import InvalidInput, RolloutActive, StaleGeneration, TargetUnhealthy, UnknownVersion
-from app.store import audit, decisions, routes
-from app.store.decisions import Decision
+from app.store.rollouts import audit, decisions
+from app.store.rollouts.decisions import Decision
+from app.store.routing import routes
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 

@@ -5,20 +5,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from actions.judged import FRAUD, V1, V2, JudgedRollout, StickyRollout
 from sqlalchemy import text
 
-from actions.judged import FRAUD, V1, V2, JudgedRollout, StickyRollout
-from app.actions import simulating
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.actions.rollouts import order
-from app.actions.simulating import NOT_KEPT, Retold, simulate
 from app.domain.catalog.models import Model, ModelName, Version
 from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.rollout.rollout import Phase, RollbackOrdered
 from app.domain.rollout.simulation import Fate
 from app.errors import UnknownModel
-from app.store import partitions
+from app.queries import simulation
+from app.queries.simulation import NOT_KEPT, Retold, simulate
+from app.store.pg import partitions
 
 HAD = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
 WEEK = timedelta(days=7)
@@ -101,9 +101,9 @@ async def test_a_long_rollout_is_looked_at_less_often_and_says_so(
     patient = replace(HAD, alpha_promotion=1e-6)
     judged = await JudgedRollout.begun(fraud, patient)
     await judged.play(23, exchanges=500)
-    monkeypatch.setattr(simulating, "LOOKS_MAX", 6)
-    monkeypatch.setattr(simulating, "LEAST_LOOKS", 1)
-    monkeypatch.setattr(simulating, "CHUNK_S", 9)
+    monkeypatch.setattr(simulation, "LOOKS_MAX", 6)
+    monkeypatch.setattr(simulation, "LEAST_LOOKS", 1)
+    monkeypatch.setattr(simulation, "CHUNK_S", 9)
     again = await retold(fraud, patient)
     assert again.retrial is not None
     assert again.retrial.looks == 6

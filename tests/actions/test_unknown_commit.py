@@ -8,12 +8,13 @@ import pytest
 from fakes.cut_wire import SOCKET, Cut, CutWire
 from sqlalchemy import make_url
 
-from app.actions.means import Means
+from app.actions.context import Means
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import ModelName, VersionName
 from app.errors import DatabaseUnavailable, OutcomeUnknown
-from app.store import decisions, routes
-from app.store.database import Database
+from app.store.pg.database import Database
+from app.store.rollouts import decisions
+from app.store.routing import routes
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 

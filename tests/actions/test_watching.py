@@ -7,20 +7,21 @@ from datetime import timedelta
 import pytest
 from fakes.probe import ProbeBook
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import ENGINE, Means
+from app.actions.context import ENGINE, Means
+from app.actions.models import register_model, register_version
 from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
-from app.actions.watching import record_watch
+from app.actions.standby import record_watch
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP, Mirror, Route
 from app.domain.rollout.rollout import Phase, PromotionOrdered, RollbackOrdered, Rollout
 from app.domain.standby.monitor import EndedBy, WatchStep, judged
 from app.errors import RolloutActive, StaleGeneration, TargetUnhealthy
-from app.store import decisions, rollouts, routes, watches
-from app.store.decisions import Decision
-from app.store.watches import Watched
+from app.store.rollouts import decisions, rollouts, standbys
+from app.store.rollouts.decisions import Decision
+from app.store.rollouts.standbys import Watched
+from app.store.routing import routes
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 QUICK = Policy(warmup_s=0.0)
@@ -41,7 +42,7 @@ async def routed(means: Means) -> Route:
 
 async def watched(means: Means) -> Watched:
     async with means.database.transaction() as tx:
-        found = await watches.latest(tx, FRAUD)
+        found = await standbys.latest(tx, FRAUD)
     assert found is not None
     return found
 
@@ -64,7 +65,7 @@ async def test_a_policy_without_a_watch_leaves_no_standby(fraud: Means) -> None:
     await promoted(fraud, policy=replace(QUICK, watch_s=0.0))
     assert (await routed(fraud)).weights_bp == {V2: FULL_BP}
     async with fraud.database.transaction() as tx:
-        assert await watches.latest(tx, FRAUD) is None
+        assert await standbys.latest(tx, FRAUD) is None
 
 
 async def test_callers_that_keep_their_version_are_not_moved_back_by_a_standby(means: Means) -> None:
@@ -122,7 +123,7 @@ async def test_when_its_time_is_over_all_weight_goes_to_stable_by_a_decision_of_
     assert (await watched(fraud)).ended_by is EndedBy.TIME
     async with fraud.database.transaction() as tx:
         assert (await rollouts.rollout(tx, rollout.id)).rollout.phase is Phase.PROMOTED
-        assert await watches.readable(tx) == ([], {})
+        assert await standbys.readable(tx) == ([], {})
     await order(fraud, rollout.id, RollbackOrdered(), actor="ann", reason="as late as that")
     assert (await routed(fraud)).weights_bp == {V1: FULL_BP}
 
@@ -194,5 +195,5 @@ async def test_of_an_end_by_time_a_rollback_and_a_start_at_once_the_route_and_th
 async def test_only_one_process_looks_at_a_watch_at_a_time(fraud: Means) -> None:
     rollout = await promoted(fraud)
     async with fraud.database.transaction() as tx, fraud.database.transaction() as other:
-        assert await watches.claim(tx, rollout.id) is not None
-        assert await watches.claim(other, rollout.id) is None
+        assert await standbys.claim(tx, rollout.id) is not None
+        assert await standbys.claim(other, rollout.id) is None

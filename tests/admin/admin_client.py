@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from app.actions.means import Means
+from app.actions.context import Means
 from app.admin.api import admin_app
-from app.admin.needs import Services
-from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.admin.dependencies import Services
 from app.domain.catalog.models import Protocol, Timeouts, Version
 from app.errors import PROBLEM_TYPE
-from app.store.database import Database
+from app.store.pg.database import Database
 from app.telemetry import DecisionCount
+from app.upstream_allow import LOOPBACK, AllowList
 
 BODY_MAX_BYTES = 65_536
 REASON = {"reason": "a test"}

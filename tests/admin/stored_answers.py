@@ -13,8 +13,8 @@ from sqlalchemy import text
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.observed import Observed, ObservedRow
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
-from app.store import observed, tallies
-from app.store.database import Database
+from app.store.evidence import observed, tallies
+from app.store.pg.database import Database
 
 FRAUD = ModelName("fraud")
 BOOT = str(uuid.UUID(int=7))

@@ -9,8 +9,8 @@ from admin.admin_client import REASON, AdminClient, admin_client
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
-from app.store import tallies
-from app.store.database import Database
+from app.store.evidence import tallies
+from app.store.pg.database import Database
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from admin.admin_client import REASON, AdminClient, admin_client, problem_of
 
-from app.store.database import Database
+from app.store.pg.database import Database
 
 METRIC: dict[str, object] = {"name": "accuracy", "kind": "accuracy"}
 JSON = {"content-type": "application/json"}

@@ -11,11 +11,11 @@ import orjson
 import pytest
 from admin.admin_client import BODY_MAX_BYTES, REASON, AdminClient, admin_client, problem_of
 
-from app.admin.rollout_views import PolicyView
+from app.admin.rollouts.views import PolicyView
 from app.admin.schemas import PolicyBody, TimeoutsBody
 from app.domain.catalog.models import Timeouts
 from app.domain.catalog.policy import Policy
-from app.store.database import Database
+from app.store.pg.database import Database
 
 UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
 JSON = {"content-type": "application/json"}

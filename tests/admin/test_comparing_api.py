@@ -11,7 +11,7 @@ from admin.stored_answers import right_and_wrong, store_answers, store_observed,
 from app.domain.evidence.observed import Flaw, Measure, Observed
 from app.domain.evidence.tally import Outcome, Tally
 from app.domain.stats.latency_histogram import latency_bin
-from app.store.database import Database
+from app.store.pg.database import Database
 
 METRICS = (
     {"name": "accuracy", "kind": "accuracy", "horizon_s": 60.0},

@@ -10,7 +10,7 @@ from admin.stored_answers import store_observed, store_tallies
 
 from app.domain.evidence.observed import Measure, Observed
 from app.domain.evidence.tally import Outcome, Tally
-from app.store.database import Database
+from app.store.pg.database import Database
 
 DAY_S = 86_400
 

@@ -11,8 +11,9 @@ from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.observed import SpreadRow
 from app.domain.evidence.tally import TallyKey, Watermark
 from app.domain.stats.histogram import Spread, histogram_of
-from app.store import observed, replicas
-from app.store.database import Database
+from app.store.evidence import observed
+from app.store.pg.database import Database
+from app.store.routing import replicas
 
 START, WINDOW_S = 1_800_000_000, 60
 

@@ -9,8 +9,9 @@ from sqlalchemy import text
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.labels import Attributed, Exchange, Label, Named, NamedBy
 from app.domain.evidence.tally import Tally, TallyKey, TallyRow
-from app.store import labels, parked, tallies
-from app.store.database import Database
+from app.store.evidence import tallies
+from app.store.labels import labels, pending
+from app.store.pg.database import Database
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 
@@ -44,7 +45,7 @@ async def filled(database: Database) -> None:
             ],
         )
         waits = Label("accuracy", "ann", "1", None, datetime.now(UTC))
-        await parked.park(tx, [Named(FRAUD, NamedBy.REQUEST_ID, "r", waits)], room=1)
+        await pending.park(tx, [Named(FRAUD, NamedBy.REQUEST_ID, "r", waits)], room=1)
 
 
 async def test_labels_are_counted_by_source_and_version_with_coverage_and_lag(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.upstream_allow import LOOPBACK, AllowList
 
 METADATA = "169.254.169.254"
 

@@ -12,15 +12,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from app.admin.api import admin_app
-from app.admin.inference import Build, inference_app
-from app.admin.ops import Check, Readiness, ops_app
 from app.feedback import api
+from app.feedback.own_paths import Build, inference_app
 from app.main import openapi_documents
+from app.ops import Check, Readiness, ops_app
 from app.proxy import Gateway
-from app.proxy.addressed import Addressees
-from app.proxy.admission import own
-from app.proxy.own_port import OwnPort
-from app.store.database import Database
+from app.proxy.bounds.admission import own
+from app.proxy.downstream.addressed import Addressees
+from app.proxy.downstream.own_port import OwnPort
+from app.store.pg.database import Database
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 KNOWN = {"model": "fraud", "version": "v1", "action": "pause"}

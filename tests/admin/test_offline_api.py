@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 from admin.admin_client import REASON, AdminClient, admin_client
 
-from app.store.database import Database
+from app.store.pg.database import Database
 
 
 @pytest.fixture

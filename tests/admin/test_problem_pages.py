@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.problems import HTTP_CODES
 from app.errors import TurnbackError
-from app.proxy import problems as proxy_problems
+from app.proxy.http1 import problems as proxy_problems
+from app.web.problems import HTTP_CODES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "problems.md").read_text("utf-8")
 

@@ -8,7 +8,7 @@ import pytest
 from admin.admin_client import REASON, AdminClient, admin_client
 from admin.stored_answers import Answer, right_and_wrong, store_answers
 
-from app.store.database import Database
+from app.store.pg.database import Database
 
 ACCURACY = {"name": "accuracy", "kind": "accuracy", "horizon_s": 60.0}
 

@@ -11,10 +11,10 @@ import pytest
 from admin.admin_client import REASON, AdminClient, admin_client
 from sqlalchemy import text
 
-from app.admin.recalls import COLUMNS, PAGE
+from app.admin.recalls.routes import COLUMNS, PAGE
 from app.domain.evidence.tally import Watermark
-from app.store import replicas
-from app.store.database import Database
+from app.store.pg.database import Database
+from app.store.routing import replicas
 
 SECOND = 1_900_000_000
 SPAN = {"since": "2030-03-17T17:46:40Z", "until": "2030-03-17T19:46:40Z"}

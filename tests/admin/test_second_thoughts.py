@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from admin.admin_client import REASON, AdminClient, admin_client
 
-from app.store.database import Database
+from app.store.pg.database import Database
 
 ERRORS = {"stable_rate": 0.01, "canary_rate": 0.02}
 

@@ -10,8 +10,8 @@ from admin.admin_client import REASON, AdminClient, admin_client
 from app.domain.evidence.model_evidence import ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.rollout.rollout import RolloutId
-from app.store import rollouts
-from app.store.database import Database
+from app.store.pg.database import Database
+from app.store.rollouts import rollouts
 
 
 @pytest.fixture

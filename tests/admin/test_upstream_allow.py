@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.upstream_allow import LOOPBACK, AllowList, parse
 from app.errors import UpstreamNotAllowed
+from app.upstream_allow import LOOPBACK, AllowList, parse
 
 TRICKS = [
     line

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.benching import Subject, bench
+from app.cli.dev.bench import Subject, bench
 from app.cli.output import Refused
 from app.cli.verbs import ExitCode
 

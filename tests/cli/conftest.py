@@ -7,21 +7,21 @@ from secrets import token_bytes
 
 import httpx
 import pytest
+from cli.command import Command
 from fakes.probe import ProbeBook
 from structlog.testing import capture_logs
 
-from app.actions.means import Means
+from app.actions.context import Means
 from app.admin.api import admin_app
-from app.admin.listeners import bind, listener
-from app.admin.needs import Services
-from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.admin.dependencies import Services
 from app.domain.catalog.models import Timeouts
-from app.proxy.addressed import Addressees
-from app.proxy.admission import own
-from app.proxy.own_port import OwnPort
-from app.store.database import Database
+from app.proxy.bounds.admission import own
+from app.proxy.downstream.addressed import Addressees
+from app.proxy.downstream.own_port import OwnPort
+from app.store.pg.database import Database
 from app.telemetry import DecisionCount
-from cli.command import Command
+from app.upstream_allow import LOOPBACK, AllowList
+from app.web.listeners import bind, listener
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.cli.benching import _tables
+from app.cli.dev.bench import _tables
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN = "from app.cli import main; main()"

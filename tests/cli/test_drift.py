@@ -1,8 +1,9 @@
 """`drift`: what people see of distributions that moved."""
 
-from app.cli.drifting import drift_lines
-from app.cli.verbs import ExitCode
 from cli.command import Command
+
+from app.cli.commands.read.drift import drift_lines
+from app.cli.verbs import ExitCode
 
 
 def test_drift_of_a_model_that_nothing_was_read_of_says_so(command: Command) -> None:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.command import Command, Ran
 from fakes.feedback_port import FeedbackPort, Heard, Said, taken
 
-from app.cli import label_sending
+from app.cli.labels import sending
 from app.cli.verbs import ExitCode
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.labels import Attributed, Exchange, Label
 from app.domain.evidence.tally import Tally, TallyKey, TallyRow
-from app.store import labels, tallies
-from app.store.database import Database
-from cli.command import Command, Ran
+from app.store.evidence import tallies
+from app.store.labels import labels
+from app.store.pg.database import Database
 
 Send = Callable[..., Ran]
 
@@ -33,7 +34,7 @@ def port() -> Iterator[FeedbackPort]:
 @pytest.fixture
 def send(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Send:
     """Runs `feedback send` on a file, against a port."""
-    monkeypatch.setattr(label_sending, "PAUSES_S", (0.001, 0.001))
+    monkeypatch.setattr(sending, "PAUSES_S", (0.001, 0.001))
     monkeypatch.delenv("TURNBACK_FEEDBACK_KEY", raising=False)
     run = Command(capsys, "")
 

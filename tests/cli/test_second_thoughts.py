@@ -7,16 +7,16 @@ from secrets import token_bytes
 import httpx
 import pytest
 from actions.judged import JudgedRollout
+from cli.command import Command
 from fakes.probe import ProbeBook
 from sqlalchemy import text
 
-from app.actions.means import Means
-from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.actions.context import Means
 from app.cli.verbs import ExitCode
 from app.domain.catalog.policy import Policy
 from app.domain.rollout.rollout import Phase
-from app.store.database import Database
-from cli.command import Command
+from app.store.pg.database import Database
+from app.upstream_allow import LOOPBACK, AllowList
 
 WHY = ("-m", "a test")
 POLICY = "guardrails:\n  - {metric: errors, margin: 0.2}\nmax_weight_bp: 1000\n"

@@ -11,8 +11,8 @@ from fakes.probe import ProbeBook
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means, Probe
+from app.actions.context import Means, Probe
+from app.actions.models import register_model, register_version
 from app.actions.rollouts import order, start_rollout
 from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
@@ -23,10 +23,13 @@ from app.domain.evidence.observed import SPREAD_S, Observed, ObservedRow, Spread
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.domain.rollout.rollout import Phase, RollbackOrdered, Rollout, RolloutId
 from app.domain.stats.histogram import Spread, histogram_of
-from app.proxy.brake import Cause
-from app.store import audit, decisions, observed, partitions, replicas, rollouts, routes, tallies, units
-from app.store.database import Database
-from app.store.partitions import DAY_S
+from app.proxy.upstream.breaker import Cause
+from app.store.evidence import observed, randomization_units, tallies
+from app.store.pg import partitions
+from app.store.pg.database import Database
+from app.store.pg.partitions import DAY_S
+from app.store.rollouts import audit, decisions, rollouts
+from app.store.routing import replicas, routes
 from app.telemetry import DecisionCount
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
@@ -356,7 +359,7 @@ async def callers(world: World, second: int, *, stable: int, canary: int, canary
             UnitRow(FRAUD, route.salted_at, second * 10_000 + n, second, route.generation, version, outcome, 350)
             for n, (version, outcome) in enumerate(arms)
         ]
-        await units.upsert(tx, BOOT, rows)
+        await randomization_units.upsert(tx, BOOT, rows)
 
 
 async def test_a_sticky_canary_is_judged_by_callers_not_by_how_often_they_call(world: World) -> None:

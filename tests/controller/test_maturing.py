@@ -9,8 +9,8 @@ import pytest
 from fakes.probe import ProbeBook
 from sqlalchemy import text
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.actions.rollouts import start_rollout
 from app.controller.look import Looker
 from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric
@@ -20,8 +20,10 @@ from app.domain.evidence.cohort import GRACE_S
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.rollout.rollout import Phase, Rollout
 from app.errors import InvalidInput
-from app.store import decisions, replicas, rollouts, routes, tallies
-from app.store.database import Database
+from app.store.evidence import tallies
+from app.store.pg.database import Database
+from app.store.rollouts import decisions, rollouts
+from app.store.routing import replicas, routes
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32

@@ -10,7 +10,7 @@ import trustme
 
 from app.controller.probe import Prober
 from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
-from app.proxy.tls import upstream_context
+from app.proxy.upstream.tls import upstream_context
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[..., Awaitable[str]]

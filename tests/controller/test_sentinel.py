@@ -9,9 +9,8 @@ from fakes.probe import ProbeBook
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
-from app.actions.replaying import Replayed, ReplayOutcome, replay
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.controller.controller import Controller
@@ -25,9 +24,12 @@ from app.domain.evidence.cohort import GRACE_S
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.rollout.rollout import Phase, PromotionOrdered, RollbackOrdered
 from app.domain.standby.monitor import ANSWERS, EndedBy, Seen
-from app.store import decisions, replicas, routes, tallies, watches
-from app.store.database import Database
-from app.store.watches import Watched
+from app.queries.replay import Replayed, ReplayOutcome, replay
+from app.store.evidence import tallies
+from app.store.pg.database import Database
+from app.store.rollouts import decisions, standbys
+from app.store.rollouts.standbys import Watched
+from app.store.routing import replicas, routes
 from app.telemetry import DecisionCount
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
@@ -108,7 +110,7 @@ class Promoted:
 
     async def watched(self) -> Watched:
         async with self.database.transaction() as tx:
-            found = await watches.latest(tx, FRAUD)
+            found = await standbys.latest(tx, FRAUD)
         assert found is not None
         return found
 

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from corpora.canonical import Forwarded, Wire
+from corpora.cases import Case
 from fakes.upstream_server import Conversation, UpstreamServer, ok, upstream
 from fakes.waiting import PATIENCE_S, eventually
 from proxy.serving import gateway_with, routed, serving, table_of
@@ -16,8 +18,6 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from app.domain.catalog.models import Match, Timeouts
 from app.domain.catalog.routing import RoutingTable
 from app.proxy import Gateway, Limits
-from corpora.canonical import Forwarded, Wire
-from corpora.cases import Case
 
 # The gateway's own deadlines end every connection, so that no test has to guess when an answer is over.
 DEADLINES = Limits(sweep_s=0.02, head_s=0.25, keep_alive_s=0.2, client_idle_s=0.25, linger_s=0.1)

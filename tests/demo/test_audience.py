@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console, Group
 
-from app.admin.rollout_views import RolloutView
+from app.admin.rollouts.views import RolloutView
 from app.admin.views import ModelView, RouteView
 from app.demo.audience import Lines, Screen, screen
 from app.demo.flights import history

@@ -10,7 +10,7 @@ from app.demo.recorded import Recall, Tallies
 from app.demo.replay import Answer, Counts
 from app.demo.report import Report
 from app.demo.story import Ended
-from app.store.embedded import EmbeddedPostgres
+from app.store.pg.embedded import EmbeddedPostgres
 
 MODELS = {"v1": {"log_loss": 0.46, "accuracy": 0.81}}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.catalog.exchange_id import BATCH_IDS, IdKey, is_id
 from app.domain.catalog.receipt import ReceiptKey
-from app.proxy.receipts import Receipts
+from app.proxy.http1.receipts import Receipts
 
 KEY = ReceiptKey.of(b"a secret of the tests, long enough")
 MANY = 100_000

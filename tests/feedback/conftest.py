@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
-from app.store.database import Database
 from feedback.feedback_client import ANN, SOURCES, FeedbackClient, feedback_client, register
+
+from app.store.pg.database import Database
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import httpx
 import orjson
 from sqlalchemy import text
 
-from app.admin.inference import Build, inference_app
 from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric, RowsKept
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.receipt import ReceiptKey, Signer
@@ -23,9 +22,11 @@ from app.domain.evidence.observed import AnsweredRow
 from app.feedback import api
 from app.feedback.desk import FeedbackDesk, feedback_desk
 from app.feedback.keys import sources
-from app.proxy.receipts import Receipts
-from app.store import answers, catalog
-from app.store.database import Database
+from app.feedback.own_paths import Build, inference_app
+from app.proxy.http1.receipts import Receipts
+from app.store.labels import answers
+from app.store.pg.database import Database
+from app.store.routing import catalog
 
 FRAUD, PLAIN, SILENT, V1 = ModelName("fraud"), ModelName("plain"), ModelName("silent"), VersionName("v1")
 METRICS: Final = (

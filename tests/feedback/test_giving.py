@@ -3,9 +3,6 @@
 import time
 from pathlib import Path
 
-from app.domain.catalog.models import ModelName
-from app.domain.evidence.labels import Given
-from app.store.database import Database
 from feedback.feedback_client import (
     FRAUD,
     OTHER_KEY,
@@ -16,6 +13,10 @@ from feedback.feedback_client import (
     feedback_client,
     register,
 )
+
+from app.domain.catalog.models import ModelName
+from app.domain.evidence.labels import Given
+from app.store.pg.database import Database
 
 
 async def test_a_label_by_receipt_is_joined_without_any_row_of_its_exchange(client: FeedbackClient) -> None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from feedback.feedback_client import FRAUD, OTHER_KEY, Exchange, kept, made_desk, register
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
 from app.domain.evidence.labels import Result
 from app.feedback.desk import FeedbackDesk
-from app.store import answers
-from app.store.database import Database
-from feedback.feedback_client import FRAUD, OTHER_KEY, Exchange, kept, made_desk, register
+from app.store.labels import answers
+from app.store.pg.database import Database
 
 NOWHERE: Final = "postgresql://nobody@127.0.0.1:1/nothing"
 # Few, so that what is said meets what was said before.

@@ -4,14 +4,6 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
-
-from app.domain.catalog.models import ModelName
-from app.domain.catalog.receipt import ReceiptKey
-from app.domain.evidence.labels import Named, NamedBy
-from app.feedback.items import UNKNOWN
-from app.proxy.receipts import Receipts
-from app.store import parked
-from app.store.database import Database
 from feedback.feedback_client import (
     ANN,
     FRAUD,
@@ -24,6 +16,14 @@ from feedback.feedback_client import (
     register,
 )
 from feedback.test_parked import aged
+
+from app.domain.catalog.models import ModelName
+from app.domain.catalog.receipt import ReceiptKey
+from app.domain.evidence.labels import Named, NamedBy
+from app.feedback.items import UNKNOWN
+from app.proxy.http1.receipts import Receipts
+from app.store.labels import pending
+from app.store.pg.database import Database
 
 
 def by_id(name: str, label: int = 1, **more: object) -> dict[str, object]:
@@ -96,7 +96,7 @@ async def test_a_name_that_two_clients_chose_leads_to_neither(
     await ann.written(victim, thief)
     item = by_id("r") if named_by == "chosen" else by_key("r")
     (told,) = (await ann.give(item))["items"]
-    assert (told["result"], told["reason"]) == ("invalid", parked.AMBIGUOUS.reason)
+    assert (told["result"], told["reason"]) == ("invalid", pending.AMBIGUOUS.reason)
     assert (await ann.kept(), await ann.count("parked_labels")) == ({}, 0)
 
 
@@ -174,7 +174,7 @@ async def test_without_a_key_an_exchange_has_one_place_by_metric(client: Feedbac
 async def test_nobody_without_a_key_keeps_the_others_out(
     client: FeedbackClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "WAITING_MAX", 20)
+    monkeypatch.setattr(pending, "WAITING_MAX", 20)
     # Answers of which no row comes: a stranger's own, that were cut or were another model's.
     crowd = [Exchange() for _ in range(50)]
     for each in crowd:

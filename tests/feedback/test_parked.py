@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from feedback.feedback_client import FRAUD, SOURCES, Exchange, FeedbackClient, feedback_client, register
 from sqlalchemy import text
 
 from app.feedback import room
-from app.store import parked
-from app.store.database import Database
-from feedback.feedback_client import FRAUD, SOURCES, Exchange, FeedbackClient, feedback_client, register
+from app.store.labels import pending
+from app.store.pg.database import Database
 
 
 def by_id(about: Exchange, label: object, **more: object) -> dict[str, object]:
@@ -109,13 +109,13 @@ async def test_of_one_source_only_so_many_labels_wait_and_what_finds_no_room_is_
     ann: FeedbackClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = ann
-    monkeypatch.setattr(parked, "WAITING_MAX", 3)
+    monkeypatch.setattr(pending, "WAITING_MAX", 3)
     waiting, joined = [Exchange() for _ in range(5)], Exchange()
     await client.written(joined)
     batch = [*(by_id(about, 1) for about in waiting), by_id(joined, 1), {"receipt": Exchange().receipt(), "label": 1}]
     told = (await client.give(*batch))["items"]
     assert [each["result"] for each in told] == [*["pending"] * 3, *["invalid"] * 2, "joined", "joined"]
-    assert {each["reason"] for each in told[3:5]} == {parked.FULL}
+    assert {each["reason"] for each in told[3:5]} == {pending.FULL}
     assert await client.results(*batch) == [*["duplicate"] * 3, *["invalid"] * 2, *["duplicate"] * 2]
     assert await client.results(by_id(waiting[0], 0, supersedes=1)) == ["invalid"]
     assert await client.count("parked_labels") == 3
@@ -129,7 +129,7 @@ async def test_of_one_source_only_so_many_labels_wait_and_what_finds_no_room_is_
 async def test_one_source_that_fills_its_room_leaves_the_others_theirs(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "WAITING_MAX", 2)
+    monkeypatch.setattr(pending, "WAITING_MAX", 2)
     await register(database)
     async with feedback_client(database, tmp_path, feedback_keys=SOURCES) as client:
         answers = [
@@ -143,7 +143,7 @@ async def test_where_no_room_is_left_what_waited_for_ten_minutes_makes_room(
     ann: FeedbackClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = ann
-    monkeypatch.setattr(parked, "WAITING_MAX", 3)
+    monkeypatch.setattr(pending, "WAITING_MAX", 3)
     await client.give(by_id(Exchange(), 1))
     await aged(client, 590)
     await client.give(by_id(Exchange(), 1))

@@ -4,8 +4,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-
-from app.store.database import Database
 from feedback.feedback_client import (
     ANN,
     BOB,
@@ -17,6 +15,8 @@ from feedback.feedback_client import (
     feedback_client,
     register,
 )
+
+from app.store.pg.database import Database
 
 
 def by_id(about: Exchange, label: int, **more: object) -> dict[str, object]:

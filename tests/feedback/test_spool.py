@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from feedback.feedback_client import FRAUD, V1, Exchange, FeedbackClient, kept, made_desk, register
 
 from app.domain.evidence.labels import Attributed, Given, Label, Named, NamedBy
 from app.domain.evidence.labels import Exchange as Known
@@ -13,9 +14,8 @@ from app.errors import SpoolFull
 from app.feedback.items import Checked
 from app.feedback.spool import Spool
 from app.feedback.spooled import batches, record
-from app.store import parked
-from app.store.database import Database
-from feedback.feedback_client import FRAUD, V1, Exchange, FeedbackClient, kept, made_desk, register
+from app.store.labels import pending
+from app.store.pg.database import Database
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
@@ -70,7 +70,7 @@ async def test_a_batch_is_accepted_without_postgres_and_written_when_it_is_back(
 async def test_what_was_accepted_without_postgres_waits_for_its_exchange_whatever_waits_already(
     ann: FeedbackClient, nowhere: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "WAITING_MAX", 0)
+    monkeypatch.setattr(pending, "WAITING_MAX", 0)
     client, item, intake = ann, {"model": FRAUD, "request_id": "r", "label": 0}, ann.desk.intake
     there, intake._database = intake._database, nowhere
     assert await client.results(item) == ["pending"]

@@ -11,7 +11,7 @@ import pytest
 from app import compiled
 
 PROJECT = Path(__file__).resolve().parents[2]
-WHERE = "import app.proxy.listener as listener; print(listener.__file__)"
+WHERE = "import app.proxy.downstream.listener as listener; print(listener.__file__)"
 
 
 def run(*words: str, build: str = "yes") -> subprocess.CompletedProcess[str]:
@@ -50,6 +50,6 @@ def test_a_build_of_other_sources_is_not_found(tmp_path: Path, monkeypatch: pyte
     shutil.copytree(compiled.PACKAGE, copy, ignore=shutil.ignore_patterns("_compiled", "data", "__pycache__"))
     monkeypatch.setattr(compiled, "PACKAGE", copy)
     before = compiled.build()
-    edited = compiled.source("app.proxy.chunks")
+    edited = compiled.source("app.proxy.http1.chunks")
     edited.write_text(edited.read_text() + "\n")
     assert compiled.build() != before

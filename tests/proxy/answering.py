@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from app.domain.catalog.models import Model, ModelName, Observation, Protocol
 from app.domain.evidence.tally import Counter
-from app.proxy.following import Follower, Reading
-from app.proxy.limits import DEFAULT_LIMITS
-from app.proxy.observe import Reader
-from app.proxy.response_head import ResponseHead
-from app.proxy.room import Room
+from app.proxy.bounds.limits import DEFAULT_LIMITS
+from app.proxy.bounds.memory import Room
+from app.proxy.http1.response_head import ResponseHead
+from app.proxy.responses.reader import Reader
+from app.proxy.responses.reading import Follower, Reading
 
 READ_ALL = Observation()
 READ = {Counter.READ: 1}

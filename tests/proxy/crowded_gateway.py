@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 
 import uvloop
-
-from app.proxy.admission import fitting_places
-from app.proxy.limits import DEFAULT_LIMITS
 from proxy.serving import gateway_with, routed, serving, table_of
+
+from app.proxy.bounds.admission import fitting_places
+from app.proxy.bounds.limits import DEFAULT_LIMITS
 
 DESCRIPTORS = 256
 

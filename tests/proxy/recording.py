@@ -7,15 +7,16 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from proxy.serving import gateway_with, routed, table_of
+
 from app.domain.catalog.receipt import ReceiptKey
 from app.domain.evidence.tally import Counter, Flush, Outcome, TallyKey, TallyRow, UnitRow, Watermark
 from app.proxy import Recorder
-from app.proxy.counted import Counted
-from app.proxy.journal import Journal
-from app.proxy.recorder import OK
-from app.proxy.recovery import DeadBoots
-from app.proxy.routes import Arm
-from proxy.serving import gateway_with, routed, table_of
+from app.proxy.routing.table import Arm
+from app.recording.accounting import Counted
+from app.recording.journal import Journal
+from app.recording.recorder import OK
+from app.recording.recovery import DeadBoots
 
 _T = TypeVar("_T")
 

@@ -17,9 +17,9 @@ from uvicorn.server import ServerState
 from app.domain.catalog.models import Bulkhead, Match, Model, ModelName, Protocol, Timeouts, Version, VersionName
 from app.domain.catalog.routing import Mirror, Route, RoutedModel, RoutingTable
 from app.proxy import Gateway, Limits
-from app.proxy.forwarding import Network
-from app.proxy.own_port import OwnPort
-from app.proxy.reach import MayConnect, Reach, Resolve, system_addresses
+from app.proxy.downstream.own_port import OwnPort
+from app.proxy.http1.forwarded import Network
+from app.proxy.upstream.connector import MayConnect, Reach, Resolve, system_addresses
 
 Urls: TypeAlias = Mapping[str, str | tuple[str, ...]]
 """Version to its upstream, or its upstreams."""

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from app.proxy.addressed import PROBED, Addressees
-from app.proxy.limits import DEFAULT_LIMITS
-from app.proxy.request_head import Refused, RequestHead
+from app.proxy.bounds.limits import DEFAULT_LIMITS
+from app.proxy.downstream.addressed import PROBED, Addressees
+from app.proxy.http1.request_head import Refused, RequestHead
 
 HERE = ("127.0.0.1", 8321)
 HERE_V6 = ("::1", 8321, 0, 0)

@@ -4,13 +4,13 @@ import pytest
 from fakes.upstream_server import upstream
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from app.proxy.alike import Alike, Habit, RequestHeads
-from app.proxy.framing import HEAD_END, MAX_REMEMBERED, MAX_REQUEST_ID
-from app.proxy.limits import DEFAULT_LIMITS
-from app.proxy.request_head import Refused, RequestHead
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
+
+from app.proxy.bounds.limits import DEFAULT_LIMITS
+from app.proxy.http1.framing import HEAD_END, MAX_REMEMBERED, MAX_REQUEST_ID
+from app.proxy.http1.head_cache import Alike, Habit, RequestHeads
+from app.proxy.http1.request_head import Refused, RequestHead
 
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 START = [b"POST /v2/models/fraud/infer HTTP/1.1", b"Host: gateway", b"Content-Length: 2"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.proxy.body_model import MAX_CONTAINERS, MAX_DEPTH, MAX_MODEL_NAME, find_model
-from app.proxy.request_head import Refused
+from app.proxy.http1.body_model import MAX_CONTAINERS, MAX_DEPTH, MAX_MODEL_NAME, find_model
+from app.proxy.http1.request_head import Refused
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,17 @@ import asyncio
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.models import ModelName, Timeouts, VersionName
-from app.domain.catalog.routing import NO_COIN
-from app.domain.evidence.tally import Outcome
-from app.proxy.brake import FAILURES_TO_OPEN, LONGEST_HOLD_S, Brake, Cause, OpenCount
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_bulkhead import talks
 from proxy.test_exchange import outcomes
 from proxy.test_retry_budget import NO_SWEEP
 from proxy.test_upstream_faults import refusing
+
+from app.domain.catalog.models import ModelName, Timeouts, VersionName
+from app.domain.catalog.routing import NO_COIN
+from app.domain.evidence.tally import Outcome
+from app.proxy.upstream.breaker import FAILURES_TO_OPEN, LONGEST_HOLD_S, Brake, Cause, OpenCount
 
 ALL_CANARY = {"v1": 0, "v2": 10_000}
 

@@ -8,13 +8,13 @@ import pytest
 from fakes.held_answers import HeldAnswers
 from fakes.upstream_server import ok, upstream
 from fakes.waiting import eventually
+from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.talking import Talk, get, post, talking
+from proxy.test_exchange import outcomes
 
 from app.domain.catalog.models import Bulkhead, Timeouts
 from app.domain.evidence.tally import Outcome
 from app.proxy import Gateway
-from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import Talk, get, post, talking
-from proxy.test_exchange import outcomes
 
 HALF_CANARY = {"v1": 5_000, "v2": 5_000}
 ALL_CANARY = {"v1": 0, "v2": 10_000}

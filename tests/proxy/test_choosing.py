@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
-from app.proxy.brake import OpenCount
-from app.proxy.limits import DEFAULT_LIMITS
-from app.proxy.pools import Pool
-from app.proxy.reach import Reach
-from app.proxy.totals import Totals
-from app.proxy.upstreams import FAILURES_TO_EJECT, PROBES_TO_LEAVE, Upstream
+from app.proxy.bounds.limits import DEFAULT_LIMITS
+from app.proxy.upstream.breaker import OpenCount
+from app.proxy.upstream.connector import Reach
+from app.proxy.upstream.endpoint import FAILURES_TO_EJECT, PROBES_TO_LEAVE, Upstream
+from app.proxy.upstream.pool import Pool
+from app.recording.totals import Totals
 
 NOW = 1_000.0
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.proxy.chunks import LAST_CHUNK, ChunkDecoder, MalformedChunk, encode
+from app.proxy.http1.chunks import LAST_CHUNK, ChunkDecoder, MalformedChunk, encode
 
 EXTENSIONS = st.sampled_from([b"", b";a", b";a=b", b';a="b c"', b';a="\\"";b'])
 TRAILERS = st.sampled_from([b"", b"X-Sum: 1\r\n", b"A: b\r\nVary: *\r\n"])

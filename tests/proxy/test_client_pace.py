@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.evidence.tally import Outcome
-from app.proxy import Limits
-from app.proxy.admission import Admission, Places, fitting_places
-from app.proxy.client_pace import Pace
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import Talk, get, post, talking
 from proxy.test_exchange import outcomes
+
+from app.domain.evidence.tally import Outcome
+from app.proxy import Limits
+from app.proxy.bounds.admission import Admission, Places, fitting_places
+from app.proxy.bounds.client_pace import Pace
 
 CHAT = "/v1/chat/completions"
 # Generous to a client that stands still, so that only its rate or the whole time can end it.

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from fakes.upstream_server import Conversation, upstream
 from fakes.waiting import eventually
-
-from app.domain.evidence.tally import Outcome
-from app.proxy import Limits
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
+
+from app.domain.evidence.tally import Outcome
+from app.proxy import Limits
 
 QUICK = Limits(sweep_s=0.02, head_s=0.1, keep_alive_s=0.1, client_idle_s=0.1, linger_s=0.1)
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from proxy.recording import JournalledWorld, Store, World
+
 from app import telemetry
 from app.domain.evidence.tally import Flush, Outcome, Watermark
-from app.proxy.figures import RecorderFigures
-from app.proxy.recorder import MAX_ROWS
-from proxy.recording import JournalledWorld, Store, World
+from app.proxy.metrics import RecorderFigures
+from app.recording.recorder import MAX_ROWS
 
 
 def serve_for(world: World, seconds: int) -> None:

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.evidence.tally import Outcome
-from app.proxy import Limits
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
+
+from app.domain.evidence.tally import Outcome
+from app.proxy import Limits
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:

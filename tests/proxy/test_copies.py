@@ -5,13 +5,13 @@ import zlib
 from tracemalloc import get_traced_memory, start, stop
 
 import pytest
+from proxy.answering import INVALID, READ, SKIPPED, V1, following, head_of, read, reader, text
 
 from app.domain.catalog.models import Protocol
-from app.proxy.copies import MAX_BODY
-from app.proxy.following import Reading
-from app.proxy.observe import Tap
-from app.proxy.room import Room
-from proxy.answering import INVALID, READ, SKIPPED, V1, following, head_of, read, reader, text
+from app.proxy.bounds.memory import Room
+from app.proxy.responses.decoding import MAX_BODY
+from app.proxy.responses.reader import Tap
+from app.proxy.responses.reading import Reading
 
 PLAIN = b'{"predictions": [1]}'
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from proxy.recording import JournalledWorld, Store
 
 from app.domain.evidence.tally import Counter, Outcome
-from app.proxy.cells import OUTCOMES
-from app.proxy.counted import Counted
-from proxy.recording import JournalledWorld, Store
+from app.recording.accounting import Counted
+from app.recording.tally_row import OUTCOMES
 
 RECORDS = 16
 SALTED_AT = 7

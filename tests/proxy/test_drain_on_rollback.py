@@ -7,15 +7,15 @@ import pytest
 from fakes.held_answers import HeldAnswers
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.routing import NO_COIN, RoutingTable
-from app.domain.evidence.tally import Outcome
-from app.proxy import Gateway, Limits
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_bulkhead import holds_nothing
 from proxy.test_clients_leaving import streaming
 from proxy.test_exchange import outcomes
+
+from app.domain.catalog.routing import NO_COIN, RoutingTable
+from app.domain.evidence.tally import Outcome
+from app.proxy import Gateway, Limits
 
 ALL_CANARY = {"v1": 0, "v2": 10_000}
 DRAINING = Limits(sweep_s=0.02, rollback_drain_s=0.1)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.proxy.events import EVENT_ENDS, LINE_ENDS, MAX_EVENT, EventCutter, events
+from app.proxy.responses.sse import EVENT_ENDS, LINE_ENDS, MAX_EVENT, EventCutter, events
 
 lines = st.sampled_from([b"data: a", b"event: b", b": c", b"d", b"data:\r", b"\x00"])
 ends = st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\r\n\r\n"])

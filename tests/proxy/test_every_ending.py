@@ -6,13 +6,13 @@ import random
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.models import Bulkhead, Timeouts
-from app.proxy import Limits
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_bulkhead import holds_nothing
 from proxy.test_upstream_faults import refusing, unanswering
+
+from app.domain.catalog.models import Bulkhead, Timeouts
+from app.proxy import Limits
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"
 ANSWERS = (

@@ -6,12 +6,12 @@ import random
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
+from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.talking import get, post, talking
 
 from app.domain.evidence.tally import Outcome
 from app.domain.stats.latency_histogram import edge_us
 from app.proxy import Gateway
-from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import get, post, talking
 
 
 def outcomes(gateway: Gateway) -> dict[str, dict[Outcome, int]]:

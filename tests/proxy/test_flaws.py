@@ -2,17 +2,17 @@
 
 import pytest
 from fakes.upstream_server import ok
-
-from app.domain.catalog.declarations import Credentials, Signature
-from app.domain.catalog.models import Observation, Protocol
-from app.domain.evidence.observed import Flaw
-from app.proxy.flaws import flaws_of
-from app.proxy.following import Follower
-from app.proxy.observe import Reader
 from proxy.answering import V1, V2, following, output, read, reader, text, v2
 from proxy.talking import post
 from proxy.test_streams import ANTHROPIC, CHAT, FINISH, HELLO, SSE, WHOLE_CHAT, data, delta, named
 from proxy.watching import READ_ALL, watching
+
+from app.domain.catalog.declarations import Credentials, Signature
+from app.domain.catalog.models import Observation, Protocol
+from app.domain.evidence.observed import Flaw
+from app.proxy.responses.flaws import flaws_of
+from app.proxy.responses.reader import Reader
+from app.proxy.responses.reading import Follower
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 

@@ -5,11 +5,11 @@ import re
 
 import pytest
 from fakes.upstream_server import Received, upstream
-
-from app.proxy.forwarding import Origin, Relayed, is_within
-from app.proxy.trace_context import Traces, is_valid
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, talking
+
+from app.proxy.http1.forwarded import Origin, Relayed, is_within
+from app.proxy.http1.trace_context import Traces, is_valid
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 ELSEWHERE = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))

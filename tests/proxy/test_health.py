@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.models import Protocol
-from app.proxy import Gateway, Limits
-from app.proxy.reach import Reach
-from app.proxy.upstreams import Upstream
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_upstream_faults import refusing
+
+from app.domain.catalog.models import Protocol
+from app.proxy import Gateway, Limits
+from app.proxy.upstream.connector import Reach
+from app.proxy.upstream.endpoint import Upstream
 
 UNREADY = b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"
 PROBING = Limits(sweep_s=0.02, probe_every_s=0.02, probe_s=0.1)

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from proxy.recording import JournalledWorld, Store
 
 from app.domain.evidence.tally import Counter, Outcome
-from app.proxy.cells import OUTCOMES
-from app.proxy.recorder import CANCELLED, TIMEOUT
-from app.proxy.records import COUNTERS, FORMAT, HEADER, MAGIC, RECORD
-from app.proxy.recovery import DeadBoots
-from app.proxy.segments import BootFolder, segment_path
-from proxy.recording import JournalledWorld, Store
+from app.recording.journal_files import BootFolder, segment_path
+from app.recording.journal_record import COUNTERS, FORMAT, HEADER, MAGIC, RECORD
+from app.recording.recorder import CANCELLED, TIMEOUT
+from app.recording.recovery import DeadBoots
+from app.recording.tally_row import OUTCOMES
 
 
 @pytest.fixture

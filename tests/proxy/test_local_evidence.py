@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
+from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.talking import Talk, get, post, talking
 from scipy.stats import binom
 
 from app.domain.catalog.models import Bulkhead
 from app.domain.catalog.routing import NO_COIN, RoutedModel
 from app.proxy import Gateway
-from app.proxy.brake import Cause
-from app.proxy.local_evidence import LocalEvidence
-from app.proxy.routes import Arm, CompiledRoute
-from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import Talk, get, post, talking
+from app.proxy.routing.table import Arm, CompiledRoute
+from app.proxy.upstream.breaker import Cause
+from app.proxy.upstream.breaker_evidence import LocalEvidence
 
 OH = b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n"
 HALF = {"v1": 5_000, "v2": 5_000}

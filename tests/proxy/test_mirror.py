@@ -5,15 +5,15 @@ import asyncio
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
+from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.talking import post, talking
+from proxy.test_exchange import outcomes
+from proxy.test_upstream_faults import refusing
 
 from app.domain.catalog.models import VersionName
 from app.domain.catalog.routing import Mirror
 from app.domain.evidence.tally import Counter, Outcome
 from app.proxy import Gateway, Limits
-from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import post, talking
-from proxy.test_exchange import outcomes
-from proxy.test_upstream_faults import refusing
 
 V2 = VersionName("v2")
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
+from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.talking import get, post, talking
 
 from app.domain.catalog.models import Match
 from app.domain.catalog.routing import RoutedModel
 from app.proxy import Limits
-from app.proxy.request_head import RequestHead
-from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import get, post, talking
+from app.proxy.http1.request_head import RequestHead
 
 BODY = b'{"messages": [{"role": "user", "content": "hi"}],  "model" : "fraud", "stream":false}'
 CHAT = "/v1/chat/completions"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import pytest
 from fakes.upstream_server import ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.models import Timeouts
-from app.domain.evidence.tally import Outcome
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_exchange import outcomes
+
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 
 FORBIDDEN = "169.254.169.254"
 CLOSING = ok(b"model", b"connection: close")

@@ -1,12 +1,12 @@
 """What answers of real model servers say, protocol by protocol."""
 
 import pytest
+from proxy.answering import INVALID, NONFINITE, READ, V1, V2, binary, head_of, output, read, reader, text, v2
 
 from app.domain.catalog.models import Observation, Protocol
 from app.domain.evidence.tally import Counter
-from app.proxy.following import Prediction, Reading, Usage
-from app.proxy.observe import agree
-from proxy.answering import INVALID, NONFINITE, READ, V1, V2, binary, head_of, output, read, reader, text, v2
+from app.proxy.responses.reader import agree
+from app.proxy.responses.reading import Prediction, Reading, Usage
 
 PREDICT = output("predict", "INT64", [2], [1, 0])
 PROBA = output("predict_proba", "FP64", [2, 3], [0.2, 0.5, 0.3, 0.7, 0.2, 0.1])

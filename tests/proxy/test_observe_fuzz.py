@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proxy.answering import binary, head_of, output, reader, strings, text, v2
 
 from app.domain.catalog.models import Observation, Protocol
 from app.domain.evidence.tally import Counter
-from app.proxy.following import Follower, Reading
-from app.proxy.observe import agree
-from app.proxy.room import Room
-from proxy.answering import binary, head_of, output, reader, strings, text, v2
+from app.proxy.bounds.memory import Room
+from app.proxy.responses.reader import agree
+from app.proxy.responses.reading import Follower, Reading
 
 PATHS = (
     "/v1/models/fraud:predict",

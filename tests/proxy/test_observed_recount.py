@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from fakes.upstream_server import Conversation, upstream
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proxy.answering import V1, text
+from proxy.serving import serving, table_of
+from proxy.talking import Talk, post, talking
+from proxy.watching import Postgres, declared
 
 from app.domain.catalog.declarations import Credentials, Feature, Feedback, Prices, QualityKind, QualityMetric, SliceKey
 from app.domain.catalog.models import Observation
@@ -17,11 +21,7 @@ from app.domain.evidence.tally import Counter as Counted
 from app.domain.evidence.tally import Flush, Tally, TallyKey
 from app.domain.stats.histogram import histogram_of
 from app.proxy import Gateway
-from app.proxy.limits import Limits
-from proxy.answering import V1, text
-from proxy.serving import serving, table_of
-from proxy.talking import Talk, post, talking
-from proxy.watching import Postgres, declared
+from app.proxy.bounds.limits import Limits
 
 SAMPLED, WEIGHT = 0.6, 0.5
 MODEL = {

@@ -9,6 +9,12 @@ import pytest
 from fakes.upstream_server import ok, upstream
 from hypothesis import given
 from hypothesis import strategies as st
+from proxy.answering import V1, text
+from proxy.serving import serving, table_of
+from proxy.talking import get, post, talking
+from proxy.test_streams import CHAT
+from proxy.test_upstream_faults import refusing
+from proxy.watching import FORCED, READ_ALL, Postgres, declared, watching
 
 from app.domain.catalog.declarations import (
     Credentials,
@@ -34,15 +40,9 @@ from app.domain.evidence.observed import (
 )
 from app.domain.stats.histogram import OTHER, histogram_of
 from app.proxy import Gateway
-from app.proxy.histogram_cell import HistogramCell
-from app.proxy.slices import SliceReader
-from app.proxy.waiting_rows import ANSWERS_MAX, MERGE_ABOVE, ROWS_PER_FLUSH, WaitingRows
-from proxy.answering import V1, text
-from proxy.serving import serving, table_of
-from proxy.talking import get, post, talking
-from proxy.test_streams import CHAT
-from proxy.test_upstream_faults import refusing
-from proxy.watching import FORCED, READ_ALL, Postgres, declared, watching
+from app.proxy.observing.histogram_row import HistogramCell
+from app.proxy.observing.pending import ANSWERS_MAX, MERGE_ABOVE, ROWS_PER_FLUSH, WaitingRows
+from app.proxy.observing.slices import SliceReader
 
 FRAUD, V = ModelName("fraud"), VersionName("v1")
 YES = ok(text({"predictions": ["yes"]}))

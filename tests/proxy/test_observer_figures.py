@@ -1,11 +1,12 @@
 """What telemetry says of rows that were given up."""
 
+from proxy.serving import gateway_with, routed, table_of
+
 from app import telemetry
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.observed import AnsweredRow
-from app.proxy.figures import ObserverFigures
-from app.proxy.waiting_rows import VALUES_MAX
-from proxy.serving import gateway_with, routed, table_of
+from app.proxy.metrics import ObserverFigures
+from app.proxy.observing.pending import VALUES_MAX
 
 
 def test_dropped_answers_are_a_metric() -> None:

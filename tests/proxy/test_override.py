@@ -1,13 +1,13 @@
 """An operator may choose a version by header; nobody else may, and evidence never hears of it."""
 
 from fakes.upstream_server import ok, upstream
-
-from app.domain.evidence.tally import Counter
-from app.proxy import Gateway, Limits
 from proxy.serving import routed, serving, table_of
 from proxy.talking import get, talking
 from proxy.test_mirror import counters
 from proxy.test_upstream_faults import refusing
+
+from app.domain.evidence.tally import Counter
+from app.proxy import Gateway, Limits
 
 KEY = "x-turnback-override-key: the operators' own"
 PATH = "/v2/models/fraud/infer"

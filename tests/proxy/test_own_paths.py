@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
+from proxy.serving import configured, gateway_with, routed, serving, serving_with_uvicorn, table_of
+from proxy.talking import get, post, talking
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -14,9 +16,7 @@ from uvicorn.server import ServerState
 
 from app.domain.catalog.models import Match
 from app.proxy import Gateway, Limits
-from app.proxy.listener import ClientConnection
-from proxy.serving import configured, gateway_with, routed, serving, serving_with_uvicorn, table_of
-from proxy.talking import get, post, talking
+from app.proxy.downstream.listener import ClientConnection
 
 
 async def echo(request: Request) -> JSONResponse:

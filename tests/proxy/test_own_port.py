@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 from fakes.waiting import eventually
+from proxy.serving import serving, serving_with_uvicorn
+from proxy.talking import Talk, get, post, talking
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from app.proxy.addressed import Addressees
-from app.proxy.admission import own
-from app.proxy.limits import Limits
-from app.proxy.own_port import OwnPort
-from proxy.serving import serving, serving_with_uvicorn
-from proxy.talking import Talk, get, post, talking
+from app.proxy.bounds.admission import own
+from app.proxy.bounds.limits import Limits
+from app.proxy.downstream.addressed import Addressees
+from app.proxy.downstream.own_port import OwnPort
 
 BODY_MAX = 1_000
 LIMITS = replace(own(8, BODY_MAX), sweep_s=0.02)

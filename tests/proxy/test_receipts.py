@@ -7,17 +7,17 @@ import pytest
 from fakes.upstream_server import ok, upstream
 from hypothesis import given
 from hypothesis import strategies as st
+from proxy.serving import routed, serving, table_of
+from proxy.talking import Answer, get, talking
+from proxy.test_upstream_faults import refusing
 
 from app.domain.catalog.declarations import SliceKey
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.receipt import Forged, Receipt, ReceiptKey, Signer, opened, packed_slices
 from app.proxy import Gateway
-from app.proxy.limits import Limits
-from app.proxy.own_paths import _PLAIN
-from app.proxy.slices import SliceReader
-from proxy.serving import routed, serving, table_of
-from proxy.talking import Answer, get, talking
-from proxy.test_upstream_faults import refusing
+from app.proxy.bounds.limits import Limits
+from app.proxy.downstream.own_paths import _PLAIN
+from app.proxy.observing.slices import SliceReader
 
 KEY = ReceiptKey.of(b"a secret of the tests, long enough")
 

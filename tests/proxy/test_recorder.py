@@ -3,12 +3,12 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from proxy.recording import Store, World
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Outcome, TallyKey, Watermark
-from app.proxy.counted import Counted
-from app.proxy.recorder import CANCELLED, MAX_ROWS, OK, TIMEOUT
-from proxy.recording import Store, World
+from app.recording.accounting import Counted
+from app.recording.recorder import CANCELLED, MAX_ROWS, OK, TIMEOUT
 
 
 def test_an_exchange_is_counted_in_the_second_it_was_drawn_in() -> None:

@@ -6,12 +6,12 @@ import resource
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.models import Timeouts
-from app.domain.evidence.tally import Outcome
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
+
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 
 
 def reply(*lines: str, body: bytes = b"") -> bytes:

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from fakes.upstream_server import Conversation, upstream
 from fakes.waiting import eventually
+from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.talking import get, post, talking
 
 from app.domain.catalog.models import Match
 from app.proxy import Limits
-from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import get, post, talking
 
 HOST = b"Host: a\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

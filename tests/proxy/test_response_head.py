@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.proxy.limits import DEFAULT_LIMITS, Limits
-from app.proxy.response_head import (
+from app.proxy.bounds.limits import DEFAULT_LIMITS, Limits
+from app.proxy.http1.response_head import (
     BY_CHUNKS,
     BY_CLOSE,
     BY_LENGTH,

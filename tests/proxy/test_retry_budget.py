@@ -6,15 +6,15 @@ from fakes.upstream_server import Conversation, ok, upstream
 from fakes.waiting import eventually
 from hypothesis import given
 from hypothesis import strategies as st
-
-from app.domain.evidence.tally import Outcome
-from app.proxy import Limits
-from app.proxy.retry_budget import FREE, KEPT_SWEEPS, SHARE, RetryBudget
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_bulkhead import talks
 from proxy.test_exchange import outcomes
 from proxy.test_upstream_faults import unanswering
+
+from app.domain.evidence.tally import Outcome
+from app.proxy import Limits
+from app.proxy.bounds.retry_budget import FREE, KEPT_SWEEPS, SHARE, RetryBudget
 
 ALL_CANARY = {"v1": 0, "v2": 10_000}
 # No sweep, so that nothing is earned while a test runs.

@@ -6,13 +6,13 @@ import pytest
 from fakes.upstream_server import ok, upstream
 from hypothesis import given
 from hypothesis import strategies as st
+from proxy.serving import gateway_with, routed, serving, table_of
+from proxy.talking import get, talking
 
 from app.domain.catalog.models import Match
 from app.domain.catalog.routing import draw
 from app.proxy import Gateway
-from app.proxy.routes import BadTarget, NoRoute
-from proxy.serving import gateway_with, routed, serving, table_of
-from proxy.talking import get, talking
+from app.proxy.routing.table import BadTarget, NoRoute
 
 URL = "http://127.0.0.1:9"
 TABLE = table_of(

@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fakes.held_answers import HeldAnswers
 from fakes.upstream_server import Conversation, UpstreamServer, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.models import Timeouts
-from app.domain.evidence.tally import Outcome
-from app.proxy import Limits
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import Talk, post, talking
 from proxy.test_bulkhead import holds_nothing, talks
 from proxy.test_exchange import outcomes
 from proxy.test_upstream_faults import refusing, unanswering
+
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
+from app.proxy import Limits
 
 ALL_CANARY = {"v1": 0, "v2": 10_000}
 LONG = Limits(sweep_s=0.02, ejected_s=60.0)

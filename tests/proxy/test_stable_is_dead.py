@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager
 
 import pytest
 from fakes.upstream_server import ok, upstream
-
-from app.domain.catalog.models import Timeouts
-from app.domain.evidence.tally import Outcome
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_exchange import outcomes
 from proxy.test_upstream_faults import refusing, unanswering
+
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 
 HALF = {"v1": 5_000, "v2": 5_000}
 

@@ -6,13 +6,13 @@ from tracemalloc import get_traced_memory, start, stop
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from proxy.answering import following, head_of, pieces, reader
 
 from app.domain.catalog.models import Protocol
 from app.domain.evidence.tally import Counter
-from app.proxy.events import MAX_EVENT
-from app.proxy.following import Usage
-from app.proxy.observe import Reader
-from proxy.answering import following, head_of, pieces, reader
+from app.proxy.responses.reader import Reader
+from app.proxy.responses.reading import Usage
+from app.proxy.responses.sse import MAX_EVENT
 
 SSE = head_of("content-type: text/event-stream; charset=utf-8")
 LINES = head_of("content-type: application/x-ndjson")

@@ -4,9 +4,9 @@ import struct
 from math import nan
 
 import pytest
-
-from app.proxy.following import Prediction
 from proxy.answering import INVALID, NONFINITE, READ, SKIPPED, V2, binary, output, read, reader, strings, v2
+
+from app.proxy.responses.reading import Prediction
 
 PREDICT = output("predict", "INT64", [2], [1, 0])
 PROBA = output("predict_proba", "FP64", [2, 3], [0.2, 0.5, 0.3, 0.7, 0.2, 0.1])

@@ -8,14 +8,14 @@ import pytest
 import trustme
 from fakes.upstream_server import Script, UpstreamServer, ok, upstream
 from fakes.waiting import eventually
-
-from app.domain.catalog.models import Protocol, Timeouts
-from app.domain.evidence.tally import Outcome
-from app.proxy import Gateway
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_exchange import outcomes
 from proxy.test_health import PROBING, ModelServer
+
+from app.domain.catalog.models import Protocol, Timeouts
+from app.domain.evidence.tally import Outcome
+from app.proxy import Gateway
 
 AUTHORITY = trustme.CA()
 STRANGER = trustme.CA()

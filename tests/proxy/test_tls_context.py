@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from app.errors import CannotServe
-from app.proxy.tls import upstream_context
+from app.proxy.upstream.tls import upstream_context
 
 
 @pytest.fixture(scope="module")

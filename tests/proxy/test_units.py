@@ -1,10 +1,11 @@
 """First exchanges of sticky callers: the first that was drawn, once, and no second is final without them."""
 
+from proxy.recording import World
+
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Outcome, UnitRow
-from app.proxy.cells import OK, TIMEOUT
-from app.proxy.units import UNITS_PER_FLUSH, FirstExchanges
-from proxy.recording import World
+from app.recording.randomization_units import UNITS_PER_FLUSH, FirstExchanges
+from app.recording.tally_row import OK, TIMEOUT
 
 FRAUD = ModelName("fraud")
 

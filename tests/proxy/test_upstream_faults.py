@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
-
-from app.domain.catalog.models import Timeouts
-from app.domain.evidence.tally import Outcome
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
+
+from app.domain.catalog.models import Timeouts
+from app.domain.evidence.tally import Outcome
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n"
 SHORT = Timeouts(connect_s=0.1, first_byte_s=0.1, idle_s=0.1, total_s=0.3)

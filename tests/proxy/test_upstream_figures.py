@@ -3,17 +3,17 @@
 from fakes.held_answers import HeldAnswers
 from fakes.upstream_server import upstream
 from fakes.waiting import eventually
-
-from app import telemetry
-from app.domain.catalog.models import Bulkhead, Protocol
-from app.proxy import Gateway
-from app.proxy.upstream_figures import UpstreamFigures
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 from proxy.test_bulkhead import talks, under_way
 from proxy.test_health import PROBING, UNREADY, ModelServer
 from proxy.test_names_that_move import FORBIDDEN, Names, only_loopback
 from proxy.test_upstream_faults import refusing
+
+from app import telemetry
+from app.domain.catalog.models import Bulkhead, Protocol
+from app.proxy import Gateway
+from app.proxy.upstream_metrics import UpstreamFigures
 
 ALL_CANARY = {"v1": 0, "v2": 10_000}
 

@@ -4,11 +4,11 @@ import pytest
 from fakes.upstream_server import ok, upstream
 from hypothesis import given
 from hypothesis import strategies as st
-
-from app.domain.catalog.models import Match
-from app.proxy.outgoing import _renamed
 from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
+
+from app.domain.catalog.models import Match
+from app.proxy.exchange.attempt import _renamed
 
 PATH = "/v2/models/fraud/versions/7"
 

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from fakes.upstream_server import UpstreamServer, upstream
+from proxy.serving import Urls, routed, serving, table_of
+from proxy.talking import Talk, talking
 
 from app.domain.catalog.declarations import Credentials
 from app.domain.catalog.models import Observation
@@ -13,9 +15,7 @@ from app.domain.evidence.observed import AnsweredRow, Observed, ObservedFlush
 from app.domain.evidence.tally import TallyKey
 from app.domain.stats.histogram import Spread
 from app.proxy import Gateway
-from app.proxy.limits import Limits
-from proxy.serving import Urls, routed, serving, table_of
-from proxy.talking import Talk, talking
+from app.proxy.bounds.limits import Limits
 
 READ_ALL = Observation()
 FORCED = ("x-turnback-override-key: operators", "x-turnback-force-version: v2")

@@ -12,7 +12,7 @@ from app.domain.evidence.tally import TallyKey
 from app.domain.stats.histogram import Spread
 from app.replica.clock import DatabaseClock
 from app.replica.replica import Replica
-from app.store.database import Database
+from app.store.pg.database import Database
 
 FRAUD, V1 = ModelName("fraud"), VersionName("v1")
 SECOND = 1_800_000_000

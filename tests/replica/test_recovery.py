@@ -12,8 +12,9 @@ from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
 from app.replica.replica import Pace
 from app.replica.snapshot import Snapshot
-from app.store import replicas, tallies
-from app.store.database import Database
+from app.store.evidence import tallies
+from app.store.pg.database import Database
+from app.store.routing import replicas
 
 
 class Left:

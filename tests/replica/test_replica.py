@@ -12,10 +12,9 @@ from pathlib import Path
 from fakes.counting import CountingRecorder
 from fakes.probe import ProbeBook
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.actions.routes import RouteChange, change_route
-from app.admin.upstream_allow import LOOPBACK, AllowList
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.domain.evidence.tally import TallyKey
@@ -23,10 +22,12 @@ from app.loops import Loops
 from app.replica.clock import DatabaseClock
 from app.replica.replica import DeadBoots, Pace, Replica
 from app.replica.snapshot import Snapshot
-from app.store import replicas, routes, tallies
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
-from app.store.replicas import Brake
+from app.store.evidence import tallies
+from app.store.pg.database import Database
+from app.store.pg.embedded import EmbeddedPostgres
+from app.store.routing import replicas, routes
+from app.store.routing.replicas import Brake
+from app.upstream_allow import LOOPBACK, AllowList
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 PATIENCE_S = 20.0

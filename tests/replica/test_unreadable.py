@@ -10,15 +10,15 @@ from replica.test_replica import FRAUD, V1, V2, Plane, has_weight, registered, r
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from app.actions.catalog import register_model, register_version
-from app.actions.means import Means
+from app.actions.context import Means
+from app.actions.models import register_model, register_version
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.errors import ModelUnusable
 from app.replica.replica import Pace
 from app.replica.snapshot import Snapshot
-from app.store.database import Database
+from app.store.pg.database import Database
 
 OTHER = ModelName("other")
 ROLE = "turnback_reader"

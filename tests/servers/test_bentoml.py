@@ -8,12 +8,12 @@ from fakes.waiting import eventually
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
+from servers.comparing import connections_to, probed, relayed, settled
+from servers.peers import BENTOML, Running, running
 
 from app.domain.catalog.models import Protocol
 from app.domain.catalog.routing import RoutingTable
 from app.domain.evidence.tally import Outcome
-from servers.comparing import connections_to, probed, relayed, settled
-from servers.peers import BENTOML, Running, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 

@@ -11,12 +11,12 @@ from fakes.waiting import eventually
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
+from servers.comparing import connections_to, counters_of, observed, probed, relayed, settled
+from servers.peers import KSERVE, TRITONCLIENT, Running, ask, running
 
 from app.domain.catalog.models import Protocol, VersionName
 from app.domain.catalog.routing import FULL_BP, Mirror, RoutingTable
 from app.domain.evidence.tally import Counter, Outcome
-from servers.comparing import connections_to, counters_of, observed, probed, relayed, settled
-from servers.peers import KSERVE, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 

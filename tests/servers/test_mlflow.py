@@ -10,12 +10,12 @@ import pytest
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post
 from proxy.test_exchange import outcomes
+from servers.comparing import counted, observed, probed, relayed
+from servers.peers import MLFLOW, REQUESTS, Running, ask, running
 
 from app.domain.catalog.models import Protocol
 from app.domain.catalog.routing import RoutingTable
 from app.domain.evidence.tally import Counter, Outcome
-from servers.comparing import counted, observed, probed, relayed
-from servers.peers import MLFLOW, REQUESTS, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 

@@ -8,12 +8,12 @@ import pytest
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 from proxy.test_exchange import outcomes
+from servers.comparing import both, counted, observed, probed, relayed
+from servers.peers import PYTRITON, TRITONCLIENT, Running, ask, running
 
 from app.domain.catalog.models import Protocol
 from app.domain.catalog.routing import RoutingTable
 from app.domain.evidence.tally import Counter, Outcome
-from servers.comparing import both, counted, observed, probed, relayed
-from servers.peers import PYTRITON, TRITONCLIENT, Running, ask, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 

@@ -8,8 +8,8 @@ from psycopg import AsyncConnection
 from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
-from app.store import bell
-from app.store.database import Database
+from app.store.pg import notifications
+from app.store.pg.database import Database
 from bench.fault_wire import FaultWire, Wire
 
 # Far below what psycopg would wait for a server that hangs, far above what a busy machine takes.
@@ -168,7 +168,7 @@ async def test_listening_ends_at_once_when_it_is_cancelled(wire: FaultWire, sing
     heard = asyncio.Event()
 
     async def listen() -> None:
-        async for _ in bell.rings(single):
+        async for _ in notifications.rings(single):
             heard.set()
 
     task = asyncio.create_task(listen())
@@ -183,11 +183,11 @@ async def test_listening_ends_at_once_when_it_is_cancelled(wire: FaultWire, sing
 async def test_a_bell_whose_server_is_silent_is_left(
     wire: FaultWire, single: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bell, "ASKED_EVERY_S", 0.1)
+    monkeypatch.setattr(notifications, "ASKED_EVERY_S", 0.1)
     heard: list[None] = []
 
     async def listen() -> None:
-        async for ring in bell.rings(single):
+        async for ring in notifications.rings(single):
             heard.append(ring)
             wire.breaks(Wire.SWALLOWS)
 

@@ -19,8 +19,8 @@ from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
 from app.domain.rollout.rollout import Phase, Rollout, RolloutId, begin
 from app.domain.stats.histogram import Spread, histogram_of
-from app.store.codec import rollout_from_json, to_json
-from app.store.database import Database
+from app.store.pg.codec import rollout_from_json, to_json
+from app.store.pg.database import Database
 from bench import slices
 
 NOW = datetime(2026, 9, 1, 10, 11, 12, 131_415, UTC)

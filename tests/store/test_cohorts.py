@@ -9,8 +9,8 @@ from sqlalchemy import text
 from app.domain.catalog.declarations import QualityKind, QualityMetric
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.absorb_cohort import Matured
-from app.store import cohorts
-from app.store.database import Database
+from app.store.evidence import cohorts
+from app.store.pg.database import Database
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 METRIC = QualityMetric("right", QualityKind.ACCURACY, horizon_s=60.0)

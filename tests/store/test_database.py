@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from app.domain.catalog.models import Model, ModelName
 from app.errors import DatabaseUnavailable
-from app.store import catalog
-from app.store.database import Database
+from app.store.pg.database import Database
+from app.store.routing import catalog
 
 FRAUD = ModelName("fraud")
 

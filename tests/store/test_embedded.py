@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import CannotServe
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres, temporary_folder
+from app.store.pg.database import Database
+from app.store.pg.embedded import EmbeddedPostgres, temporary_folder
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ from sqlalchemy import text
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Outcome, TallyRow, UnitRow, Watermark
-from app.store import replicas, units
-from app.store.database import Database
+from app.store.evidence import randomization_units
+from app.store.pg.database import Database
+from app.store.routing import replicas
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 A, B = str(UUID(int=1)), str(UUID(int=2))
@@ -21,13 +22,13 @@ def first(unit: int, second: int, version: VersionName = V1, outcome: Outcome = 
 
 async def written(database: Database, boot: str, through: int, *rows: UnitRow) -> None:
     async with database.transaction() as tx:
-        await units.upsert(tx, boot, rows)
+        await randomization_units.upsert(tx, boot, rows)
         await replicas.beat(tx, boot, "proxy", Watermark(through, through), 0, ())
 
 
 async def read(database: Database, after: int, through: int) -> tuple[TallyRow, ...]:
     async with database.transaction() as tx:
-        return await units.mature(tx, FRAUD, SALTED_AT, (V1, V2), after, through)
+        return await randomization_units.mature(tx, FRAUD, SALTED_AT, (V1, V2), after, through)
 
 
 async def counted(database: Database, after: int, through: int) -> int:

@@ -10,8 +10,8 @@ from psycopg.types.json import Jsonb
 from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
 from app.domain.evidence.labels import Rank
 from app.domain.guardrails.latency import SlowLimit
-from app.store import migrate
-from app.store.codec import rollout_from_json
+from app.store.pg import migrate
+from app.store.pg.codec import rollout_from_json
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(database_url: str) -> None:

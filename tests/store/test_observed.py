@@ -9,8 +9,9 @@ from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.observed import Flaw, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
 from app.domain.evidence.tally import TallyKey, Watermark
 from app.domain.stats.histogram import Spread, histogram_of
-from app.store import observed, replicas
-from app.store.database import Database
+from app.store.evidence import observed
+from app.store.pg.database import Database
+from app.store.routing import replicas
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 ARMS = (V1, V2)

@@ -8,9 +8,12 @@ from sqlalchemy import text
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.labels import Attributed, Exchange, Label
 from app.domain.evidence.tally import Tally, TallyKey, TallyRow, Watermark
-from app.store import labels, partitions, replicas, tallies
-from app.store.database import Database
-from app.store.partitions import DAY_S, PARTITIONED
+from app.store.evidence import tallies
+from app.store.labels import labels
+from app.store.pg import partitions
+from app.store.pg.database import Database
+from app.store.pg.partitions import DAY_S, PARTITIONED
+from app.store.routing import replicas
 
 FRAUD, V1 = ModelName("fraud"), VersionName("v1")
 

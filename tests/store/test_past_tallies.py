@@ -2,9 +2,11 @@
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.store import partitions, replicas, tallies
-from app.store.database import Database
-from app.store.past_tallies import Whose, summed
+from app.store.evidence import tallies
+from app.store.evidence.past_tallies import Whose, summed
+from app.store.pg import partitions
+from app.store.pg.database import Database
+from app.store.routing import replicas
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
 A, B = "0" * 32, "1" * 32

@@ -17,10 +17,10 @@ from fakes.other_user import as_user, needs_root
 from structlog.testing import capture_logs
 
 from app.errors import CannotServe
-from app.store import server_place
-from app.store.embedded import EmbeddedPostgres, temporary_folder
-from app.store.server_account import server_account
-from app.store.server_programs import find_programs
+from app.store.pg import server_place
+from app.store.pg.embedded import EmbeddedPostgres, temporary_folder
+from app.store.pg.server_account import server_account
+from app.store.pg.server_programs import find_programs
 
 pytestmark = needs_root
 

@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.store import replicas, tallies
-from app.store.database import Database
+from app.store.evidence import tallies
+from app.store.pg.database import Database
+from app.store.routing import replicas
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 ARMS = (V1, V2)

@@ -7,8 +7,9 @@ import pytest
 from app.domain.catalog.declarations import QualityKind, QualityMetric
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.labels import Attributed, Exchange, Label
-from app.store import cohorts, labels
-from app.store.database import Database
+from app.store.evidence import cohorts
+from app.store.labels import labels
+from app.store.pg.database import Database
 
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 METRIC = QualityMetric("right", QualityKind.SCORE, horizon_s=60.0)

@@ -21,18 +21,19 @@ from fakes.probe import ProbeBook
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from app.actions.means import ENGINE, Means
-from app.actions.replaying import ReplayOutcome, replay
-from app.admin.upstream_allow import LOOPBACK, AllowList
+from app.actions.context import ENGINE, Means
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.labels import Attributed, Named
 from app.domain.rollout.rollout import TERMINAL, Phase
 from app.feedback.spool import Spool
-from app.proxy.recovery import DeadBoots
+from app.queries.replay import ReplayOutcome, replay
+from app.recording.recovery import DeadBoots
 from app.replica.snapshot import Snapshot
-from app.store import migrate, rollouts, watches
-from app.store.database import Database
-from app.store.decisions import DecisionId
+from app.store.pg import migrate
+from app.store.pg.database import Database
+from app.store.rollouts import rollouts, standbys
+from app.store.rollouts.decisions import DecisionId
+from app.upstream_allow import LOOPBACK, AllowList
 
 BEFORE = Path(__file__).parent / "before"
 STORIES = sorted(path.name.removesuffix(".json.gz") for path in BEFORE.glob("*.json.gz"))
@@ -97,7 +98,7 @@ async def test_every_rollout_is_read_and_those_that_run_go_on(means: Means, earl
 async def test_every_standby_is_read(means: Means, earlier: Earlier) -> None:
     async with means.database.transaction() as tx:
         for row in earlier.tables["watches"]:
-            found = await watches.latest(tx, ModelName(row["model"]))
+            found = await standbys.latest(tx, ModelName(row["model"]))
             assert found is not None
             assert (found.watch.stable, found.watch.standby) == (row["state"]["stable"], row["state"]["standby"])
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 import orjson
 
-from app.store.embedded import temporary_folder
+from app.store.pg.embedded import temporary_folder
 
 MODEL_SERVER = Path(__file__).with_name("model_server.py")
 READY_WITHIN_S = 60.0

@@ -8,7 +8,7 @@ from system.processes import Gateway, Stage
 from system.recorded import tallied, until
 from system.steady_load import Load
 
-from app.store.embedded import EmbeddedPostgres
+from app.store.pg.embedded import EmbeddedPostgres
 
 
 async def test_a_start_without_postgres_serves_the_last_table_and_counts(

@@ -11,7 +11,7 @@ import psycopg
 from system.processes import Gateway, Stage
 from system.recorded import until
 
-from app.store.embedded import EmbeddedPostgres
+from app.store.pg.embedded import EmbeddedPostgres
 
 FEEDBACK = {
     "metrics": [{"name": "accuracy", "kind": "accuracy"}, {"name": "liked", "kind": "event"}],

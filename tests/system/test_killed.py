@@ -17,7 +17,7 @@ from system.processes import Gateway, Stage
 from system.recorded import until
 from system.steady_load import Answers, Load
 
-from app.store.embedded import EmbeddedPostgres
+from app.store.pg.embedded import EmbeddedPostgres
 
 KILLS = int(os.environ.get("TURNBACK_TEST_KILLS", "3"))
 RATE = 300.0

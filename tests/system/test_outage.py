@@ -8,7 +8,7 @@ from system.processes import Stage
 from system.recorded import Counts, exported, tallied, until
 from system.steady_load import Load
 
-from app.store.embedded import EmbeddedPostgres
+from app.store.pg.embedded import EmbeddedPostgres
 
 AWAY_S = 2.5
 

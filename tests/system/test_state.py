@@ -14,7 +14,7 @@ import pytest
 from fakes.other_user import as_user, needs_root
 from system.processes import SECRET_KEY, SERVE, Stage, clean_environment
 
-from app.store.embedded import temporary_folder
+from app.store.pg.embedded import temporary_folder
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Decisions, the audit, counts over time, and decisions made again."""

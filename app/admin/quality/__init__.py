@@ -1,0 +1,1 @@
+"""How good answers were: labels, drift, cost, two versions side by side."""

@@ -1,0 +1,1 @@
+"""Answers of rolled-back versions, called back."""

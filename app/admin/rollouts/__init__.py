@@ -1,0 +1,1 @@
+"""Rollouts: started, ordered, read, explained, simulated."""

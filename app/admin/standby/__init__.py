@@ -1,0 +1,1 @@
+"""After a promotion: the version that is kept warm."""

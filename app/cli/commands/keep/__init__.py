@@ -1,0 +1,1 @@
+"""Verbs that keep records: labels in bulk."""

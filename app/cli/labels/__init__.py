@@ -1,0 +1,1 @@
+"""Files of labels, and the way they are sent."""

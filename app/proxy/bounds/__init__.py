@@ -1,0 +1,1 @@
+"""How much the data plane takes of anything, and how fast it must come."""

@@ -1,0 +1,1 @@
+"""Client connections: what comes in, in order, and who answers it."""

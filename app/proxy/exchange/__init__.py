@@ -1,0 +1,1 @@
+"""One request and its response: its attempts, and its copy for a mirror."""

@@ -1,0 +1,1 @@
+"""HTTP/1.1 as this gateway reads and writes it: heads, framing, what crosses and what does not."""

@@ -1,0 +1,1 @@
+"""Ended exchanges looked at when nobody waits: readings, slices, distributions."""

@@ -1,0 +1,1 @@
+"""What answers say: predictions, tokens, flaws, whether a stream ended well."""

@@ -1,0 +1,1 @@
+"""Model servers: their connections, pools, health, and the circuit breaker."""

@@ -1,0 +1,1 @@
+"""What every exchange adds to the tallies, in memory and in the journal, until Postgres has it."""

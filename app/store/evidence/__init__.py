@@ -1,0 +1,1 @@
+"""Counts by second: tallies, readings of answers, randomization units, matured cohorts."""

@@ -1,0 +1,1 @@
+"""Postgres itself: the pool, transactions, tables, partitions, migrations, the embedded server."""

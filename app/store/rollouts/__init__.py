@@ -1,0 +1,1 @@
+"""Rollouts, decisions, standbys, recalls, and the audit of all of it."""

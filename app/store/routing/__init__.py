@@ -1,0 +1,1 @@
+"""Models, versions, routes, and the replicas that apply them."""
