@@ -6,8 +6,8 @@ import sys
 
 import orjson
 import uvloop
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import configured, gateway_with, routed, table_of
-from proxy.test_exchange import outcomes
 from uvicorn.server import ServerState
 
 from app.domain.catalog.models import Timeouts

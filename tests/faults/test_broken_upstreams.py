@@ -8,9 +8,9 @@ import struct
 
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
-from proxy.test_exchange import outcomes
 
 from app.domain.catalog.models import Timeouts
 from app.domain.evidence.tally import Outcome

@@ -9,9 +9,9 @@ import time
 import pytest
 from fakes.upstream_server import Conversation, Script, upstream
 from fakes.waiting import eventually
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get
-from proxy.test_exchange import outcomes
 
 from app.domain.evidence.tally import Outcome
 from app.proxy import Limits

@@ -6,9 +6,9 @@ from statistics import median
 import pytest
 from fakes.upstream_server import Conversation, upstream
 from fakes.waiting import eventually
+from proxy.exchange.test_mirror import counters
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import Talk, post, talking
-from proxy.test_mirror import counters
 
 from app.domain.catalog.models import VersionName
 from app.domain.catalog.routing import Mirror

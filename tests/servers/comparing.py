@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fakes.waiting import PATIENCE_S, eventually
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import gateway_with, serving
 from proxy.talking import Answer, get, talking
-from proxy.test_exchange import outcomes
 
 from app.domain.catalog.models import ModelName, Observation, Protocol, Version, VersionName, probe_path
 from app.domain.catalog.routing import RoutedModel, RoutingTable

@@ -6,9 +6,9 @@ from dataclasses import replace
 import orjson
 import pytest
 from fakes.waiting import eventually
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
-from proxy.test_exchange import outcomes
 from servers.comparing import both, connections_to, counted, observed, probed, relayed
 from servers.peers import LITSERVE, OPENAI, Running, ask, running
 

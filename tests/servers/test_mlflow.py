@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post
-from proxy.test_exchange import outcomes
 from servers.comparing import counted, observed, probed, relayed
 from servers.peers import MLFLOW, REQUESTS, Running, ask, running
 

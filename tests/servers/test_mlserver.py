@@ -8,9 +8,9 @@ from itertools import chain
 import orjson
 import pytest
 from fakes.waiting import eventually
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
-from proxy.test_exchange import outcomes
 from servers.comparing import connections_to, counted, observed, probed, relayed, settled
 from servers.peers import MLSERVER, TRITONCLIENT, Running, ask, running
 

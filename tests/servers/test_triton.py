@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
 import pytest
+from proxy.exchange.test_exchange import outcomes
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
-from proxy.test_exchange import outcomes
 from servers.comparing import both, counted, observed, probed, relayed
 from servers.peers import PYTRITON, TRITONCLIENT, Running, ask, running
 
