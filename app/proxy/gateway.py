@@ -34,8 +34,6 @@ from app.proxy.upstream.connector import Reach
 from app.proxy.upstream.pool import Pool
 from app.recording.recorder import Recorder
 
-log = structlog.get_logger()
-
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
@@ -43,6 +41,8 @@ if TYPE_CHECKING:
 # How long each takes itself is looked at now and then, first at the first: looking is a hundredth of an exchange.
 _TIMED_ONE_IN = 8
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
+
+log = structlog.get_logger()
 
 
 class Gateway(Port):

@@ -15,7 +15,7 @@ import structlog
 from app import loops
 from app.domain.catalog.models import ModelName
 from app.domain.catalog.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
-from app.errors import DatabaseUnavailable, ModelUnusable
+from app.errors import DatabaseUnavailable, ModelUnusable, OutcomeUnknown
 from app.replica.clock import DatabaseClock
 from app.replica.snapshot import Snapshot
 from app.store.pg.contact import Contact
@@ -148,7 +148,7 @@ class Routing:
                 if patient.done():
                     return patient.result()
                 began = self._clock.monotonic()
-                with suppress(DatabaseUnavailable):
+                with suppress(DatabaseUnavailable, OutcomeUnknown):
                     return await self._changed(IMPATIENT_AFTER_S)
                 pause_s = max(0.0, began + IMPATIENT_AFTER_S - self._clock.monotonic())
         finally:

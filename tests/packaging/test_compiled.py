@@ -35,7 +35,7 @@ def build() -> None:
 @pytest.mark.usefixtures("build")
 def test_the_data_planes_tests_pass_on_the_compiled_modules() -> None:
     assert "_compiled" in run("-c", WHERE).stdout
-    finished = run("-m", "pytest", "-q", "-x", "tests/proxy")
+    finished = run("-m", "pytest", "-q", "-x", "tests/proxy", "tests/recording")
     assert finished.returncode == 0, finished.stdout[-4_000:]
 
 

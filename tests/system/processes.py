@@ -18,8 +18,14 @@ MODEL_SERVER = Path(__file__).with_name("model_server.py")
 READY_WITHIN_S = 60.0
 NEVER = {
     "loop.failed",
+    "loop.ended",
+    "loop.silent",
+    "loop.not_ended",
+    "loop.look_failed",
+    "gateway.sweep_failed",
+    "model.unreadable",
+    "rollout.unreadable",
     "admin.request_failed",
-    "controller.tick_failed",
     "rollout.look_failed",
     "tallies.not_all_written",
 }
@@ -131,8 +137,8 @@ class Gateway:
 
     @property
     def bugs(self) -> list[dict[str, Any]]:
-        """What it reported of itself that must never happen."""
-        return [event for event in self.events if event["event"] in NEVER]
+        """What it reported of itself that must never happen; a trace is of what nobody foresaw."""
+        return [event for event in self.events if event["event"] in NEVER or "exception" in event]
 
 
 @dataclass

@@ -72,7 +72,7 @@ class Postmaster:
             if process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith("postgres"):
                 return []
             return list(process.cmdline())
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             return []
 
 

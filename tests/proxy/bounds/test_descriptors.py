@@ -21,7 +21,7 @@ CROWD = 300
 @asynccontextmanager
 async def crowded(upstream_url: str, cap: str) -> AsyncIterator[tuple[Process, int]]:
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"}
-    command = (sys.executable, str(PROJECT / "tests" / "proxy" / "crowded_gateway.py"), upstream_url, cap)
+    command = (sys.executable, str(PROJECT / "tests" / "proxy" / "bounds" / "crowded_gateway.py"), upstream_url, cap)
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment)
     assert process.stdin is not None
     assert process.stdout is not None
