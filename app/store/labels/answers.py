@@ -39,19 +39,21 @@ _ADD = text(
     " ORDER BY exchange ON CONFLICT DO NOTHING"
 )
 
-# The second of two says that there are two; how many more does not matter.
+# The second of two says that there are two; how many more does not matter. An exchange's model is looked at
+# behind the limit: before it, a day without statistics would be searched by all rows of the model.
 _FIND = {
     named_by: text(
         f"""
         SELECT wanted.at, a.exchange, a.second, a.model, a.version, a.generation, a.slices
         FROM unnest(CAST(:models AS text[]), CAST(:handles AS text[])) WITH ORDINALITY AS wanted(model, handle, at)
-        CROSS JOIN LATERAL (SELECT * FROM answers WHERE model = wanted.model AND {matches} LIMIT 2) a
+        CROSS JOIN LATERAL (SELECT * FROM answers WHERE {matches} LIMIT 2) a WHERE a.model = wanted.model
         """  # noqa: S608 -- this module's constants
     )
     for named_by, matches in {
         NamedBy.EXCHANGE: "exchange = CAST(wanted.handle AS uuid)",
-        NamedBy.REQUEST_ID: "request_id = wanted.handle AND request_id <> replace(CAST(exchange AS text), '-', '')",
-        NamedBy.CLIENT_KEY: "client_key = wanted.handle",
+        NamedBy.REQUEST_ID: "model = wanted.model AND request_id = wanted.handle"
+        " AND request_id <> replace(CAST(exchange AS text), '-', '')",
+        NamedBy.CLIENT_KEY: "model = wanted.model AND client_key = wanted.handle",
     }.items()
 }
 

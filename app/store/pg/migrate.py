@@ -1,5 +1,6 @@
 """Brings a database to the tables this code was written for."""
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -11,6 +12,8 @@ from app.errors import DatabaseUnavailable
 
 # What the names of all partitions begin with.
 _PARTITIONS = tuple(f"{table}_" for table in ("tallies", "observed", "spreads", "answers", "labels"))
+# Alembic keeps what it is at in the module; and one that hangs must not be overtaken by its successor.
+_ONE_AT_A_TIME = threading.Lock()
 SCRIPTS = Path(app.__file__).parent.parent / "migrations"
 
 
@@ -20,7 +23,8 @@ def upgrade(url: str) -> None:
     Raises: DatabaseUnavailable.
     """
     try:
-        command.upgrade(config(url), "head")
+        with _ONE_AT_A_TIME:
+            command.upgrade(config(url), "head")
     except (OperationalError, InterfaceError) as missing:
         raise DatabaseUnavailable from missing
 
