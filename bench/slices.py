@@ -24,6 +24,7 @@ from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.evidence.tally import Tally
+from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.slices.worst import judge_slices
 from bench.cpu import model_name
 from bench.tick import WEIGHTS_BP
@@ -71,7 +72,7 @@ def _seconds(evidence: Evidence) -> float:
 
 def drawn(rng: np.random.Generator, slices: int) -> Evidence:
     """Both versions alike: 1 % errors, 0.5 % flawed, 10 % wrong, in slices of equal size."""
-    begun = Evidence.begin(STABLE, CANARY, POLICY, Tally(), START_S)
+    begun = Evidence.begin(STABLE, CANARY, slow_limits(POLICY), Tally(), START_S)
     names = [f"c{number:03}" for number in range(slices)]
     observed = {bp: ObservedEpoch(*(_observed(rng, names, n) for n in _split(bp))) for bp in WEIGHTS_BP}
     cohorts = {metric.name: _cohort(rng, metric, names) for metric in METRICS}

@@ -8,6 +8,7 @@ import numpy as np
 from app.domain.catalog.policy import Policy
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.tally import Outcome, Tally
+from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.limits import Margin, error_margin
 from app.domain.stats.score import gamma_exponential_bound
 from bench.judging.draws import Steady
@@ -42,7 +43,7 @@ def margin_of(policy: Policy) -> Margin:
     """The product's margin for a stable that fails 1 % of the time."""
     bad = round(_REFERENCE * STABLE_RATE)
     reference = Tally(_REFERENCE, {Outcome.UPSTREAM_ERROR: bad, Outcome.OK: _REFERENCE - bad})
-    return error_margin(Evidence.begin(STABLE, CANARY, policy, reference, START_S), policy, policy.errors)
+    return error_margin(Evidence.begin(STABLE, CANARY, slow_limits(policy), reference, START_S), policy, policy.errors)
 
 
 def proven(traffic: Traffic, policy: Policy) -> Ends:

@@ -10,6 +10,7 @@ import pytest
 from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.tally import Tally
+from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.limits import judge_errors, judge_latency
 from app.domain.stats.eprocess import WORSE, Outcomes, log_e_full, log_e_tilt
 from app.domain.stats.harm import log_e_harm
@@ -63,7 +64,7 @@ def test_turning_back_is_what_the_product_would_do_at_each_look() -> None:
 
 
 def evidence_of(epoch: EpochCounts, policy: Policy) -> Evidence:
-    begun = Evidence.begin(STABLE, CANARY, policy, Tally(), START_S)
+    begun = Evidence.begin(STABLE, CANARY, slow_limits(policy), Tally(), START_S)
     return replace(begun, error_reference=REFERENCE, by_weight={5_000: epoch})
 
 

@@ -7,6 +7,7 @@ from app.domain.catalog.policy import Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.tally import Horizon, Outcome, Tally
 from app.domain.guardrails.finding import Assessment, Finding
+from app.domain.guardrails.latency import slow_limits
 from app.domain.stats.latency_histogram import latency_bin
 
 START = 1_900_000_000
@@ -28,7 +29,7 @@ def arm(judged: int, errors: int = 0, timeouts: int = 0, slow: int | None = None
 def evidence(
     by_weight: dict[int, tuple[ArmCounts, ArmCounts]], history: Tally = HISTORY, policy: Policy = DEFAULT
 ) -> Evidence:
-    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), policy, history, START)
+    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), slow_limits(policy), history, START)
     epochs = {weight_bp: EpochCounts(canary, stable) for weight_bp, (canary, stable) in by_weight.items()}
     return replace(begun, by_weight=epochs, read_through=dict.fromkeys(Horizon, START + 99))
 

@@ -15,6 +15,7 @@ from app.domain.catalog.policy import Policy
 from app.domain.evidence import evidence, impossible_counts, recent, tally
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.guardrails import common_cause, limits, sentences
+from app.domain.guardrails.latency import slow_limits
 from app.domain.reports import explanation, forecast, outlook
 from app.domain.rollout import wording
 
@@ -68,7 +69,7 @@ def _advised() -> list[Any]:
     for rules in policies.values():
         for exchanges, seconds in ((0, 3_600.0), (10, 3_600.0), (7_200, 3_600.0), (360_000, 360.0), (100, None)):
             reference = Tally(exchanges, {Outcome.OK: exchanges})
-            begun = evidence.Evidence.begin(V1, V2, rules, reference, START, reference_s=seconds)
+            begun = evidence.Evidence.begin(V1, V2, slow_limits(rules), reference, START, reference_s=seconds)
             answers += [outlook.advice(replace(begun, error_reference=share), rules) for share in (0.001, 0.01, 0.2)]
     return answers
 
@@ -121,13 +122,15 @@ def _read() -> list[Any]:
     answers: list[Any] = []
     for history in (HISTORY, Tally()):
         for per_caller in (False, True):
-            begun = evidence.Evidence.begin(V1, V2, Policy(), history, START, per_caller=per_caller, reference_s=50.0)
+            begun = evidence.Evidence.begin(
+                V1, V2, slow_limits(Policy()), history, START, per_caller=per_caller, reference_s=50.0
+            )
             for through in ((0, -1), (4, 2), (13, 13), (12, 20), (30, 30)):
                 mature = Watermark(START + through[0], START + through[1])
                 read = evidence.absorb(begun, rows, weights, mature, rows[::2])
                 answers += [read, read.draws_per_s, read.exchanges_per_s, read.latency_horizon_ms]
                 begun = read if through[0] < 13 else begun
-    begun = evidence.Evidence.begin(V1, V2, Policy(), HISTORY, START)
+    begun = evidence.Evidence.begin(V1, V2, slow_limits(Policy()), HISTORY, START)
     answers += [evidence.absorb(begun, [bad, rows[0]], weights, Watermark(START + 5, START + 4)).flaw for bad in wrong]
     answers += asked(
         tally.flaw_of, *((bad.tally,) for bad in wrong), (Tally(2, {Outcome.OK: 2}),), (Tally(1, {Outcome.OK: -1}),)

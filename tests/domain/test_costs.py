@@ -16,6 +16,7 @@ from app.domain.evidence.observed import COST, Measure, Observed
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.cost import cost_per_answer, cost_per_day, judge_cost, keeping_warm
 from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.latency import slow_limits
 from app.domain.reports.outlook import outlook
 from app.domain.rollout import wording
 
@@ -30,7 +31,7 @@ def costs(rng: np.random.Generator, n: int, mean: float, cap: float = 1.0) -> Ob
 
 
 def evidence(epochs: dict[int, tuple[Observed, Observed]], reference: float | None = 0.1) -> Evidence:
-    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), POLICY, HISTORY, START)
+    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), slow_limits(POLICY), HISTORY, START)
     observed = {bp: ObservedEpoch(*arms) for bp, arms in epochs.items()}
     return replace(begun, of_model=ModelEvidence(observed=observed, cost_reference=reference, cost_cap=1.0))
 

@@ -12,6 +12,7 @@ from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.assess import assess
+from app.domain.guardrails.latency import slow_limits
 from app.domain.reports.explanation import Explanation, explain, explain_pairs
 
 V1, V2 = VersionName("v1"), VersionName("v2")
@@ -23,7 +24,7 @@ def arm(answers: int, errors: int) -> ArmCounts:
 
 
 def evidence(by_weight: dict[int, EpochCounts]) -> Evidence:
-    return replace(Evidence.begin(V1, V2, ERRORS_ONLY, Tally(), 1_800_000_000), by_weight=by_weight)
+    return replace(Evidence.begin(V1, V2, slow_limits(ERRORS_ONLY), Tally(), 1_800_000_000), by_weight=by_weight)
 
 
 # The worked example of the methods: a ramp of 5, 25 and 50 %.

@@ -14,6 +14,7 @@ from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.guardrails.assess import absorb, assess
 from app.domain.guardrails.finding import Assessment
+from app.domain.guardrails.latency import slow_limits
 
 _K = TypeVar("_K")
 
@@ -53,7 +54,7 @@ rows = st.lists(
 
 def judged(drawn: list[TallyRow], read_at: list[int]) -> tuple[Evidence, Assessment]:
     """What is seen of the rows by somebody who looks at these seconds."""
-    evidence = Evidence.begin(STABLE, CANARY, POLICY, HISTORY, START)
+    evidence = Evidence.begin(STABLE, CANARY, slow_limits(POLICY), HISTORY, START)
     for second in read_at:
         through = START + second
         evidence = absorb(

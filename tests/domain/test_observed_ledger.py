@@ -18,6 +18,7 @@ from app.domain.evidence.observed import COST, Flaw, Measure, Observed, Observed
 from app.domain.evidence.tally import MOST_COUNTED, TallyKey
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.latency import slow_limits
 from app.domain.stats.histogram import OTHER
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
@@ -26,7 +27,7 @@ CARRIER = SliceKey("carrier", header="x-carrier", values_max=3)
 
 
 def begun(*keys: SliceKey, cost_cap: float | None = None, per_caller: bool = False) -> Evidence:
-    evidence = Evidence.begin(V1, V2, Policy(), HISTORY, START, per_caller=per_caller)
+    evidence = Evidence.begin(V1, V2, slow_limits(Policy()), HISTORY, START, per_caller=per_caller)
     return replace(evidence, of_model=ModelEvidence(slice_keys=keys, cost_cap=cost_cap))
 
 

@@ -14,6 +14,7 @@ from app.domain.evidence.evidence import EpochCounts, Evidence
 from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.latency import slow_limits
 from app.domain.reports.outlook import Outlook, advice, bad_answers_to_turn_back, outlook
 
 ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
@@ -98,7 +99,9 @@ def begun(per_hour: float, policy: Policy, bad_share: float = 0.0) -> Evidence:
     exchanges = round(per_hour)
     bad = round(exchanges * bad_share)
     reference = Tally(exchanges, {Outcome.OK: exchanges - bad, Outcome.UPSTREAM_ERROR: bad})
-    return Evidence.begin(VersionName("v1"), VersionName("v2"), policy, reference, START, reference_s=3_600.0)
+    return Evidence.begin(
+        VersionName("v1"), VersionName("v2"), slow_limits(policy), reference, START, reference_s=3_600.0
+    )
 
 
 def test_ten_requests_an_hour_are_told_what_they_cannot_show() -> None:
@@ -131,5 +134,5 @@ def test_traffic_that_cannot_show_anything_is_told_so() -> None:
 
 def test_enough_traffic_needs_no_advice_and_unknown_traffic_gets_none() -> None:
     assert advice(begun(360_000, ERRORS_ONLY, 0.01), ERRORS_ONLY) == ()
-    unknown = Evidence.begin(VersionName("v1"), VersionName("v2"), ERRORS_ONLY, Tally(), START)
+    unknown = Evidence.begin(VersionName("v1"), VersionName("v2"), slow_limits(ERRORS_ONLY), Tally(), START)
     assert advice(unknown, ERRORS_ONLY) == ()

@@ -19,6 +19,7 @@ from app.domain.evidence.evidence import EpochCounts, Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.slices.evidence import compared_slices, hypotheses
 from app.domain.guardrails.slices.worst import judge_slices, standing_out
 from app.domain.stats.eprocess import WORSE, Outcomes, log_e_tilt
@@ -45,7 +46,7 @@ def observed(slices: Slices) -> Observed:
 def evidence(
     epochs: Mapping[int, Both], cohorts: Mapping[str, Cohort] | None = None, key: SliceKey = CARRIER
 ) -> Evidence:
-    begun = Evidence.begin(VersionName("v7"), VersionName("v8"), POLICY, HISTORY, START)
+    begun = Evidence.begin(VersionName("v7"), VersionName("v8"), slow_limits(POLICY), HISTORY, START)
     seen = {bp: ObservedEpoch(*map(observed, arms)) for bp, arms in epochs.items()}
     whole = {bp: EpochCounts(*(arm(each.judged, each.bad) for each in (e.canary, e.stable))) for bp, e in seen.items()}
     return replace(begun, by_weight=whole, of_model=ModelEvidence(cohorts or {}, seen, slice_keys=(key,)))
@@ -104,7 +105,7 @@ def test_equal_versions_are_nothing_suspicious_and_the_trigger_names_no_slice() 
 
 
 def test_without_slice_keys_and_before_anything_was_read_the_sentence_says_so() -> None:
-    undeclared = Evidence.begin(VersionName("v7"), VersionName("v8"), POLICY, HISTORY, START)
+    undeclared = Evidence.begin(VersionName("v7"), VersionName("v8"), slow_limits(POLICY), HISTORY, START)
     assert judged(undeclared).sentence == "Slices are not judged: the model declares no slice keys."
     assert judged(evidence({})).sentence == "Slices are not judged: nothing of v8's answers has been read yet."
     sticky = replace(evidence({}), recent_exchanges=())

@@ -16,6 +16,7 @@ from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence, absor
 from app.domain.evidence.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.latency import slow_limits
 from app.domain.reports.outlook import advice, outlook
 from app.domain.rollout.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
 from app.domain.rollout.transitions import advance
@@ -135,7 +136,7 @@ rows = st.lists(
 def test_any_rows_are_read_and_what_cannot_have_happened_voids_the_comparison(
     drawn: list[tuple[Any, ...]], looks: list[tuple[int, int]], policy: Policy
 ) -> None:
-    read = Evidence.begin(STABLE, CANARY, policy, Tally(), START)
+    read = Evidence.begin(STABLE, CANARY, slow_limits(policy), Tally(), START)
     tallies = [
         TallyRow(TallyKey(START + second, ModelName("fraud"), generation, version), Tally(n, outcomes, 0, bins), 1)
         for second, generation, version, n, outcomes, bins in drawn
@@ -239,7 +240,7 @@ def test_the_weight_stays_while_what_was_read_and_the_clock_are_far_apart(behind
 
 
 def test_seconds_that_are_missing_are_neither_good_nor_bad_news() -> None:
-    begun = Evidence.begin(STABLE, CANARY, Policy(), Tally(), START)
+    begun = Evidence.begin(STABLE, CANARY, slow_limits(Policy()), Tally(), START)
     jumped = absorb(begun, (), WEIGHTS, Watermark(START + 10**6, START + 10**6))
     assert jumped.read_through == dict.fromkeys(Horizon, START + 10**6)
     seen = assess(jumped, Policy())

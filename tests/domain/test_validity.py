@@ -17,6 +17,7 @@ from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch, Spr
 from app.domain.evidence.observed import Flaw, Observed
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.output_collapse import LEAST_RATIO, Variety, variety
 from app.domain.guardrails.validity import judge_validity
 from app.domain.stats.eprocess import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
@@ -32,7 +33,7 @@ def read(n: int, flawed: int = 0, flaw: Flaw = Flaw.SCHEMA) -> Observed:
 
 
 def evidence(epochs: dict[int, tuple[Observed, Observed]]) -> Evidence:
-    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), POLICY, HISTORY, START)
+    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), slow_limits(POLICY), HISTORY, START)
     return replace(begun, of_model=ModelEvidence(observed={bp: ObservedEpoch(*arms) for bp, arms in epochs.items()}))
 
 

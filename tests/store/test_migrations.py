@@ -8,7 +8,7 @@ from alembic import command
 from psycopg.types.json import Jsonb
 
 from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
-from app.domain.guardrails.latency import SlowLimit
+from app.domain.evidence.evidence import SlowLimit
 from app.store import migrate
 from app.store.codec import rollout_from_json
 

@@ -11,11 +11,9 @@ from math import ceil
 from operator import add
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.evidence.recent import LEAST_REFERENCE, MIN_REFERENCE, Lately
 from app.domain.evidence.tally import Horizon, Tally, TallyRow, Watermark, flaw_of
-from app.domain.guardrails.latency import SlowLimit, slow_limits
 from app.domain.stats.counting import add_counts
 from app.domain.stats.latency_histogram import bin_reaching, count_from, edge_us, quantile_bin
 
@@ -74,6 +72,25 @@ class EpochCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowLimit:
+    """One limit, in terms of stable's quantiles.
+
+    Attributes:
+        level: A quantile of stable's latency, in (0, 1).
+        margin, floor_ms: The canary is slow above quantile * (1 + margin) + floor_ms.
+    """
+
+    level: float
+    margin: float
+    floor_ms: float
+
+    @property
+    def key(self) -> tuple[float, float, float]:
+        """All of it, quicker to compare and to look up."""
+        return self.level, self.margin, self.floor_ms
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """When an answer is slow, at one quantile of stable's frozen latency distribution.
 
@@ -128,7 +145,7 @@ class Evidence:
         cls,
         stable: VersionName,
         canary: VersionName,
-        policy: Policy,
+        limits: tuple[SlowLimit, ...],
         reference: Tally,
         now_s: int,
         *,
@@ -139,7 +156,7 @@ class Evidence:
 
         Args:
             stable, canary: The arms.
-            policy: Fixes what is slow for this rollout.
+            limits: What is slow in this rollout; the first ones are the live guardrail's.
             reference: Stable's tally of the time before `now_s` (the store decides how far
                 back); may be empty.
             now_s: Unix second of the start, database time.
@@ -154,7 +171,7 @@ class Evidence:
             started_s=now_s,
             read_through=dict.fromkeys(Horizon, now_s - 1),
             error_reference=lately.usual_rate or LEAST_REFERENCE,
-            limits=slow_limits(policy),
+            limits=limits,
             stable_bins=dict(reference.latency_bins),
             recent_exchanges=() if per_caller else None,
             lately=lately,

@@ -1,30 +1,11 @@
 """Which latency a policy calls slow, said before stable's own latency is known."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.evidence import SlowLimit
 
 LEVELS = (0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
-
-
-@dataclass(frozen=True, slots=True)
-class SlowLimit:
-    """One limit, in terms of stable's quantiles.
-
-    Attributes:
-        level: A quantile of stable's latency, in (0, 1).
-        margin, floor_ms: The canary is slow above quantile * (1 + margin) + floor_ms.
-    """
-
-    level: float
-    margin: float
-    floor_ms: float
-
-    @property
-    def key(self) -> tuple[float, float, float]:
-        """All of it, quicker to compare and to look up."""
-        return self.level, self.margin, self.floor_ms
 
 
 def slow_limits(policy: Policy) -> tuple[SlowLimit, ...]:

@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from app.domain.catalog.declarations import QualityKind
-from app.domain.catalog.policy import Guardrail, Metric
-from app.domain.evidence.estimates import Rates
+from app.domain.catalog.policy import Guardrail
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.observed import Flaw
 from app.domain.guardrails.finding import Verdict
 from app.domain.guardrails.learnt_signature import Strange
 from app.domain.guardrails.output_collapse import Variety
 from app.domain.guardrails.sentences import CLOSINGS, percent
-from app.domain.guardrails.slices.evidence import Compared
 
 NO_COST: Final = (
     "Cost is not judged: no answer of {canary} or of {stable} has a price; versions are registered with prices."
@@ -25,13 +22,6 @@ _FLAWS = {
     Flaw.EMPTY: "empty",
     Flaw.REFUSED: "refused",
     Flaw.STREAM: "with a stream that ended badly",
-}
-_LOSSES = {
-    QualityKind.ACCURACY: "wrong answers",
-    QualityKind.PRECISION: "false alarms",
-    QualityKind.RECALL: "missed positives",
-    QualityKind.F1: "wrong answers, counted half,",
-    QualityKind.EVENT: "answers without it",
 }
 
 
@@ -113,47 +103,3 @@ def with_variety_wanted(sentence: str, evidence: Evidence) -> str:
 def with_familiarity_wanted(sentence: str, evidence: Evidence) -> str:
     """What promotion still waits for, besides sound answers."""
     return f"{sentence} That {evidence.canary} predicts only what {evidence.stable} does is not proven yet."
-
-
-def of_no_slices(evidence: Evidence) -> str:
-    """Why no slice is judged."""
-    if not evidence.of_model.slice_keys:
-        return "Slices are not judged: the model declares no slice keys."
-    why = PER_CALLER if evidence.per_caller else NOTHING_READ.format(canary=evidence.canary)
-    return f"Slices are not judged: {why}."
-
-
-def of_slices(evidence: Evidence, numbers: Mapping[str, float], verdict: Verdict) -> str:
-    """All slices, while none of them looks worse."""
-    count = int(numbers["slices"])
-    # Nothing is ever proven of each slice, and promotion does not wait for it.
-    closing = ": nothing suspicious" if verdict is Verdict.INCONCLUSIVE_HEALTHY else CLOSINGS[verdict]
-    return f"{evidence.canary} in {count:,} slice{'s' if count != 1 else ''}{closing}."
-
-
-def of_slice(evidence: Evidence, worst: Compared, verdict: Verdict, overall: Rates | None) -> str:
-    """The slice that looks worst, beside what the whole looks like."""
-    canary, stable = evidence.canary, evidence.stable
-    says = "is worse" if verdict is Verdict.REGRESSED else "looks worse, which is not proven,"
-    sentence = f"{canary} {says} where {worst.slice.key}={worst.slice.value}: {_noun(worst)} "
-    if worst.canary_rate is None or worst.stable_rate is None:
-        # Bad answers speak by themselves where stable has not answered yet at the same weight.
-        sentence += f"in {worst.canary_n:,} answers; {stable} has given {worst.stable_n:,}"
-    else:
-        sentence += (
-            f"{_amount(worst, worst.canary_rate)} of {worst.canary_n:,}, "
-            f"{_amount(worst, worst.stable_rate)} of {worst.stable_n:,} for {stable} at the same weights"
-        )
-    if overall is not None:
-        sentence += f"; of all answers {percent(overall.canary)} and {percent(overall.stable)} are bad"
-    return f"{sentence}."
-
-
-def _noun(worst: Compared) -> str:
-    if worst.kind is None:
-        return "errors" if worst.metric == Metric.ERRORS else "flawed answers"
-    return f"{_LOSSES.get(worst.kind, 'a mean loss')} by {worst.metric}"
-
-
-def _amount(worst: Compared, rate: float) -> str:
-    return percent(rate) if worst.kind is None or worst.kind in _LOSSES else f"{rate:.3g}"

@@ -11,6 +11,7 @@ from app.domain.catalog.policy import OnDeadline, Policy, check_policy
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.finding import Assessment
+from app.domain.guardrails.latency import slow_limits
 from app.errors import InvalidInput
 
 __all__ = [
@@ -150,7 +151,7 @@ def begin(
         evidence=Evidence.begin(
             stable,
             canary,
-            policy,
+            slow_limits(policy),
             reference,
             int(now.timestamp()),
             per_caller=per_caller,

@@ -6,11 +6,13 @@ slices may appear at any time and none is chosen because of what it says.
 Source: Vovk & Wang 2021 for the average; Wang & Ramdas 2022 (e-BH) for the list of those that stand out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 
-from app.domain.catalog.policy import Guardrail, Policy
-from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, rates
+from app.domain.catalog.declarations import QualityKind
+from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.evidence.estimates import BAD, JUDGED, Rates, drawn_by_coin, rates
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
 from app.domain.guardrails import model_sentences, sentences
@@ -22,6 +24,13 @@ from app.domain.stats.eprocess import log_sum_exp
 
 # Largest expected share of false ones among the slices that are listed as standing out.
 FALSE_DISCOVERIES = 0.1
+_LOSSES = {
+    QualityKind.ACCURACY: "wrong answers",
+    QualityKind.PRECISION: "false alarms",
+    QualityKind.RECALL: "missed positives",
+    QualityKind.F1: "wrong answers, counted half,",
+    QualityKind.EVENT: "answers without it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ def judge_slices(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Fi
     """Slices by errors, flawed answers and labels together: turned back by their average; nothing to prove."""
     together = _together(evidence)
     if together is None:
-        sentence = model_sentences.of_no_slices(evidence)
+        sentence = _nothing(evidence)
         return Finding(guardrail.metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
     worst = together.worst
     verdict = verdict_of(policy, guardrail, together.log_e, None, together.answers)
@@ -56,9 +65,9 @@ def judge_slices(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Fi
     }
     if is_worse:
         overall = rates(drawn_by_coin(evidence), BAD, JUDGED)
-        sentence = model_sentences.of_slice(evidence, worst, verdict, overall)
+        sentence = _one(evidence, worst, verdict, overall)
     else:
-        sentence = model_sentences.of_slices(evidence, numbers, verdict)
+        sentence = _all(evidence, numbers, verdict)
     sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
     return Finding(metric, verdict, together.log_e, None, sentence, numbers, dry_run=guardrail.dry_run)
 
@@ -95,3 +104,53 @@ def _numbers(worst: Compared) -> dict[str, float]:
         numbers |= {"canary_rate": worst.canary_rate, "stable_rate": worst.stable_rate}
         numbers["extra"] = (worst.canary_rate - worst.stable_rate) * worst.canary_n
     return numbers
+
+
+def _nothing(evidence: Evidence) -> str:
+    """Why no slice is judged."""
+    if not evidence.of_model.slice_keys:
+        return "Slices are not judged: the model declares no slice keys."
+    why = (
+        model_sentences.PER_CALLER
+        if evidence.per_caller
+        else model_sentences.NOTHING_READ.format(canary=evidence.canary)
+    )
+    return f"Slices are not judged: {why}."
+
+
+def _all(evidence: Evidence, numbers: Mapping[str, float], verdict: Verdict) -> str:
+    """All slices, while none of them looks worse."""
+    count = int(numbers["slices"])
+    # Nothing is ever proven of each slice, and promotion does not wait for it.
+    closing = ": nothing suspicious" if verdict is Verdict.INCONCLUSIVE_HEALTHY else sentences.CLOSINGS[verdict]
+    return f"{evidence.canary} in {count:,} slice{'s' if count != 1 else ''}{closing}."
+
+
+def _one(evidence: Evidence, worst: Compared, verdict: Verdict, overall: Rates | None) -> str:
+    """The slice that looks worst, beside what the whole looks like."""
+    canary, stable = evidence.canary, evidence.stable
+    says = "is worse" if verdict is Verdict.REGRESSED else "looks worse, which is not proven,"
+    sentence = f"{canary} {says} where {worst.slice.key}={worst.slice.value}: {_noun(worst)} "
+    if worst.canary_rate is None or worst.stable_rate is None:
+        # Bad answers speak by themselves where stable has not answered yet at the same weight.
+        sentence += f"in {worst.canary_n:,} answers; {stable} has given {worst.stable_n:,}"
+    else:
+        sentence += (
+            f"{_amount(worst, worst.canary_rate)} of {worst.canary_n:,}, "
+            f"{_amount(worst, worst.stable_rate)} of {worst.stable_n:,} for {stable} at the same weights"
+        )
+    if overall is not None:
+        sentence += (
+            f"; of all answers {sentences.percent(overall.canary)} and {sentences.percent(overall.stable)} are bad"
+        )
+    return f"{sentence}."
+
+
+def _noun(worst: Compared) -> str:
+    if worst.kind is None:
+        return "errors" if worst.metric == Metric.ERRORS else "flawed answers"
+    return f"{_LOSSES.get(worst.kind, 'a mean loss')} by {worst.metric}"
+
+
+def _amount(worst: Compared, rate: float) -> str:
+    return sentences.percent(rate) if worst.kind is None or worst.kind in _LOSSES else f"{rate:.3g}"
