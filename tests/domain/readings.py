@@ -16,7 +16,7 @@ from app.domain.evidence import evidence, impossible_counts, recent, tally
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.guardrails import common_cause, limits, sentences
 from app.domain.guardrails.latency import slow_limits
-from app.domain.reports import explanation, forecast, outlook
+from app.domain.reports import explanation, outlook
 from app.domain.rollout import wording
 
 V0, V1, V2 = VersionName("v0"), VersionName("v1"), VersionName("v2")
@@ -80,10 +80,10 @@ def _forecast() -> list[Any]:
         for rules in (Policy(), Policy(deadline_s=200.0, max_weight_bp=100)):
             given = counted.counted(name, rules)
             answers += [
-                forecast.eta_s(given, rules, 1.0),
-                forecast.smallest_visible_effect(given, rules),
-                forecast.highest_weight(given),
-                forecast.exchanges_to_proof(given, rules, 0.1),
+                outlook.eta_s(given, rules, 1.0),
+                outlook.smallest_visible_effect(given, rules),
+                outlook.highest_weight(given),
+                outlook.exchanges_to_proof(given, rules, 0.1),
                 limits.error_excess_bound(given, rules),
                 limits.error_margin(given, rules, rules.errors),
                 impossible_counts.flaw_of(given),

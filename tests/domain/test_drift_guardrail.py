@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
-from app.domain.evidence.absorb_histograms import absorb_spreads
+from app.domain.evidence.absorb_observed import absorb_spreads
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, SpreadEpoch
 from app.domain.evidence.observed import SpreadRow

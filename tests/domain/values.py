@@ -19,7 +19,7 @@ from app.domain.guardrails import latency as slowness
 from app.domain.guardrails import limits
 from app.domain.rollout import replay, rollout, simulation, wording
 from app.domain.rollout.transitions import advance
-from app.domain.stats import counting, latency_histogram
+from app.domain.stats import histogram, latency_histogram
 
 V0, V1, V2 = VersionName("v0"), VersionName("v1"), VersionName("v2")
 FRAUD = ModelName("fraud")
@@ -76,7 +76,7 @@ def _counts() -> list[Any]:
         *asked(latency_histogram.quantile_bin, ({3: 5, 9: 5}, 0.5), ({3: 5, 9: 5}, 0.51), ({}, 0.5), ({1: 1}, 1.0)),
         *asked(latency_histogram.count_from, ({3: 5, 9: 5}, 3), ({3: 5, 9: 5}, 4), ({}, 0)),
         one + Tally(2, {tally.Outcome.OK: 1}, 3, {4: 5}, {tally.Counter.NONFINITE: 6}),
-        *asked(counting.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
+        *asked(histogram.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
         *asked(
             tally.are_counts,
             ((0, 1),),

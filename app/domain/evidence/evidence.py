@@ -14,7 +14,7 @@ from app.domain.catalog.models import VersionName
 from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.evidence.recent import LEAST_REFERENCE, MIN_REFERENCE, Lately
 from app.domain.evidence.tally import Horizon, Tally, TallyRow, Watermark, flaw_of
-from app.domain.stats.counting import add_counts
+from app.domain.stats.histogram import add_counts
 from app.domain.stats.latency_histogram import bin_reaching, count_from, edge_us, quantile_bin
 
 RECENT_S = 10

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.stats.counting import add_counts
+from app.domain.stats.histogram import add_counts
 
 # Ten thousand exchanges a second for three years; far below where floats stop counting by one.
 MOST_COUNTED = 10**12
