@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from app.domain.catalog.declarations import QualityKind, QualityMetric, SliceKey
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
@@ -25,7 +24,8 @@ from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.latency import slow_limits
-from app.domain.guardrails.slices.worst import judge_slices
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.shares import judge
 from bench.cpu import model_name
 from bench.tick import WEIGHTS_BP
 from bench.world import CANARY, STABLE, START_S
@@ -33,8 +33,8 @@ from bench.world import CANARY, STABLE, START_S
 Document = dict[str, Any]
 
 SLICES = 100
-SLICING = Guardrail(Metric.SLICES)
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), SLICING))
+SLICING = guardrail("slices")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, SLICING))
 METRICS = (
     QualityMetric("on_time", QualityKind.ACCURACY),
     QualityMetric("clicked", QualityKind.EVENT),
@@ -54,7 +54,7 @@ def run(slices: int = SLICES, repeats: int = _REPEATS) -> Document:
         "python": platform.python_version(),
         "processor": model_name(),
         "slices": slices,
-        "metrics": len((Metric.ERRORS, Metric.VALIDITY)) + len(METRICS),
+        "metrics": len(("errors", "validity")) + len(METRICS),
         "epochs": len(WEIGHTS_BP),
         "least_ms": round(times[0] * 1e3, 2),
         "median_ms": round(median(times) * 1e3, 2),
@@ -66,7 +66,7 @@ def _seconds(evidence: Evidence) -> float:
     # A copy, so that nothing about it is remembered.
     unread = replace(evidence)
     began = process_time()
-    judge_slices(unread, POLICY, SLICING)
+    judge(unread, POLICY, SLICING)
     return process_time() - began
 
 

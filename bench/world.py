@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP
-from app.domain.evidence.evidence import Evidence, Threshold
+from app.domain.evidence.evidence import Evidence, Threshold, absorb
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.guardrails.assess import absorb, assess
+from app.domain.guardrails.assess import assess
 from app.domain.guardrails.latency import slow_limits
 from app.domain.rollout.rollout import (
     TERMINAL,
@@ -25,7 +26,6 @@ from app.domain.rollout.rollout import (
     Event,
     MakeStable,
     Phase,
-    Policy,
     Resolution,
     Rollout,
     RolloutId,

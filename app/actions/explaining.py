@@ -9,7 +9,7 @@ from app.domain.catalog.models import VersionName
 from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import Mirror, Route
 from app.domain.evidence.tally import Counter, Horizon, Tally
-from app.domain.guardrails import assess
+from app.domain.guardrails.assess import assess
 from app.domain.reports.explanation import Explanation, PairedFinding, explain, explain_pairs
 from app.domain.rollout.rollout import TERMINAL, Rollout
 from app.store import decisions, tallies
@@ -54,7 +54,7 @@ class ExplainedMirror:
 
 async def explained_rollout(tx: Transaction, rollout: Rollout, now: datetime) -> ExplainedRollout:
     """All there is to say about one rollout."""
-    seen = assess.assess(rollout.evidence, rollout.policy)
+    seen = assess(rollout.evidence, rollout.policy)
     history = await decisions.of_rollout(tx, rollout.id, rollout.model, limit=HISTORY_MAX)
     ended = rollout.phase in TERMINAL
     return ExplainedRollout(

@@ -18,11 +18,10 @@ from app.actions.past import Past, past_of, rows_between
 from app.actions.rollouts import evidence_of, with_ended_mirror
 from app.actions.watching import END_WATCH
 from app.domain.catalog.routing import FULL_BP
-from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.evidence import Evidence, absorb
 from app.domain.evidence.tally import Watermark
-from app.domain.guardrails.assess import absorb
+from app.domain.guardrails.trigger import Cause
 from app.domain.rollout.evaluation import Sight, judge
-from app.domain.rollout.moves import DECAY, POLICY
 from app.domain.rollout.replay import Difference, differences, weights_after
 from app.domain.rollout.rollout import Action, Rollout, Transition
 from app.domain.standby.monitor import EndedBy, Watch, WatchStep
@@ -126,7 +125,7 @@ def _made_again(decision: Decision) -> tuple[Rollout | None, Mapping[str, Any]]:
 
 
 def _of_watch(watch: Watch, step: WatchStep) -> Mapping[str, Any]:
-    actions = {EndedBy.DECAY: (Action.ROLL_BACK, DECAY), EndedBy.TIME: (END_WATCH, POLICY)}
+    actions = {EndedBy.DECAY: (Action.ROLL_BACK, Cause.DECAY), EndedBy.TIME: (END_WATCH, Cause.POLICY)}
     action, trigger = (None, None) if step.ended_by is None else actions[step.ended_by]
     document: Mapping[str, Any] = as_json(
         {
@@ -148,7 +147,7 @@ def _recomputed(decision: Decision, sight: Sight) -> Mapping[str, Any]:
     document: Mapping[str, Any] = as_json(
         {
             "action": None if made is None else made.action,
-            "trigger": None if made is None else made.trigger,
+            "trigger": None if made is None else str(made.trigger),
             "sentence": _sentence(transition, decision),
             "weights_after_bp": weights,
             **evidence_of(sight.rollout, transition),

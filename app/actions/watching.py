@@ -7,7 +7,7 @@ from app.actions.ledger import Account, horizon_ms, record
 from app.actions.means import ENGINE, Means
 from app.actions.rollouts import record_decay
 from app.domain.catalog.routing import FULL_BP, Route
-from app.domain.rollout.moves import POLICY
+from app.domain.guardrails.trigger import Cause
 from app.domain.standby.monitor import EndedBy, WatchStep
 from app.errors import StaleGeneration
 from app.store import catalog, routes, watches
@@ -43,7 +43,7 @@ async def _end(means: Means, tx: Transaction, watched: Watched, step: WatchStep)
     account = Account(
         END_WATCH,
         ENGINE,
-        POLICY,
+        Cause.POLICY,
         None,
         step.sentence,
         watch.rollout_id,

@@ -7,22 +7,28 @@ from typing import Any
 from counts import HISTORY, START, arm, evidence
 from pydantic import TypeAdapter
 
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, OnRegression, Policy
+from app.domain.catalog.policy import OnRegression, Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.recent import Lately, Stretch
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
 from app.domain.reports.explanation import explain
 from app.domain.reports.outlook import Outlook, outlook
 
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
+ERRORS, TIMEOUTS, LATENCY = EVERY_MODEL
 
 POLICIES: Mapping[str, Policy] = {
-    "default": Policy(),
-    "errors alone": Policy(guardrails=(ERRORS,), alpha_rollback=0.02, alpha_promotion=0.1, deadline_s=86_400.0),
-    "ceiling": Policy(guardrails=(replace(LATENCY, quantile=0.9), ERRORS), error_ceiling=0.03, max_weight_bp=500),
-    "held and warned": Policy(
+    "default": DEFAULT_POLICY,
+    "errors alone": replace(
+        DEFAULT_POLICY, guardrails=(ERRORS,), alpha_rollback=0.02, alpha_promotion=0.1, deadline_s=86_400.0
+    ),
+    "ceiling": replace(
+        DEFAULT_POLICY, guardrails=(replace(LATENCY, quantile=0.9), ERRORS), error_ceiling=0.03, max_weight_bp=500
+    ),
+    "held and warned": replace(
+        DEFAULT_POLICY,
         guardrails=(
             replace(ERRORS, on_regression=OnRegression.HOLD, margin=0.2, floor=0.002),
             replace(TIMEOUTS, on_regression=OnRegression.WARN),
@@ -30,7 +36,7 @@ POLICIES: Mapping[str, Policy] = {
             replace(ERRORS, dry_run=True),
             replace(TIMEOUTS, dry_run=True, on_regression=OnRegression.HOLD),
             replace(LATENCY, dry_run=True, on_regression=OnRegression.WARN, margin=0.0, floor=0.0),
-        )
+        ),
     ),
 }
 
@@ -103,6 +109,23 @@ def counted(name: str, policy: Policy, history: Tally = HISTORY) -> Evidence:
     return replace(begun, by_weight=epochs, **more)
 
 
+def _shown(seen: Assessment) -> dict[str, Any]:
+    """An assessment as people see it: what decided as one text, what holds and why side by side."""
+    document: dict[str, Any] = _ASSESSMENT.dump_python(seen, mode="json")
+    del document["hold"]
+    findings = document["findings"]
+    for each, said in zip(findings, seen.findings, strict=True):
+        each["metric"] = str(said.trigger)
+        del each["slice"]
+    held_because = None if seen.hold is None else seen.hold.because
+    told = {
+        "trigger": str(seen.trigger),
+        "held_by": None if seen.held_by is None else str(seen.held_by),
+        "held_because": held_because,
+    }
+    return {**document, **told, "findings": findings}
+
+
 def answers(name: str) -> dict[str, Any]:
     """All that is said of these counts, JSON values only."""
     said = {}
@@ -112,7 +135,7 @@ def answers(name: str) -> dict[str, Any]:
         explained = asdict(explain(given, policy, seen))
         explained["weights"] = [each["weight_bp"] for each in explained["weights"]]
         said[title] = {
-            "assessment": _ASSESSMENT.dump_python(seen, mode="json"),
+            "assessment": _shown(seen),
             "outlook": _OUTLOOK.dump_python(outlook(given, policy, seen), mode="json"),
             "explanation": TypeAdapter(Any).dump_python(explained, mode="json"),
         }

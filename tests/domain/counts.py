@@ -8,6 +8,7 @@ from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.tally import Horizon, Outcome, Tally
 from app.domain.guardrails.finding import Assessment, Finding
 from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.stats.latency_histogram import latency_bin
 
 START = 1_900_000_000
@@ -18,7 +19,7 @@ HISTORY = Tally(
     0,
     {latency_bin(ms * 1_000): 1_000 for ms in range(1, 101)},
 )
-DEFAULT = Policy()
+DEFAULT = DEFAULT_POLICY
 
 
 def arm(judged: int, errors: int = 0, timeouts: int = 0, slow: int | None = None) -> ArmCounts:

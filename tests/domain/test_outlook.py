@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import OnRegression, Policy
 from app.domain.evidence.evidence import EpochCounts, Evidence
 from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
 from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.reports.outlook import Outlook, advice, bad_answers_to_turn_back, outlook
 
-ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
+ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))
 
 
 def ahead(counts: Evidence, policy: Policy) -> Outlook:
@@ -43,7 +44,7 @@ small = st.integers(0, 30)
 
 
 @settings(max_examples=60)
-@given(small, small, small, small, st.sampled_from([ERRORS_ONLY, Policy()]))
+@given(small, small, small, small, st.sampled_from([ERRORS_ONLY, DEFAULT_POLICY]))
 def test_so_many_more_bad_answers_turn_it_back_and_one_fewer_does_not(
     low: int, low_stable: int, high: int, high_stable: int, policy: Policy
 ) -> None:
@@ -63,7 +64,7 @@ def test_so_many_more_bad_answers_turn_it_back_and_one_fewer_does_not(
 def test_a_rollout_that_nobody_would_turn_back_soon_says_nothing_of_it() -> None:
     calm = evidence({5_000: (arm(50_000, 500), arm(50_000, 900))})
     assert bad_answers_to_turn_back(calm, ERRORS_ONLY, assess(calm, ERRORS_ONLY)) is None
-    only_hold = Policy(guardrails=(Guardrail(Metric.ERRORS, OnRegression.HOLD),))
+    only_hold = replace(DEFAULT_POLICY, guardrails=(guardrail("errors", on_regression=OnRegression.HOLD),))
     young = evidence({100: (arm(20), arm(980))})
     assert bad_answers_to_turn_back(young, only_hold, assess(young, only_hold)) is None
 
@@ -90,7 +91,7 @@ def test_promotion_says_how_many_answers_it_still_waits_for_and_they_are_about_e
     ],
 )
 def test_what_is_missing_is_said(counts: Evidence, said: str) -> None:
-    wants = ahead(counts, Policy()).wants
+    wants = ahead(counts, DEFAULT_POLICY).wants
     assert any(want.startswith(said) for want in wants), wants
 
 

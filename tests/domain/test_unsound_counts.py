@@ -11,24 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import _RANGES, EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy, check_policy
+from app.domain.catalog.policy import OnDeadline, OnRegression, Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence, absorb
 from app.domain.evidence.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment, Verdict
 from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import _RANGES, DEFAULT_POLICY, EVERY_MODEL, check_policy
 from app.domain.reports.outlook import advice, outlook
 from app.domain.rollout.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
 from app.domain.rollout.transitions import advance
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
+ERRORS, TIMEOUTS, LATENCY = EVERY_MODEL
 WEIGHTS = {1: 0, 2: 1, 3: 5_000, 4: 10_000}
 POLICIES = (
-    Policy(),
-    Policy(guardrails=(ERRORS,), error_ceiling=0.05),
-    Policy(guardrails=(replace(ERRORS, on_regression=OnRegression.HOLD), replace(LATENCY, required=False))),
-    Policy(on_deadline=OnDeadline.PROMOTE_IF_BELOW, deadline_margin=0.01, max_weight_bp=1),
+    DEFAULT_POLICY,
+    replace(DEFAULT_POLICY, guardrails=(ERRORS,), error_ceiling=0.05),
+    replace(
+        DEFAULT_POLICY, guardrails=(replace(ERRORS, on_regression=OnRegression.HOLD), replace(LATENCY, required=False))
+    ),
+    replace(DEFAULT_POLICY, on_deadline=OnDeadline.PROMOTE_IF_BELOW, deadline_margin=0.01, max_weight_bp=1),
 )
 policies = st.sampled_from(POLICIES)
 
@@ -166,19 +169,20 @@ FAIR = evidence({5_000: (arm(5_000, 50, slow=60), arm(5_000, 50, slow=250))})
 
 @pytest.mark.parametrize("reference", [nan, 0.0, -0.1, 1.0, 1.1, inf])
 def test_a_reference_that_is_no_rate_is_invalid(reference: float) -> None:
-    seen = assess(replace(FAIR, error_reference=reference), Policy())
+    seen = assess(replace(FAIR, error_reference=reference), DEFAULT_POLICY)
     assert (seen.verdict, seen.findings[0].metric) == (Verdict.INVALID, "counts")
 
 
 def test_an_arm_that_was_never_drawn_is_no_proof() -> None:
     epoch = FAIR.by_weight[5_000]
     no_canary = assess(
-        replace(FAIR, by_weight={5_000: replace(epoch, canary=ArmCounts())}), Policy(guardrails=(ERRORS,))
+        replace(FAIR, by_weight={5_000: replace(epoch, canary=ArmCounts())}),
+        replace(DEFAULT_POLICY, guardrails=(ERRORS,)),
     )
     assert no_canary.verdict is Verdict.INVALID, "the coin does not draw one arm 5,000 times"
     few = evidence({5_000: (ArmCounts(), arm(5, slow=1))})
-    assert assess(few, Policy()).verdict is Verdict.NO_EVENTS
-    no_stable = assess(replace(FAIR, by_weight={5_000: replace(epoch, stable=ArmCounts())}), Policy())
+    assert assess(few, DEFAULT_POLICY).verdict is Verdict.NO_EVENTS
+    no_stable = assess(replace(FAIR, by_weight={5_000: replace(epoch, stable=ArmCounts())}), DEFAULT_POLICY)
     assert no_stable.verdict is Verdict.REGRESSED, "all bad answers are the canary's, and R1 comes first"
 
 
@@ -187,7 +191,7 @@ def test_a_policy_at_an_edge_of_what_may_be_is_judged(name: str, value: float) -
     wide: dict[str, Any] = {"thaw_below": 1.0, "freeze_at": 1e6, name: value}
     if name == "deadline_margin":
         wide["on_deadline"] = OnDeadline.PROMOTE_IF_BELOW
-    policy = check_policy(replace(Policy(), **wide))
+    policy = check_policy(replace(DEFAULT_POLICY, **wide))
     seen = assess(FAIR, policy)
     outlook(FAIR, policy, seen)
     advice(replace(FAIR, usual_per_s=1.0), policy)
@@ -197,12 +201,12 @@ def test_a_policy_at_an_edge_of_what_may_be_is_judged(name: str, value: float) -
 
 def test_a_stable_that_never_fails_and_has_no_history_is_a_baseline_all_the_same() -> None:
     perfect = replace(evidence({5_000: (arm(5_000, slow=60), arm(5_000, slow=250))}), error_reference=0.001)
-    assert assess(perfect, Policy()).verdict is Verdict.HEALTHY
+    assert assess(perfect, DEFAULT_POLICY).verdict is Verdict.HEALTHY
 
 
 def test_errors_that_stop_arriving_prove_nothing_however_many_answers_stable_gives() -> None:
     lost = replace(arm(500, 5, slow=6), drawn=50_000, ended=50_000)
-    seen = assess(evidence({5_000: (lost, arm(50_000, 500, slow=2_500))}), Policy())
+    seen = assess(evidence({5_000: (lost, arm(50_000, 500, slow=2_500))}), DEFAULT_POLICY)
     assert seen.verdict is not Verdict.HEALTHY
 
 
@@ -230,8 +234,8 @@ def test_a_clock_that_jumps_never_promotes_what_is_not_proven(looks: list[tuple[
 
 @pytest.mark.parametrize("behind_s", [300.0, -300.0, 1e8, -1e8])
 def test_the_weight_stays_while_what_was_read_and_the_clock_are_far_apart(behind_s: float) -> None:
-    rollout = baking(Policy(guardrails=(ERRORS,)))
-    seen = replace(assess(FAIR, Policy(guardrails=(ERRORS,))), verdict=Verdict.INCONCLUSIVE_HEALTHY)
+    rollout = baking(replace(DEFAULT_POLICY, guardrails=(ERRORS,)))
+    seen = replace(assess(FAIR, replace(DEFAULT_POLICY, guardrails=(ERRORS,))), verdict=Verdict.INCONCLUSIVE_HEALTHY)
     now = rollout.phase_since + timedelta(seconds=1)
     fresh = replace(seen, excess_bound=1.0, exchanges_per_s=50.0, read_through_s=int(now.timestamp()))
     assert advance(rollout, Assessed(fresh), now).rollout.weight_bp == 2
@@ -240,8 +244,8 @@ def test_the_weight_stays_while_what_was_read_and_the_clock_are_far_apart(behind
 
 
 def test_seconds_that_are_missing_are_neither_good_nor_bad_news() -> None:
-    begun = Evidence.begin(STABLE, CANARY, slow_limits(Policy()), Tally(), START)
+    begun = Evidence.begin(STABLE, CANARY, slow_limits(DEFAULT_POLICY), Tally(), START)
     jumped = absorb(begun, (), WEIGHTS, Watermark(START + 10**6, START + 10**6))
     assert jumped.read_through == dict.fromkeys(Horizon, START + 10**6)
-    seen = assess(jumped, Policy())
+    seen = assess(jumped, DEFAULT_POLICY)
     assert (seen.verdict, seen.excess_bound, seen.exchanges_per_s) == (Verdict.NO_EVENTS, 1.0, 0.0)

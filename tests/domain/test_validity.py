@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import Guardrail, OnRegression
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch, SpreadEpoch
 from app.domain.evidence.observed import Flaw, Observed
@@ -19,12 +19,13 @@ from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.output_collapse import LEAST_RATIO, Variety, variety
-from app.domain.guardrails.validity import judge_validity
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.shares import judge
 from app.domain.stats.eprocess import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
 from app.domain.stats.histogram import Histogram, Spread, histogram_of, order_of
 
-VALID = Guardrail(Metric.VALIDITY)
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), VALID))
+VALID = guardrail("validity")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, VALID))
 Value = float | str | None
 
 
@@ -47,7 +48,7 @@ def predicting(
 
 
 def judged(found: Evidence, guardrail: Guardrail = VALID) -> Finding:
-    return judge_validity(found, POLICY, guardrail)
+    return judge(found, POLICY, guardrail)
 
 
 def varied(found: Evidence) -> Variety:
@@ -103,7 +104,7 @@ def test_nothing_read_is_no_proof_and_says_why() -> None:
 
 def test_a_flawed_canary_turns_the_whole_rollout_back_with_validity_as_the_trigger() -> None:
     assessment = assess(evidence({5_000: (read(2_000, 200), read(2_000, 2))}), POLICY)
-    assert (assessment.verdict, assessment.trigger) == (Verdict.REGRESSED, "validity")
+    assert (assessment.verdict, str(assessment.trigger)) == (Verdict.REGRESSED, "validity")
 
 
 def test_a_guardrail_that_holds_says_so() -> None:

@@ -1,14 +1,16 @@
 """Migrations and tables say the same, and every step has a way back."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 from alembic import command
 from psycopg.types.json import Jsonb
 
-from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.catalog.policy import OnDeadline, OnRegression
 from app.domain.evidence.evidence import SlowLimit
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.store import migrate
 from app.store.codec import rollout_from_json
 
@@ -83,12 +85,13 @@ OLD_ROLLOUT = {
 }
 OLD_DECISION = {"stable": "v1", "policy": OLD_POLICY, "numbers": {"weight_bp": 0}}
 BY_HAND = {"weights": "by hand, without a policy"}
-NEW_POLICY = Policy(
+NEW_POLICY = replace(
+    DEFAULT_POLICY,
     max_extra_bad=0.30000000000000004,
     on_deadline=OnDeadline.ROLLBACK,
     guardrails=(
-        Guardrail(Metric.LATENCY, margin=0.1, floor=2.5, quantile=0.98),
-        Guardrail(Metric.ERRORS, margin=0.4, floor=0.02),
+        guardrail("latency", margin=0.1, floor=2.5, quantile=0.98),
+        guardrail("errors", margin=0.4, floor=0.02),
     ),
 )
 

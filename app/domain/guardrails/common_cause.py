@@ -13,32 +13,19 @@ from app.domain.catalog.policy import Guardrail, OnRegression, Policy
 from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, outcomes
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.recent import far_above, log_e_far_above, of_canary, of_stable, total
-from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.sentences import percent, sure
+from app.domain.guardrails.finding import Finding, Hold, Verdict
+from app.domain.guardrails.phrases import percent, sure
+from app.domain.guardrails.trigger import Cause
 from app.domain.stats.eprocess import BETTER, log_e_tilt
 from app.domain.stats.rate import concentration_for, rate_bounds
 
 Judged: TypeAlias = Sequence[tuple[Guardrail, Finding]]
 
-CEILING, EXTERNAL = "ceiling", "external"
 # Stable's own trouble is claimed seldom in vain; that the canary shares it needs less proof.
 ALPHA_STABLE = 0.001
 ALPHA_CANARY = 0.05
 # The bound that a ceiling is held against is tightest near so many recent answers of the canary.
 _CONCENTRATION = concentration_for(200.0, 0.01)
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Why the canary must stay at its lowest weight.
-
-    Attributes:
-        by: "ceiling", "external", or the metric whose guardrail holds.
-        because: A clause for people, without a full stop.
-    """
-
-    by: str
-    because: str
 
 
 def reason_to_hold(evidence: Evidence, policy: Policy, judged: Judged) -> Hold | None:
@@ -59,7 +46,7 @@ def above_ceiling(evidence: Evidence, policy: Policy) -> Hold | None:
     if least <= ceiling:
         return None
     return Hold(
-        CEILING,
+        Cause.CEILING,
         f"at least {percent(least)} of its answers are bad of late, {sure(policy.alpha_rollback)}, "
         f"and never more than {percent(ceiling)} may be",
     )
@@ -69,10 +56,10 @@ def held_by_guardrail(judged: Judged) -> Hold | None:
     """A live guardrail that holds has proof that the canary is worse, or one that turns back has it from one source."""
     for guardrail, finding in judged:
         if finding.held_because is not None and not guardrail.dry_run:
-            return Hold(str(guardrail.metric), finding.held_because)
+            return Hold(guardrail.metric, finding.held_because)
         holds = guardrail.on_regression is OnRegression.HOLD and not guardrail.dry_run
         if holds and finding.verdict is Verdict.REGRESSED:
-            return Hold(str(guardrail.metric), finding.sentence.rstrip("."))
+            return Hold(guardrail.metric, finding.sentence.rstrip("."))
     return None
 
 
@@ -82,7 +69,7 @@ def shared_cause(evidence: Evidence) -> Hold | None:
     if worse is None or not _is_canary_troubled(evidence, worse.limit):
         return None
     return Hold(
-        EXTERNAL,
+        Cause.EXTERNAL,
         f"{evidence.stable} and {evidence.canary} got worse together: {percent(worse.rate)} of {evidence.stable}'s "
         f"answers are bad of late, usually {percent(worse.usual)}, so the cause lies outside",
     )

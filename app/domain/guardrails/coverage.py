@@ -11,7 +11,7 @@ from typing import NamedTuple
 from app.domain.catalog.declarations import Missing
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.cohort import Cohort
-from app.domain.guardrails.limits import SPLIT_DOUBT, SPLIT_LIMIT
+from app.domain.guardrails.split import SPLIT_DOUBT, SPLIT_LIMIT
 from app.domain.stats.eprocess import Outcomes, log_e_split
 
 

@@ -19,12 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, log
-from typing import NamedTuple
 
 import numpy as np
 
 from app.domain.catalog.declarations import QualityKind
-from app.domain.catalog.policy import Metric
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.absorb_observed import read_by_coin
 from app.domain.evidence.cohort import Cohort, LossSums, SliceEpoch
@@ -32,7 +30,9 @@ from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
 from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.guardrails.coverage import labelled_alike
-from app.domain.guardrails.limits import LEAST_WEIGHT, SPLIT_LIMIT
+from app.domain.guardrails.rates import LEAST_WEIGHT
+from app.domain.guardrails.split import SPLIT_LIMIT
+from app.domain.guardrails.trigger import Slice
 from app.domain.stats.eprocess import BETTER, SPLIT_RATIOS, WORSE
 from app.domain.stats.eprocess_batch import Counts, ManyOutcomes, log_e_tilt_of_many
 from app.domain.stats.harm import of_halves
@@ -42,13 +42,9 @@ _HIGHEST = 0.5
 # About where a loss that is 0.3 greater in one slice shows, among a hundred slices.
 _RHO = best_rho(3.0, 2e-5)
 _NO_COUNTS, _NO_LOSSES = SliceCounts(), SliceEpoch()
-
-
-class Slice(NamedTuple):
-    """One value of one slice key."""
-
-    key: str
-    value: str
+# What is counted of every slice: where its answers, and the bad ones among them, stand in `SliceCounts`.
+ERRORS, VALIDITY = "errors", "validity"
+COUNTED = {ERRORS: (0, 1), VALIDITY: (2, 3)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Compared:
     """One slice by one metric.
 
     Attributes:
-        metric: "errors", "validity", or the name of a quality metric.
+        metric: One of `COUNTED`, or the name of a quality metric.
         log_e: Evidence that the canary is worse in it.
         canary_n, stable_n: Answers that were judged, read or labelled, by metric.
         canary_rate, stable_rate: Share of bad ones, or mean loss; stable's standardised to the canary's mix of
@@ -125,7 +121,7 @@ def compared_slices(evidence: Evidence) -> tuple[Compared, ...]:
 def hypotheses(evidence: Evidence) -> int:
     """How many slices and metrics there can be, fixed by what was declared at the start."""
     values = sum(key.values_max + 1 for key in evidence.of_model.slice_keys)
-    return values * (len((Metric.ERRORS, Metric.VALIDITY)) + len(evidence.of_model.cohorts))
+    return values * (len(COUNTED) + len(evidence.of_model.cohorts))
 
 
 def _of_observed(evidence: Evidence) -> Iterator[Iterator[Compared]]:
@@ -138,9 +134,9 @@ def _of_observed(evidence: Evidence) -> Iterator[Iterator[Compared]]:
     size = (len(epochs), 2, len(slices), len(SliceCounts._fields))
     counts = np.fromiter(chain.from_iterable(found), np.float64).reshape(size)
     canary, stable = counts[:, 0].transpose(2, 0, 1), counts[:, 1].transpose(2, 0, 1)
-    for metric, n, bad in ((Metric.ERRORS, 0, 1), (Metric.VALIDITY, 2, 3)):
+    for metric, (n, bad) in COUNTED.items():
         sums = _Losses(slices, tuple(epochs), (canary[n], stable[n]), (canary[bad], stable[bad]))
-        yield sums.compared(str(metric), log_e_tilt_of_many(_many(sums.weights, *sums.a)))
+        yield sums.compared(metric, log_e_tilt_of_many(_many(sums.weights, *sums.a)))
 
 
 def _counts_of(arm: Observed, slices: Sequence[Slice]) -> Iterator[SliceCounts]:

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from math import log
 
 from app.domain.catalog.declarations import QualityKind
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.models import Model
+from app.domain.catalog.policy import Guardrail, Metric
 from app.domain.evidence.estimates import BAD, JUDGED, Rates, drawn_by_coin, rates
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails import model_sentences, sentences
-from app.domain.guardrails.finding import OF_SLICE, Finding, Verdict
-from app.domain.guardrails.limits import WORSE_VERDICTS, verdict_of
-from app.domain.guardrails.slices.evidence import Compared, compared_slices, hypotheses
+from app.domain.guardrails.finding import WORSE_VERDICTS, Finding, Verdict
+from app.domain.guardrails.kind import GuardrailKind, Terms
+from app.domain.guardrails.phrases import closing, not_read, percent
+from app.domain.guardrails.slices.evidence import ERRORS, Compared, compared_slices, hypotheses
 from app.domain.stats.e_bh import discoveries
 from app.domain.stats.eprocess import log_sum_exp
+from app.errors import InvalidInput
 
 # Largest expected share of false ones among the slices that are listed as standing out.
 FALSE_DISCOVERIES = 0.1
@@ -47,29 +49,26 @@ class _Together:
     answers: int
 
 
-def judge_slices(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
+def judge_slices(evidence: Evidence, terms: Terms) -> Finding:
     """Slices by errors, flawed answers and labels together: turned back by their average; nothing to prove."""
     together = _together(evidence)
     if together is None:
-        sentence = _nothing(evidence)
-        return Finding(guardrail.metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
+        return terms.nothing(f"Slices are not judged: {_why_not(evidence)}.")
     worst = together.worst
-    verdict = verdict_of(policy, guardrail, together.log_e, None, together.answers)
-    is_worse = verdict in WORSE_VERDICTS
-    metric = f"{OF_SLICE}{worst.slice.key}={worst.slice.value}" if is_worse else str(guardrail.metric)
+    verdict = terms.verdict(together.log_e, None, together.answers)
     numbers = {
         "slices": float(len({each.slice for each in compared_slices(evidence)})),
         "hypotheses": float(hypotheses(evidence)),
         "standing_out": float(len(standing_out(evidence))),
         **_numbers(worst),
     }
+    is_worse = verdict in WORSE_VERDICTS
     if is_worse:
-        overall = rates(drawn_by_coin(evidence), BAD, JUDGED)
-        sentence = _one(evidence, worst, verdict, overall)
+        sentence = _one(evidence, worst, verdict, rates(drawn_by_coin(evidence), BAD, JUDGED))
     else:
         sentence = _all(evidence, numbers, verdict)
-    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
-    return Finding(metric, verdict, together.log_e, None, sentence, numbers, dry_run=guardrail.dry_run)
+    found = worst.slice if is_worse else None
+    return terms.finding(evidence, verdict, (together.log_e, None), sentence, numbers, slice=found)
 
 
 def standing_out(evidence: Evidence) -> tuple[Compared, ...]:
@@ -106,24 +105,14 @@ def _numbers(worst: Compared) -> dict[str, float]:
     return numbers
 
 
-def _nothing(evidence: Evidence) -> str:
-    """Why no slice is judged."""
-    if not evidence.of_model.slice_keys:
-        return "Slices are not judged: the model declares no slice keys."
-    why = (
-        model_sentences.PER_CALLER
-        if evidence.per_caller
-        else model_sentences.NOTHING_READ.format(canary=evidence.canary)
-    )
-    return f"Slices are not judged: {why}."
+def _why_not(evidence: Evidence) -> str:
+    return not_read(evidence) if evidence.of_model.slice_keys else "the model declares no slice keys"
 
 
 def _all(evidence: Evidence, numbers: Mapping[str, float], verdict: Verdict) -> str:
     """All slices, while none of them looks worse."""
     count = int(numbers["slices"])
-    # Nothing is ever proven of each slice, and promotion does not wait for it.
-    closing = ": nothing suspicious" if verdict is Verdict.INCONCLUSIVE_HEALTHY else sentences.CLOSINGS[verdict]
-    return f"{evidence.canary} in {count:,} slice{'s' if count != 1 else ''}{closing}."
+    return f"{evidence.canary} in {count:,} slice{'s' if count != 1 else ''}{closing(verdict, is_proven=False)}."
 
 
 def _one(evidence: Evidence, worst: Compared, verdict: Verdict, overall: Rates | None) -> str:
@@ -140,17 +129,35 @@ def _one(evidence: Evidence, worst: Compared, verdict: Verdict, overall: Rates |
             f"{_amount(worst, worst.stable_rate)} of {worst.stable_n:,} for {stable} at the same weights"
         )
     if overall is not None:
-        sentence += (
-            f"; of all answers {sentences.percent(overall.canary)} and {sentences.percent(overall.stable)} are bad"
-        )
+        sentence += f"; of all answers {percent(overall.canary)} and {percent(overall.stable)} are bad"
     return f"{sentence}."
 
 
 def _noun(worst: Compared) -> str:
     if worst.kind is None:
-        return "errors" if worst.metric == Metric.ERRORS else "flawed answers"
+        return "errors" if worst.metric == ERRORS else "flawed answers"
     return f"{_LOSSES.get(worst.kind, 'a mean loss')} by {worst.metric}"
 
 
 def _amount(worst: Compared, rate: float) -> str:
-    return sentences.percent(rate) if worst.kind is None or worst.kind in _LOSSES else f"{rate:.3g}"
+    return percent(rate) if worst.kind is None or worst.kind in _LOSSES else f"{rate:.3g}"
+
+
+def _declares_slices(model: Model) -> bool:
+    return bool(model.slices)
+
+
+def _completed(guardrail: Guardrail, model: Model, field: str) -> Guardrail:
+    if not model.slices:
+        raise InvalidInput(field, f"model {model.name} declares no slices")
+    return guardrail
+
+
+KIND = GuardrailKind(
+    usual=Guardrail(Metric("slices")),
+    share=0.20,
+    judge=judge_slices,
+    is_proven=False,
+    is_usual=_declares_slices,
+    completed=_completed,
+)

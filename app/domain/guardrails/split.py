@@ -1,0 +1,47 @@
+"""Whether the coin's split is fair: a test of trust, not of harm, on which all evidence of good answers rests."""
+
+from math import log
+
+from app.domain.catalog.routing import FULL_BP
+from app.domain.evidence.estimates import DRAWN, ENDED, counted_together, drawn_by_coin
+from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.memo import once_per_evidence
+from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.trigger import Cause
+from app.domain.stats.eprocess import SPLIT_RATIOS, log_weighted_mean
+from app.domain.stats.eprocess_batch import log_e_tilt_of_many
+
+SPLIT_LIMIT = 1_000.0
+SPLIT_DOUBT = 10.0
+
+
+def if_split_is_trusted(evidence: Evidence, with_good: list[float]) -> list[float]:
+    """Evidence of good and bad answers together, at most 1 while the coin does not seem fair.
+
+    Draws that are missing must not pass for good answers that are missing; and what only gets smaller stays fair.
+    """
+    if _split_log_e(evidence) < log(SPLIT_DOUBT):
+        return with_good
+    return [min(log_e, 0.0) for log_e in with_good]
+
+
+@once_per_evidence
+def _split_log_e(evidence: Evidence) -> float:
+    drawn_e, ended_e = log_e_tilt_of_many(counted_together(drawn_by_coin(evidence), (DRAWN, ENDED)), SPLIT_RATIOS)
+    return log_weighted_mean([(0.5, drawn_e), (0.5, ended_e)])
+
+
+def judge_split(evidence: Evidence) -> Finding:
+    """Whether the arms were drawn, and answered, in the coin's proportion. A test of trust, not of harm."""
+    epochs = drawn_by_coin(evidence)
+    log_e = _split_log_e(evidence)
+    drawn = sum(epoch.canary.drawn + epoch.stable.drawn for epoch in epochs.values())
+    verdict = Verdict.HEALTHY if drawn else Verdict.NO_EVENTS
+    if log_e >= log(SPLIT_LIMIT):
+        verdict = Verdict.INVALID
+    promised = sum((e.canary.drawn + e.stable.drawn) * bp / FULL_BP for bp, e in epochs.items())
+    seen = sum(epoch.canary.drawn for epoch in epochs.values())
+    void = verdict is Verdict.INVALID
+    ending = "which the weights cannot explain: the comparison is void" if void else "as the weights promised"
+    sentence = f"{evidence.canary} was drawn {seen:,} times where {promised:,.0f} were expected, {ending}."
+    return Finding(Cause.SPLIT, verdict, log_e, None, sentence, {"canary_drawn": seen, "canary_promised": promised})
