@@ -22,7 +22,7 @@ from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums,
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts
-from app.domain.evidence.tally import Tally
+from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
 from app.domain.guardrails.shares import judge
@@ -76,7 +76,7 @@ def drawn(rng: np.random.Generator, slices: int) -> Evidence:
     names = [f"c{number:03}" for number in range(slices)]
     observed = {bp: ObservedEpoch(*(_observed(rng, names, n) for n in _split(bp))) for bp in WEIGHTS_BP}
     cohorts = {metric.name: _cohort(rng, metric, names) for metric in METRICS}
-    arm = ArmCounts(_ANSWERS, _ANSWERS, _ANSWERS)
+    arm = ArmCounts(_ANSWERS, {Outcome.OK: _ANSWERS})
     return replace(
         begun,
         by_weight={bp: EpochCounts(arm, arm) for bp in WEIGHTS_BP},

@@ -28,7 +28,7 @@ from app.domain.standby.monitor import EndedBy, Watch, WatchStep
 from app.domain.standby.monitor import judged as watch_judged
 from app.errors import TurnbackError
 from app.store import decisions, partitions
-from app.store.codec import as_json, rollout_from_json, sight_from_json, watch_from_json
+from app.store.codec import as_json, rollout_of_decision, sight_of_decision, watch_from_json
 from app.store.decisions import Decision, DecisionId
 
 ORDERED = "Nothing to recompute: an order."
@@ -120,7 +120,7 @@ def _made_again(decision: Decision) -> tuple[Rollout | None, Mapping[str, Any]]:
     if "watch" in decision.evidence:
         watch = watch_from_json(json.dumps(decision.evidence["watch"]))
         return None, _of_watch(watch, watch_judged(watch, decision.at))
-    sight = sight_from_json(json.dumps(decision.evidence["sight"]))
+    sight = sight_of_decision(decision.evidence["sight"])
     return sight.rollout, _recomputed(decision, sight)
 
 
@@ -206,7 +206,7 @@ async def _resummed(means: Means, judged: Rollout | None) -> Resummed:
         )
     if judged.evidence.started_s < oldest:
         return Resummed(None, "The tallies of its first seconds are no longer kept: its counts cannot be summed again.")
-    evidence = rollout_from_json(json.dumps(begun)).evidence
+    evidence = rollout_of_decision(begun).evidence
     for after in range(judged.evidence.started_s - 1, past.last_s, CHUNK_S):
         evidence = await _absorbed(means, past, evidence, after)
     # Labels and what was read of answers are taken as the decision kept them: only tallies are counts of everything.

@@ -148,7 +148,7 @@ class ArmView(BaseModel):
 
     @classmethod
     def of(cls, counts: ArmCounts) -> "ArmView":
-        return cls(**{**asdict(counts), "slow": list(counts.slow)})
+        return cls.model_validate(counts, from_attributes=True)
 
 
 class WeightCounts(BaseModel):

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.catalog.policy import Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
-from app.domain.evidence.tally import Tally
+from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.errors import exposure_guardrail
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
@@ -76,7 +76,7 @@ def test_the_evidence_of_errors_is_the_guardrail_s() -> None:
     totals = traffic.totals()
     for index in np.ndindex(*found.shape):
         arms = (
-            ArmCounts(drawn=int(n[index]), ended=int(n[index]), judged=int(n[index]), errors=int(bad[index]))
+            ArmCounts(int(n[index]), {Outcome.OK: int(n[index] - bad[index]), Outcome.UPSTREAM_ERROR: int(bad[index])})
             for n, bad in ((totals.canary, totals.canary_bad), (totals.stable, totals.stable_bad))
         )
         judged = judge(

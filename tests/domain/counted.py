@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from counts import HISTORY, START, arm, evidence
+from counts import HISTORY, START, arm, ended, evidence
 from pydantic import TypeAdapter
 
 from app.domain.catalog.policy import OnRegression, Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.recent import Lately, Stretch
-from app.domain.evidence.tally import Tally
+from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
@@ -45,13 +45,16 @@ def timed(judged: int, errors: int = 0, timeouts: int = 0, slow: float = 0.05, u
     """An arm whose answers were timed too: so many beyond each threshold as this share of them."""
     timed = judged - untimed
     return replace(
-        arm(judged, errors, timeouts),
-        drawn=judged + judged // 50,
-        ended=judged + judged // 100,
+        ended(judged + judged // 50, judged + judged // 100, judged, errors, timeouts),
         timed=timed,
         slow=tuple(int(timed * slow / (1 + place)) for place in range(16)),
         awaited=judged,
     )
+
+
+def _lost(timed: ArmCounts) -> ArmCounts:
+    """The same of 2,000 exchanges that were drawn, of which 400 were broken off and 100 never ended."""
+    return replace(timed, drawn=2_000, outcomes={**timed.outcomes, Outcome.CANCELLED: 400})
 
 
 def stretches(*arms: tuple[int, int, int, int]) -> tuple[Stretch, ...]:
@@ -83,7 +86,7 @@ BY_WEIGHT: Mapping[str, tuple[dict[int, tuple[ArmCounts, ArmCounts]], dict[str, 
     "faster": ({5_000: (timed(9_000, 90, slow=0.01), timed(9_000, 90, slow=0.05))}, {}),
     "not timed": ({5_000: (timed(2_000, 20, untimed=700), timed(2_000, 20))}, {}),
     "few of the canary's came": (
-        {5_000: (replace(timed(1_500, 15), drawn=2_000, ended=1_900), timed(2_000, 20))},
+        {5_000: (_lost(timed(1_500, 15)), timed(2_000, 20))},
         {},
     ),
     "a coin that is not fair": ({5_000: (timed(1_000, 10), timed(1_400, 14))}, {}),

@@ -22,8 +22,21 @@ HISTORY = Tally(
 DEFAULT = DEFAULT_POLICY
 
 
+def ended(
+    drawn: int, ended: int, judged: int, errors: int = 0, timeouts: int = 0, timed: int = 0, slow: tuple[int, ...] = ()
+) -> ArmCounts:
+    """An arm that ended so many exchanges: so many of them say something, and so many of those are bad."""
+    outcomes = {
+        Outcome.OK: judged - errors - timeouts,
+        Outcome.UPSTREAM_ERROR: errors,
+        Outcome.TIMEOUT: timeouts,
+        Outcome.CANCELLED: ended - judged,
+    }
+    return ArmCounts(drawn, {outcome: n for outcome, n in outcomes.items() if n}, timed, slow)
+
+
 def arm(judged: int, errors: int = 0, timeouts: int = 0, slow: int | None = None) -> ArmCounts:
-    counts = ArmCounts(judged, judged, judged, errors, timeouts)
+    counts = ended(judged, judged, judged, errors, timeouts)
     return counts if slow is None else replace(counts, timed=judged, slow=(slow,) * 8)
 
 

@@ -5,11 +5,10 @@ from dataclasses import replace
 from math import exp, isfinite, log
 
 import pytest
-from counts import arm, evidence, found
+from counts import arm, ended, evidence, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.evidence.evidence import ArmCounts
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
@@ -100,14 +99,14 @@ def test_answers_that_one_arm_never_gave_are_invalid_too() -> None:
 
 
 def test_a_canary_whose_clients_all_leave_is_never_proven_good() -> None:
-    silent = ArmCounts(drawn=5_000, ended=5_000)
+    silent = ended(5_000, 5_000, 0)
     seen = assess(evidence({5_000: (silent, arm(5_000, 50))}), ERRORS_ONLY)
     assert seen.verdict is Verdict.NO_EVENTS
     assert seen.excess_bound == 1.0
 
 
 def test_a_canary_whose_clients_nearly_all_leave_is_not_proven_by_the_few_who_stay() -> None:
-    hanging = replace(arm(50), drawn=5_000, ended=5_000)
+    hanging = ended(5_000, 5_000, 50)
     by_weight = {1: (arm(0), arm(10)), 500: (hanging, arm(95_000, 950))}
     seen = assess(replace(evidence(by_weight), error_reference=0.001), ERRORS_ONLY)
     assert seen.verdict is not Verdict.HEALTHY
@@ -115,7 +114,7 @@ def test_a_canary_whose_clients_nearly_all_leave_is_not_proven_by_the_few_who_st
 
 
 def test_what_never_came_from_both_arms_alike_is_held_against_neither() -> None:
-    canary, stable = (replace(arm(4_500, bad), drawn=5_000, ended=5_000) for bad in (45, 45))
+    canary, stable = (ended(5_000, 5_000, 4_500, bad) for bad in (45, 45))
     seen = assess(evidence({5_000: (canary, stable)}), ERRORS_ONLY)
     assert seen.verdict is Verdict.HEALTHY
     assert seen.log_e < 0.0

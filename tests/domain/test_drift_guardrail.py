@@ -104,7 +104,7 @@ def test_a_difference_too_small_to_matter_is_no_drift_however_much_is_seen() -> 
 
 @pytest.mark.parametrize("per_caller", [False, True])
 def test_rows_are_read_once_in_any_order_and_never_of_sticky_models(per_caller: bool) -> None:
-    begun = replace(evidence({}), started_s=100, recent_exchanges=() if per_caller else None)
+    begun = replace(evidence({}), started_s=100, per_caller=per_caller)
     rows = [
         SpreadRow(
             TallyKey(second, ModelName("m"), 1, VersionName(version)), inputs(np.random.default_rng(second), 9), 1

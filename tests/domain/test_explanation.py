@@ -4,12 +4,13 @@ from dataclasses import replace
 from math import exp, log
 
 import pytest
+from counts import arm
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import VersionName
 from app.domain.catalog.policy import Policy
-from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
+from app.domain.evidence.evidence import EpochCounts, Evidence
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.latency import slow_limits
@@ -18,10 +19,6 @@ from app.domain.reports.explanation import Explanation, explain, explain_pairs
 
 V1, V2 = VersionName("v1"), VersionName("v2")
 ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))
-
-
-def arm(answers: int, errors: int) -> ArmCounts:
-    return ArmCounts(drawn=answers, ended=answers, judged=answers, errors=errors)
 
 
 def evidence(by_weight: dict[int, EpochCounts]) -> Evidence:

@@ -219,7 +219,7 @@ def test_per_caller_only_first_exchanges_are_evidence_and_all_exchanges_are_expo
     for through in [*looks, 12]:
         per_caller = absorb(per_caller, firsts, WEIGHTS, mature(through), exposed)
     per_exchange = absorb(begun(), firsts, WEIGHTS, mature(12))
-    assert replace(per_caller, recent_exchanges=None) == per_exchange
+    assert replace(per_caller, per_caller=False, recent_exchanges=()) == per_exchange
     assert per_caller.draws_per_s == per_exchange.exchanges_per_s
     of_late = sum(each.tally.exchanges for each in exposed if each.key.second > START + 2)
     assert per_caller.exchanges_per_s == max(per_exchange.draws_per_s, of_late / 10)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.catalog.models import VersionName
 from app.domain.catalog.policy import OnRegression, Policy
-from app.domain.evidence.evidence import EpochCounts, Evidence
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
@@ -30,13 +30,7 @@ def with_more_bad(counts: Evidence, more: int) -> Evidence:
     weight = max(counts.by_weight)
     epoch = counts.by_weight[weight]
     canary = epoch.canary
-    worse = replace(
-        canary,
-        drawn=canary.drawn + more,
-        ended=canary.ended + more,
-        judged=canary.judged + more,
-        errors=canary.errors + more,
-    )
+    worse = canary + ArmCounts(more, {Outcome.UPSTREAM_ERROR: more})
     return replace(counts, by_weight={**counts.by_weight, weight: EpochCounts(worse, epoch.stable)})
 
 

@@ -110,7 +110,7 @@ def test_without_slice_keys_and_before_anything_was_read_the_sentence_says_so() 
     undeclared = Evidence.begin(VersionName("v7"), VersionName("v8"), slow_limits(POLICY), HISTORY, START)
     assert judged(undeclared).sentence == "Slices are not judged: the model declares no slice keys."
     assert judged(evidence({})).sentence == "Slices are not judged: nothing of v8's answers has been read yet."
-    sticky = replace(evidence({}), recent_exchanges=())
+    sticky = replace(evidence({}), per_caller=True)
     assert "callers keep their arm" in judged(sticky).sentence
     assert judged(sticky).verdict is Verdict.NO_EVENTS
 

@@ -6,7 +6,7 @@ from math import inf, isfinite, nan
 from typing import Any
 
 import pytest
-from counts import START, arm, evidence
+from counts import START, arm, ended, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,8 +43,14 @@ sound_counts = st.one_of(st.integers(0, 3_000), st.sampled_from([0, 1, MOST_COUN
 
 
 def any_arm(numbers: tuple[Any, ...]) -> ArmCounts:
-    drawn, ended, judged, errors, timeouts, timed, slow = numbers
-    return ArmCounts(drawn, ended, judged, errors, timeouts, timed, (slow,) * 8)
+    drawn, fine, cancelled, errors, timeouts, timed, slow = numbers
+    outcomes = {
+        Outcome.OK: fine,
+        Outcome.CANCELLED: cancelled,
+        Outcome.OVERLOADED: errors,
+        Outcome.TIMEOUT: timeouts,
+    }
+    return ArmCounts(drawn, outcomes, timed, (slow,) * 8)
 
 
 def counted(canary: ArmCounts, stable: ArmCounts, weight_bp: int) -> Evidence:
@@ -84,12 +90,10 @@ def test_counts_that_cannot_be_are_invalid_and_never_promote(
 
 def is_possible(counted_arm: ArmCounts) -> bool:
     """The rule of `soundness`, said once more in other words."""
-    numbers = (counted_arm.drawn, counted_arm.ended, counted_arm.judged, counted_arm.errors, counted_arm.timeouts)
+    numbers = (counted_arm.drawn, *counted_arm.outcomes.values())
     if any(not number >= 0 or number > MOST_COUNTED for number in (*numbers, counted_arm.timed, *counted_arm.slow)):
         return False
-    if counted_arm.errors + counted_arm.timeouts > counted_arm.judged or max(counted_arm.slow) > counted_arm.timed:
-        return False
-    return counted_arm.judged <= counted_arm.ended and counted_arm.ended <= counted_arm.drawn
+    return sum(numbers[1:]) <= counted_arm.drawn and max(counted_arm.slow) <= counted_arm.timed
 
 
 @settings(max_examples=200)
@@ -103,8 +107,8 @@ def test_any_counts_that_can_be_are_judged_in_finite_numbers(
 ) -> None:
     def both(numbers: tuple[int, ...]) -> EpochCounts:
         a, b, c, d, e, f, g, h = numbers
-        canary = ArmCounts(a + b + c + d, a + b + c, a + b + c, a, b, a + c, (min(a, c),) * 8)
-        return EpochCounts(canary, ArmCounts(e + f + g + h, e + f + g, e + f + g, e, f, g, (min(f, g),) * 8))
+        canary = ended(a + b + c + d, a + b + c, a + b + c, a, b, a + c, (min(a, c),) * 8)
+        return EpochCounts(canary, ended(e + f + g + h, e + f + g, e + f + g, e, f, g, (min(f, g),) * 8))
 
     by_weight = {weight_bp: both(numbers) for weight_bp, numbers in drawn.items()}
     counted = replace(evidence({}), by_weight=by_weight, error_reference=reference)
@@ -205,7 +209,7 @@ def test_a_stable_that_never_fails_and_has_no_history_is_a_baseline_all_the_same
 
 
 def test_errors_that_stop_arriving_prove_nothing_however_many_answers_stable_gives() -> None:
-    lost = replace(arm(500, 5, slow=6), drawn=50_000, ended=50_000)
+    lost = replace(arm(500, 5, slow=6), drawn=50_000, outcomes=ended(50_000, 50_000, 500, 5).outcomes)
     seen = assess(evidence({5_000: (lost, arm(50_000, 500, slow=2_500))}), DEFAULT_POLICY)
     assert seen.verdict is not Verdict.HEALTHY
 

@@ -98,7 +98,7 @@ def test_answers_that_are_read_more_often_of_one_version_prove_nothing_and_missi
 def test_nothing_read_is_no_proof_and_says_why() -> None:
     assert judged(evidence({})).verdict is Verdict.NO_EVENTS
     assert judged(evidence({})).sentence == "Validity is not judged: nothing of v2's answers has been read yet."
-    sticky = replace(evidence({}), recent_exchanges=())
+    sticky = replace(evidence({}), per_caller=True)
     assert "callers keep their arm" in judged(sticky).sentence
 
 
@@ -195,7 +195,7 @@ def test_predictions_that_come_more_often_of_one_version_are_no_collapse() -> No
 
 
 def test_callers_that_keep_their_arm_are_no_evidence_of_variety() -> None:
-    assert variety(replace(predicting(USUAL, USUAL, USUAL), recent_exchanges=())) is None
+    assert variety(replace(predicting(USUAL, USUAL, USUAL), per_caller=True)) is None
 
 
 values = st.one_of(st.none(), st.just(nan), st.sampled_from(["a", "b", "c"]), st.floats(allow_nan=False))

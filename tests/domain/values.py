@@ -14,7 +14,7 @@ from app.domain.catalog import json_pointer, models, routing
 from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
 from app.domain.catalog.policy import OnDeadline, OnRegression, Policy
 from app.domain.evidence import estimates, impossible_counts, tally
-from app.domain.evidence.tally import Horizon, Tally
+from app.domain.evidence.tally import Horizon, Outcome, Tally
 from app.domain.guardrails import latency as slowness
 from app.domain.guardrails import policy, shares
 from app.domain.guardrails.errors import exposure_guardrail
@@ -171,9 +171,9 @@ def _flaws() -> list[Any]:
     arms = {
         "fine": arm(10, 1, 1, 2),
         "untimed": arm(10),
-        "negative": replace(arm(10), errors=-1),
-        "bad": arm(10, 6, 5),
-        "judged": replace(arm(10), ended=9),
+        "negative": replace(arm(10), outcomes={Outcome.UPSTREAM_ERROR: -1, Outcome.OK: 10}),
+        "bad": replace(arm(10), outcomes={Outcome.UPSTREAM_ERROR: 6, Outcome.TIMEOUT: 5}),
+        "judged": replace(arm(10), outcomes={Outcome.OK: 10, Outcome.CANCELLED: 1}),
         "ended": replace(arm(10), drawn=9),
         "slow": replace(arm(10, slow=2), timed=1),
         "slow negative": replace(arm(10, slow=2), slow=(-1,) * 8),

@@ -53,7 +53,7 @@ def bits(number: float) -> bytes:
 )
 def test_what_was_stored_comes_back(alpha: float, margin: float, weight_bp: int, slow: list[int]) -> None:
     before = rollout(replace(POLICY, alpha_rollback=alpha, guardrails=(guardrail("errors", margin=margin),)))
-    counts = EpochCounts(ArmCounts(5, 4, 3, 2, 1, 4, tuple(slow)), ArmCounts())
+    counts = EpochCounts(ArmCounts(5, {Outcome.TIMEOUT: 3, Outcome.CANCELLED: 1}, 4, tuple(slow)), ArmCounts())
     before = replace(
         before,
         phase=Phase.PAUSED,

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.catalog.routing import FULL_BP
-from app.domain.evidence.estimates import BAD, ERRORS, drawn_by_coin
+from app.domain.evidence.estimates import BAD, BAD_OUTCOMES, ERRORS, drawn_by_coin
 from app.domain.evidence.evidence import Evidence
 from app.domain.guardrails.finding import Finding
 from app.domain.guardrails.kind import GuardrailKind, Rate, Terms, of_every_model
@@ -14,7 +14,13 @@ from app.domain.guardrails.rates import Margin, judge_rate, margin_of, proof, sc
 from app.domain.stats.planning import overlap_to_prove
 from app.domain.stats.score import Score, excess_bound
 
-_RATE = Rate(bad=ERRORS, usual=attrgetter("error_reference"), noun="Error rate", answers="errors")
+_RATE = Rate(
+    bad=ERRORS,
+    usual=attrgetter("error_reference"),
+    noun="Error rate",
+    answers="errors",
+    together=BAD_OUTCOMES,
+)
 
 
 def judge_errors(evidence: Evidence, terms: Terms) -> Finding:

@@ -102,6 +102,7 @@ class Rate:
         noun: The rate, where a sentence begins.
         answers: The answers, within a sentence.
         said: What the canary's answers are where it is proven not worse.
+        together: Counts that are tested in one go, this one among them; that takes little longer than one of them.
     """
 
     bad: Count
@@ -109,6 +110,7 @@ class Rate:
     noun: str
     answers: str
     said: str = "bad"
+    together: tuple[Count, ...] = ()
 
 
 def _of_no_model(_: Model) -> bool:

@@ -138,7 +138,7 @@ def proof(evidence: Evidence, terms: Terms, bad: Count, reference: float) -> Pro
 def judge_rate(rate: Rate, evidence: Evidence, terms: Terms, proven: Proof | None) -> Finding:
     """Turned back by P1; `proven` is None where nothing else can be."""
     epochs = drawn_by_coin(evidence)
-    worse = _harm(evidence, rate.bad, rate.usual(evidence))
+    worse = _harm(evidence, rate.together or (rate.bad,), rate.usual(evidence))[rate.bad]
     not_worse = None if proven is None else proven.log_e
     verdict = terms.verdict(worse, not_worse, sum(epoch.canary.judged for epoch in epochs.values()))
     seen = rates(epochs, rate.bad, JUDGED)
@@ -151,12 +151,12 @@ def judge_rate(rate: Rate, evidence: Evidence, terms: Terms, proven: Proof | Non
 
 
 @once_per_evidence
-def _harm(evidence: Evidence, bad: Count, reference: float) -> float:
-    """As `harm.log_e_harm`; an answer that never came is no bad one, in either arm."""
-    tested = counted_together(drawn_by_coin(evidence), (bad,), DRAWN)
-    (bad_alone,) = log_e_tilt_of_many(tested)
-    (with_good,) = if_split_is_trusted(evidence, log_e_full_of_many(tested, (reference,)))
-    return of_halves(bad_alone, with_good)
+def _harm(evidence: Evidence, counts: tuple[Count, ...], reference: float) -> Mapping[Count, float]:
+    """As `harm.log_e_harm`, of each; an answer that never came is no bad one, in either arm."""
+    tested = counted_together(drawn_by_coin(evidence), counts, DRAWN)
+    bad_alone = log_e_tilt_of_many(tested)
+    with_good = if_split_is_trusted(evidence, log_e_full_of_many(tested, (reference,) * len(counts)))
+    return dict(zip(counts, map(of_halves, bad_alone, with_good), strict=True))
 
 
 def _sentence(

@@ -3,13 +3,19 @@
 from operator import attrgetter
 
 from app.domain.catalog.policy import Guardrail, Metric
-from app.domain.evidence.estimates import TIMEOUTS
+from app.domain.evidence.estimates import BAD_OUTCOMES, TIMEOUTS
 from app.domain.evidence.evidence import Evidence
 from app.domain.guardrails.finding import Finding
 from app.domain.guardrails.kind import GuardrailKind, Rate, Terms, of_every_model
 from app.domain.guardrails.rates import judge_rate
 
-_RATE = Rate(bad=TIMEOUTS, usual=attrgetter("error_reference"), noun="Timeout rate", answers="timeouts")
+_RATE = Rate(
+    bad=TIMEOUTS,
+    usual=attrgetter("error_reference"),
+    noun="Timeout rate",
+    answers="timeouts",
+    together=BAD_OUTCOMES,
+)
 
 
 def judge_timeouts(evidence: Evidence, terms: Terms) -> Finding:

@@ -12,6 +12,8 @@ from app.domain.rollout.rollout import Rollout
 
 # Beyond this an e-value is only shown as "more than".
 _MOST_SHOWN = 1e9
+# Of each arm at each weight; every outcome by itself is in what the decision was made from.
+_COUNTED = ("drawn", "ended", "judged", "errors", "timeouts", "timed", "awaited")
 
 
 def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[str, object]:
@@ -66,7 +68,7 @@ def _totals(evidence: Evidence) -> Mapping[str, object]:
 
 
 def _arm(counts: ArmCounts) -> Mapping[str, object]:
-    return {**asdict(counts), "slow": list(counts.slow)}
+    return {**{name: getattr(counts, name) for name in _COUNTED}, "slow": list(counts.slow)}
 
 
 def turned_back(rollout: Rollout, seen: Assessment) -> str:
