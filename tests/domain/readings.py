@@ -170,7 +170,7 @@ def _late() -> list[Any]:
     answers += asked(recent.far_above, (0.001,), (0.01,), (0.0101,), (0.4,))
     over = recent.Stretch(START, 1, 0, 100, 0)
     answers += [over.is_over(START + 9), over.is_over(START + 10), replace(over, stable=99).is_over(START + 99)]
-    answers += asked(recent._usual_rate, (999, 0), (1_000, 0), (1_000, 1), (1_000, 1_000), (2_000, 20))
+    answers += asked(recent.usual_rate, (999, 0), (1_000, 0), (1_000, 1), (1_000, 1_000), (2_000, 20))
     return answers
 
 
