@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from app.domain.catalog.policy import Metric
-from app.domain.guardrails import cost, drift, errors, labels, latency, timeouts, validity
+from app.domain.guardrails import cost, drift, errors, labels, latency, refusals, timeouts, validity
 from app.domain.guardrails.kind import GuardrailKind
 from app.domain.guardrails.slices import worst
 from app.errors import InvalidInput
@@ -19,6 +19,7 @@ KINDS: Mapping[Metric, GuardrailKind] = {
         worst.KIND,
         cost.KIND,
         drift.KIND,
+        refusals.KIND,
     )
 }
 
