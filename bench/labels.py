@@ -22,7 +22,7 @@ from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric
 from app.domain.catalog.routing import FULL_BP
 from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.rollout.rollout import Phase
 from bench import label_page
 from bench.judging.intervals import Document, median, share

@@ -25,7 +25,7 @@ from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from bench.cpu import model_name
 from bench.tick import WEIGHTS_BP
 from bench.world import CANARY, STABLE, START_S

@@ -23,7 +23,7 @@ from app.domain.evidence.evidence import absorb
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.rollout.rollout import Assessed, Phase, Rollout, RolloutId, begin
 from app.domain.rollout.transitions import advance
 from app.domain.stats.latency_histogram import latency_bin

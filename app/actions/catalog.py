@@ -3,15 +3,15 @@
 from dataclasses import replace
 
 from app.actions.identity import uuid7
-from app.actions.ledger import SALT_BYTES, Account, horizon_ms, record
+from app.actions.ledger import SALT_BYTES, Account, RouteAction, horizon_ms, record
 from app.actions.means import Means
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import FULL_BP, Route
+from app.domain.guardrails.finding import Cause
 from app.errors import InvalidInput, StaleGeneration
 from app.store import audit, catalog, routes
 from app.store.database import Transaction
 
-REGISTER = "register"
 ATTEMPTS_MAX = 3
 URLS_MAX = 16
 
@@ -68,7 +68,9 @@ async def _add_version(means: Means, version: Version, actor: str) -> bool:
             salt = means.entropy(SALT_BYTES)
             first = Route(version.model, 1, version.name, weights_bp, horizon_ms(version), salt=salt)
             sentence = f"{version.name} is the first version of {version.model} and takes all traffic."
-            await record(means, tx, None, first, at, Account(REGISTER, actor, "operator", None, sentence))
+            await record(
+                means, tx, None, first, at, Account(RouteAction.REGISTER, actor, Cause.OPERATOR, None, sentence)
+            )
         else:
             await _registered(means, tx, actor, version.model, version.name)
         return True
@@ -86,5 +88,5 @@ async def _registered(
     means: Means, tx: Transaction, actor: str, model: ModelName, version: VersionName | None = None
 ) -> None:
     at = (await routes.revision(tx)).at
-    await audit.add(tx, audit.Entry(uuid7(at, means.entropy(8)), at, actor, REGISTER, model, version))
+    await audit.add(tx, audit.Entry(uuid7(at, means.entropy(8)), at, actor, RouteAction.REGISTER, model, version))
     await routes.announce(tx)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.actions.routes import SET_MIRROR
+from app.actions.ledger import RouteAction
 from app.domain.catalog.models import VersionName
 from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import Mirror, Route
@@ -77,7 +77,7 @@ async def _of_last_hour(tx: Transaction, rollout: Rollout, until: int) -> Mappin
 async def explained_mirror(tx: Transaction, route: Route, policy: Policy) -> ExplainedMirror | None:
     """What the model's mirror showed since it was last set, against the lines of `policy`; None without one."""
     mirror = route.mirror
-    made = None if mirror is None else await decisions.newest(tx, route.model, SET_MIRROR)
+    made = None if mirror is None else await decisions.newest(tx, route.model, RouteAction.SET_MIRROR)
     if mirror is None or made is None:
         return None
     since = int(made.at.timestamp())

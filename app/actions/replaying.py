@@ -13,14 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.actions.engine_version import ENGINE_VERSION
+from app.actions.ledger import RouteAction
 from app.actions.means import ENGINE, Means
 from app.actions.past import Past, past_of, rows_between
 from app.actions.rollouts import evidence_of, with_ended_mirror
-from app.actions.watching import END_WATCH
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import Evidence, absorb
 from app.domain.evidence.tally import Watermark
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.finding import Cause
 from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.replay import Difference, differences, weights_after
 from app.domain.rollout.rollout import Action, Rollout, Transition
@@ -125,7 +125,7 @@ def _made_again(decision: Decision) -> tuple[Rollout | None, Mapping[str, Any]]:
 
 
 def _of_watch(watch: Watch, step: WatchStep) -> Mapping[str, Any]:
-    actions = {EndedBy.DECAY: (Action.ROLL_BACK, Cause.DECAY), EndedBy.TIME: (END_WATCH, Cause.POLICY)}
+    actions = {EndedBy.DECAY: (Action.ROLL_BACK, Cause.DECAY), EndedBy.TIME: (RouteAction.END_WATCH, Cause.POLICY)}
     action, trigger = (None, None) if step.ended_by is None else actions[step.ended_by]
     document: Mapping[str, Any] = as_json(
         {

@@ -16,8 +16,8 @@ from app.domain.catalog.offline import refusal
 from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP, Route, without_own_mirror
 from app.domain.evidence.tally import Tally
+from app.domain.guardrails.finding import Cause
 from app.domain.guardrails.policy import check_policy, completed
-from app.domain.guardrails.trigger import Cause
 from app.domain.rollout.evaluation import Sight
 from app.domain.rollout.replay import weights_after
 from app.domain.rollout.rollout import (
@@ -323,7 +323,7 @@ def _account(
     return Account(
         action=resolution.action,
         actor=actor,
-        trigger=str(resolution.trigger),
+        trigger=resolution.trigger,
         reason=reason,
         sentence=resolution.sentence,
         rollout_id=before.id,

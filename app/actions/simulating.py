@@ -17,7 +17,7 @@ from app.domain.catalog.models import ModelName
 from app.domain.catalog.policy import Policy
 from app.domain.evidence.tally import Horizon, TallyRow
 from app.domain.guardrails.assess import assess
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.finding import Cause
 from app.domain.rollout.rollout import Action, Phase, Rollout, begin
 from app.domain.rollout.simulation import Ending, Fate, Glimpse, Retrial, compared, retry
 from app.store import decisions, partitions, rollouts, routes

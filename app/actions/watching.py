@@ -3,19 +3,17 @@
 from dataclasses import replace
 
 from app.actions.engine_version import ENGINE_VERSION
-from app.actions.ledger import Account, horizon_ms, record
+from app.actions.ledger import Account, RouteAction, horizon_ms, record
 from app.actions.means import ENGINE, Means
 from app.actions.rollouts import record_decay
 from app.domain.catalog.routing import FULL_BP, Route
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.finding import Cause
 from app.domain.standby.monitor import EndedBy, WatchStep
 from app.errors import StaleGeneration
 from app.store import catalog, routes, watches
 from app.store.database import Transaction
 from app.store.decisions import Decision
 from app.store.watches import Watched
-
-END_WATCH = "end_watch"
 
 
 async def record_watch(means: Means, tx: Transaction, watched: Watched, step: WatchStep) -> Decision | None:
@@ -41,7 +39,7 @@ async def _end(means: Means, tx: Transaction, watched: Watched, step: WatchStep)
         raise StaleGeneration(watch.model, watched.generation)
     after = replace(await _alone(tx, before), generation=before.generation + 1)
     account = Account(
-        END_WATCH,
+        RouteAction.END_WATCH,
         ENGINE,
         Cause.POLICY,
         None,

@@ -13,7 +13,7 @@ from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.errors import exposure_guardrail
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.stats.eprocess import WORSE, Outcomes, log_e_full, log_e_tilt
 from app.domain.stats.harm import log_e_harm
 from app.domain.stats.latency_histogram import edge_us

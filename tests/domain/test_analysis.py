@@ -13,7 +13,7 @@ from app.domain.evidence.tally import Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import shares
+from app.domain.guardrails.registry import shares
 from app.domain.reports.outlook import outlook
 
 ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))

@@ -24,9 +24,8 @@ from app.domain.evidence.recent import (
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.common_cause import troubled_stable
-from app.domain.guardrails.finding import Hold, Verdict
+from app.domain.guardrails.finding import Cause, Hold, Verdict
 from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
-from app.domain.guardrails.trigger import Cause
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
 ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))

@@ -18,7 +18,7 @@ from app.domain.guardrails.cost import cost_per_answer, cost_per_day, keeping_wa
 from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.reports.outlook import outlook
 from app.domain.rollout import wording
 

@@ -17,10 +17,9 @@ from app.domain.evidence.observed import SpreadRow
 from app.domain.evidence.tally import TallyKey
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.drift import judge_inputs, predictions_differing, standing_out
-from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.finding import Cause, Verdict
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import judge
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.registry import judge
 from app.domain.stats.categories import categories_of, counted, shared_level
 from app.domain.stats.histogram import Spread, histogram_of
 

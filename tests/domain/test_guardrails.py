@@ -11,7 +11,7 @@ from app.domain.evidence.evidence import Evidence
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
-from app.domain.guardrails.shares import log_limit, shares
+from app.domain.guardrails.registry import log_limit, shares
 
 ERRORS, TIMEOUTS, LATENCY = EVERY_MODEL
 SLOW = evidence({5_000: (arm(5_000, 50, slow=900), arm(5_000, 50, slow=250))})

@@ -20,7 +20,7 @@ from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.labels import waits_s
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
 ACCURACY = QualityMetric("accuracy", QualityKind.ACCURACY, horizon_s=60.0)

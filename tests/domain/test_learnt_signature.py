@@ -12,7 +12,7 @@ from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.guardrails.finding import Verdict
 from app.domain.guardrails.learnt_signature import learnt, strange
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.stats.histogram import Spread, histogram_of
 
 ANIMALS = classes(1_000, cat=0.4, dog=0.3, cow=0.3)

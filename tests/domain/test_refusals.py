@@ -20,7 +20,7 @@ from app.domain.guardrails.policy import (
     guardrail,
     with_exposure_bounded,
 )
-from app.domain.guardrails.shares import shares
+from app.domain.guardrails.registry import shares
 from app.domain.reports.explanation import explain
 from app.domain.reports.outlook import outlook
 from app.errors import InvalidInput

@@ -6,10 +6,9 @@ from math import log
 import pytest
 
 from app.domain.catalog.models import VersionName
-from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.finding import Assessment, Cause, Trigger, Verdict
 from app.domain.guardrails.phrases import milliseconds, percent
 from app.domain.guardrails.policy import DEFAULT_POLICY
-from app.domain.guardrails.trigger import Cause, Trigger
 from app.domain.rollout import wording
 from app.domain.rollout.rollout import Phase
 from bench.world import Arm, Setting, play

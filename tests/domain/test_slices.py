@@ -21,7 +21,7 @@ from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.guardrails.slices.evidence import compared_slices, hypotheses
 from app.domain.guardrails.slices.worst import standing_out
 from app.domain.stats.eprocess import WORSE, Outcomes, log_e_tilt

@@ -9,8 +9,7 @@ from walking import CANARY, NOON, POLICY, STABLE, Walk, held, look, saw
 from app.domain.catalog.models import ModelName
 from app.domain.catalog.policy import Metric, OnDeadline
 from app.domain.evidence.tally import Tally
-from app.domain.guardrails.finding import Assessment, Finding, Verdict
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.finding import Assessment, Cause, Finding, Verdict
 from app.domain.rollout.rollout import (
     TERMINAL,
     Aborted,

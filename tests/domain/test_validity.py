@@ -20,7 +20,7 @@ from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.output_collapse import LEAST_RATIO, Variety, variety
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.stats.eprocess import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
 from app.domain.stats.histogram import Histogram, Spread, histogram_of, order_of
 

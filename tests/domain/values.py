@@ -16,7 +16,7 @@ from app.domain.catalog.policy import OnDeadline, OnRegression, Policy
 from app.domain.evidence import estimates, impossible_counts, tally
 from app.domain.evidence.tally import Horizon, Outcome, Tally
 from app.domain.guardrails import latency as slowness
-from app.domain.guardrails import policy, shares
+from app.domain.guardrails import policy, registry
 from app.domain.guardrails.errors import exposure_guardrail
 from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
 from app.domain.rollout import replay, rollout, simulation, wording
@@ -158,8 +158,8 @@ def _policies() -> list[Any]:
             exposure_guardrail(rules)
             for rules in (*counted.POLICIES.values(), replace(DEFAULT_POLICY, guardrails=(latency,)))
         ],
-        [dict(shares.shares(rules)) for rules in (*counted.POLICIES.values(), hold)],
-        [shares.log_limit(hold, each) for each in hold.guardrails],
+        [dict(registry.shares(rules)) for rules in (*counted.POLICIES.values(), hold)],
+        [registry.log_limit(hold, each) for each in hold.guardrails],
         [
             slowness.slow_limits(rules)
             for rules in (replace(DEFAULT_POLICY, guardrails=(errors,)), *list(counted.POLICIES.values())[2:])

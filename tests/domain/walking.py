@@ -7,9 +7,8 @@ from math import log
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.policy import Metric, Policy
 from app.domain.evidence.tally import Tally
-from app.domain.guardrails.finding import Assessment, Finding, Hold, Verdict
+from app.domain.guardrails.finding import Assessment, Cause, Finding, Hold, Verdict
 from app.domain.guardrails.policy import DEFAULT_POLICY
-from app.domain.guardrails.trigger import Cause
 from app.domain.rollout.rollout import (
     Action,
     Assessed,

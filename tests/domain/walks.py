@@ -8,8 +8,7 @@ from math import log
 from walking import NOON, POLICY, Walk, held, look, saw
 
 from app.domain.catalog.policy import Metric, OnDeadline, Policy
-from app.domain.guardrails.finding import Verdict
-from app.domain.guardrails.trigger import Cause, Trigger
+from app.domain.guardrails.finding import Cause, Trigger, Verdict
 from app.domain.rollout.rollout import (
     Aborted,
     Assessed,

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums
 from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.shares import judge
+from app.domain.guardrails.registry import judge
 from app.domain.rollout.rollout import Phase
 from bench import labels
 from bench.label_world import (

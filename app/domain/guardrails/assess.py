@@ -11,12 +11,10 @@ from app.domain.evidence.tally import Horizon
 from app.domain.guardrails.common_cause import Judged, held_by_guardrail, reason_to_hold, way_forward
 from app.domain.guardrails.drift import judge_inputs
 from app.domain.guardrails.errors import error_excess_bound, exposure_guardrail
-from app.domain.guardrails.finding import Assessment, Finding, Verdict
+from app.domain.guardrails.finding import Assessment, Cause, Finding, Trigger, Verdict
 from app.domain.guardrails.kind import MIN_ANSWERS
-from app.domain.guardrails.registry import kind_of
-from app.domain.guardrails.shares import judge, share_of
+from app.domain.guardrails.registry import judge, kind_of, share_of
 from app.domain.guardrails.split import judge_split
-from app.domain.guardrails.trigger import Cause, Trigger
 from app.domain.stats.eprocess import log_weighted_mean
 
 

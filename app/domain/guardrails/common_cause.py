@@ -13,9 +13,8 @@ from app.domain.catalog.policy import Guardrail, OnRegression, Policy
 from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, outcomes
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.recent import far_above, log_e_far_above, of_canary, of_stable, total
-from app.domain.guardrails.finding import Finding, Hold, Verdict
+from app.domain.guardrails.finding import Cause, Finding, Hold, Verdict
 from app.domain.guardrails.phrases import percent, sure
-from app.domain.guardrails.trigger import Cause
 from app.domain.stats.eprocess import BETTER, log_e_tilt
 from app.domain.stats.rate import concentration_for, rate_bounds
 

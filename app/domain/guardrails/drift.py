@@ -13,10 +13,9 @@ from app.domain.catalog.policy import Guardrail, Metric, OnRegression
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.finding import Cause, Finding, Verdict
 from app.domain.guardrails.kind import GuardrailKind, Terms
 from app.domain.guardrails.split import SPLIT_LIMIT
-from app.domain.guardrails.trigger import Cause
 from app.domain.stats.categories import categories_of, counted, shared_level
 from app.domain.stats.e_bh import discoveries
 from app.domain.stats.eprocess import log_weighted_mean

@@ -12,8 +12,7 @@ from app.domain.catalog.models import Model
 from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
 from app.domain.evidence.estimates import Count
 from app.domain.evidence.evidence import Evidence
-from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.trigger import Slice
+from app.domain.guardrails.finding import Finding, Slice, Verdict
 
 # Fewer canary answers than this are called too few to say anything.
 MIN_ANSWERS = 50
@@ -113,18 +112,6 @@ class Rate:
     together: tuple[Count, ...] = ()
 
 
-def _of_no_model(_: Model) -> bool:
-    return False
-
-
-def _as_given(guardrail: Guardrail, _model: Model, _field: str) -> Guardrail:
-    return guardrail
-
-
-def _nothing_wanted(_evidence: Evidence, _policy: Policy, _finding: Finding) -> str | None:
-    return None
-
-
 Wants: TypeAlias = Callable[[Evidence, Policy, Finding], str | None]
 
 
@@ -152,12 +139,12 @@ class GuardrailKind:
     share: float
     judge: Callable[[Evidence, Terms], Finding]
     is_proven: bool = True
-    is_usual: Callable[[Model], bool] = _of_no_model
-    completed: Callable[[Guardrail, Model, str], Guardrail] = _as_given
+    is_usual: Callable[[Model], bool] = lambda _: False
+    completed: Callable[[Guardrail, Model, str], Guardrail] = lambda guardrail, _model, _field: guardrail
     takes_of: bool = False
     rate: Rate | None = None
     extra: str | None = "bad"
-    wants: Wants = _nothing_wanted
+    wants: Wants = lambda _evidence, _policy, _finding: None
 
     @property
     def metric(self) -> Metric:

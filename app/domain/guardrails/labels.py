@@ -265,16 +265,12 @@ def _completed(guardrail: Guardrail, model: Model, field: str) -> Guardrail:
     return replace(guardrail, of=of)
 
 
-def _takes_feedback(model: Model) -> bool:
-    return model.feedback is not None
-
-
 KIND = GuardrailKind(
     usual=Guardrail(Metric("labels"), margin=0.1, floor=0.02),
     ranges={"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
     share=0.25,
     judge=judge_labels,
-    is_usual=_takes_feedback,
+    is_usual=lambda model: model.feedback is not None,
     completed=_completed,
     takes_of=True,
 )

@@ -6,8 +6,7 @@ from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.estimates import DRAWN, ENDED, counted_together, drawn_by_coin
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.finding import Cause, Finding, Verdict
 from app.domain.stats.eprocess import SPLIT_RATIOS, log_weighted_mean
 from app.domain.stats.eprocess_batch import log_e_tilt_of_many
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from app.domain.catalog.models import Model
 from app.domain.catalog.policy import Guardrail, Metric
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.absorb_observed import read_by_coin
@@ -231,15 +230,11 @@ def _of_strangeness(evidence: Evidence, found: Strange, verdict: Verdict, number
     )
 
 
-def _is_observed(model: Model) -> bool:
-    return model.observation is not None
-
-
 KIND = GuardrailKind(
     usual=Guardrail(Metric("validity"), margin=0.5, floor=0.01),
     ranges={"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
     share=0.10,
     judge=judge_validity,
-    is_usual=_is_observed,
+    is_usual=lambda model: model.observation is not None,
     wants=wants_proof("gives no more flawed answers, and different ones where {stable} does"),
 )

@@ -14,8 +14,7 @@ from app.domain.evidence.evidence import ArmCounts, Evidence
 from app.domain.guardrails.finding import Assessment, Verdict
 from app.domain.guardrails.kind import Rate
 from app.domain.guardrails.phrases import percent, sure
-from app.domain.guardrails.registry import kind_of
-from app.domain.guardrails.shares import log_limit
+from app.domain.guardrails.registry import kind_of, log_limit
 from app.domain.stats.harm import least_harm_ratio
 from app.domain.stats.paired import log_e_discordant
 

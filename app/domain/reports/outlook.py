@@ -15,8 +15,7 @@ from app.domain.evidence.tally import Horizon
 from app.domain.guardrails.errors import error_margin, exchanges_to_proof, exposure_guardrail, highest_weight
 from app.domain.guardrails.finding import Assessment, Verdict
 from app.domain.guardrails.phrases import frequency, points
-from app.domain.guardrails.registry import kind_of
-from app.domain.guardrails.shares import log_limit, shares
+from app.domain.guardrails.registry import kind_of, log_limit, shares
 from app.domain.rollout.wording import span_text
 from app.domain.stats.harm import bad_until
 from app.domain.stats.planning import exchanges_to_refute, overlap_to_prove, smallest_effect

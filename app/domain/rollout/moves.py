@@ -6,8 +6,7 @@ from math import log
 
 from app.domain.catalog.policy import Metric, OnDeadline
 from app.domain.catalog.routing import FULL_BP
-from app.domain.guardrails.finding import Assessment, Hold, Verdict
-from app.domain.guardrails.trigger import Cause, Trigger
+from app.domain.guardrails.finding import Assessment, Cause, Hold, Trigger, Verdict
 from app.domain.rollout import wording
 from app.domain.rollout.rollout import (
     TERMINAL,

@@ -10,10 +10,9 @@ from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.policy import Metric, Policy
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.tally import Tally
-from app.domain.guardrails.finding import Assessment
+from app.domain.guardrails.finding import Assessment, Cause, Trigger
 from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.policy import check_policy
-from app.domain.guardrails.trigger import Cause, Trigger
 from app.errors import InvalidInput
 
 RolloutId = NewType("RolloutId", str)

@@ -12,10 +12,9 @@ from typing import TypeAlias
 
 from app.domain.catalog.routing import FULL_BP
 from app.domain.guardrails.errors import exposure_guardrail
-from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.finding import Assessment, Cause, Verdict
 from app.domain.guardrails.labels import waits_s
-from app.domain.guardrails.shares import log_limit
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.registry import log_limit
 from app.domain.rollout import moves, wording
 from app.domain.rollout.rollout import Assessed, Phase, Rollout, Transition
 from app.domain.stats.harm import bad_until

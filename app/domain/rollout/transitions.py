@@ -10,7 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from app.domain.guardrails.trigger import Cause
+from app.domain.guardrails.finding import Cause
 from app.domain.rollout import moves
 from app.domain.rollout.rollout import (
     TERMINAL,

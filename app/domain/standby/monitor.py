@@ -24,8 +24,8 @@ from app.domain.evidence.tally import Horizon, TallyRow, flaw_of
 from app.domain.guardrails.common_cause import ALPHA_CANARY, ALPHA_STABLE
 from app.domain.guardrails.coverage import labelled_alike
 from app.domain.guardrails.errors import exposure_guardrail
+from app.domain.guardrails.finding import Cause
 from app.domain.guardrails.phrases import percent
-from app.domain.guardrails.trigger import Cause
 from app.domain.rollout.rollout import Rollout, RolloutId, later
 from app.domain.rollout.wording import span_text
 from app.domain.stats.e_detector import Detector, after_bucket, beside_standby, log_alarm, unalarmed

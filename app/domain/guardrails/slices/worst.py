@@ -143,10 +143,6 @@ def _amount(worst: Compared, rate: float) -> str:
     return percent(rate) if worst.kind is None or worst.kind in _LOSSES else f"{rate:.3g}"
 
 
-def _declares_slices(model: Model) -> bool:
-    return bool(model.slices)
-
-
 def _completed(guardrail: Guardrail, model: Model, field: str) -> Guardrail:
     if not model.slices:
         raise InvalidInput(field, f"model {model.name} declares no slices")
@@ -158,6 +154,6 @@ KIND = GuardrailKind(
     share=0.20,
     judge=judge_slices,
     is_proven=False,
-    is_usual=_declares_slices,
+    is_usual=lambda model: bool(model.slices),
     completed=_completed,
 )
