@@ -163,7 +163,7 @@ def _late() -> list[Any]:
             for ceiling in (None, 0.02, 0.2):
                 rules = replace(DEFAULT_POLICY, error_ceiling=ceiling)
                 answers.append(common_cause.reason_to_hold(given, rules, ()))
-            answers.append(common_cause.troubled_stable(given))
+            answers.append(common_cause.troubled_stable(given.lately))
         for limit in (0.01, 0.05, 0.999, 1.0):
             late = counted.stretches(*arms)
             answers += [recent.log_e_far_above(late, side, limit) for side in (recent.of_canary, recent.of_stable)]

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from app.domain.catalog.policy import Guardrail, OnRegression, Policy
 from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, outcomes
 from app.domain.evidence.evidence import Evidence
-from app.domain.evidence.recent import far_above, log_e_far_above, of_canary, of_stable, total
+from app.domain.evidence.recent import Lately, far_above, log_e_far_above, of_canary, of_stable, total
 from app.domain.guardrails.finding import Cause, Finding, Hold, Verdict
 from app.domain.guardrails.phrases import percent, sure
 from app.domain.stats.eprocess import BETTER, log_e_tilt
@@ -64,8 +64,8 @@ def held_by_guardrail(judged: Judged) -> Hold | None:
 
 def shared_cause(evidence: Evidence) -> Hold | None:
     """Stable is far above what is usual for it, and so is the canary: both got worse together."""
-    worse = troubled_stable(evidence)
-    if worse is None or not _is_canary_troubled(evidence, worse.limit):
+    worse = troubled_stable(evidence.lately)
+    if worse is None or not is_canary_troubled(evidence.lately, worse.limit):
         return None
     return Hold(
         Cause.EXTERNAL,
@@ -83,12 +83,11 @@ class Trouble:
     limit: float
 
 
-def troubled_stable(evidence: Evidence) -> Trouble | None:
+def troubled_stable(lately: Lately) -> Trouble | None:
     """Stable's trouble by itself, tested at `ALPHA_STABLE`; None too while nobody knows what is usual.
 
     Hypothesis refuted: "stable's rate is at most `far_above(usual)`", by `log_e_far_above`.
     """
-    lately = evidence.lately
     if lately.usual_rate is None:
         return None
     limit = far_above(lately.usual_rate)
@@ -99,8 +98,9 @@ def troubled_stable(evidence: Evidence) -> Trouble | None:
     return Trouble(bad / answers, lately.usual_rate, limit)
 
 
-def _is_canary_troubled(evidence: Evidence, limit: float) -> bool:
-    return log_e_far_above(evidence.lately.stretches, of_canary, limit) >= log(1.0 / ALPHA_CANARY)
+def is_canary_troubled(lately: Lately, limit: float) -> bool:
+    """Whether the canary is beyond the limit too, tested at `ALPHA_CANARY`."""
+    return log_e_far_above(lately.stretches, of_canary, limit) >= log(1.0 / ALPHA_CANARY)
 
 
 def way_forward(evidence: Evidence, policy: Policy) -> str | None:
@@ -108,8 +108,8 @@ def way_forward(evidence: Evidence, policy: Policy) -> str | None:
 
     Refuted must be "a bad answer is at least as likely from the canary", at alpha_promotion.
     """
-    worse = troubled_stable(evidence)
-    if worse is None or _is_canary_troubled(evidence, worse.limit):
+    worse = troubled_stable(evidence.lately)
+    if worse is None or is_canary_troubled(evidence.lately, worse.limit):
         return None
     if log_e_tilt(outcomes(drawn_by_coin(evidence), BAD, JUDGED), excesses=BETTER) < log(1.0 / policy.alpha_promotion):
         return None

@@ -61,5 +61,5 @@ def labelled_alike(cohort: Cohort) -> Coverage:
 
 
 def coverage_of(epochs: Iterable[Covered]) -> Coverage:
-    """The coverage of counts at their weights. Raises: ValueError: as `evidence.log_e_split`."""
+    """The coverage of counts at their weights. Raises: ValueError: as `eprocess.log_e_split`."""
     return Coverage(log_e_split(Outcomes(weight_bp / FULL_BP, canary, stable) for weight_bp, canary, stable in epochs))

@@ -3,14 +3,14 @@
 Rule: only matured cohorts are compared, under the coin; unequal coverage proves nothing, and where several
 sources label, no single one decides: the evidence is what is left without any one of them.
 
-Harm is weighed as in `slice_evidence`: half P1 with the losses in place of bad answers, half P2 about the reference.
+Harm is weighed as of a slice: half P1 with the losses in place of bad answers, half P2 about the reference.
 Where more than half is usually lost P1 is asked the other way round, whether less is right: what is rarer says
 more by itself. Of precision and F1 it is the smaller of "wrong more often" and "right less often". That it is not
 worse is proven by P2 on the linearised loss y = a - m b + m, m the reference: its mean differs by the loss ratio's
 difference times the mean of b, which of precision and F1 is taken as stable's observed one (exact in the limit of
 many labels).
 
-Source: `evidence`, `score`; faults of single sources by leaving each out, as Huber's gross errors.
+Source: `eprocess`, `score`; faults of single sources by leaving each out, as Huber's gross errors.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

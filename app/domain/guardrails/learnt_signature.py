@@ -5,7 +5,7 @@ too rare to have been seen then comes from both versions; so the canary is accus
 
 Given that a prediction is strange, its arm is a coin: P1 in the worse direction about r0 = 10.
 
-Source: the tilts of `evidence`.
+Source: the tilts of `eprocess`.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ Per usual output k, given an exchange that was predicted something else, its arm
 canary does so less than a tenth as often as stable: P1 in the better direction about r0 = 0.1, averaged over k with
 fixed weights; P1 in the worse direction about r0 = 0.1 proves the contrary, for every k.
 
-Source: the tilts of `evidence`; Vovk & Wang 2021 for the average; Berger 1982 for "every".
+Source: the tilts of `eprocess`; Vovk & Wang 2021 for the average; Berger 1982 for "every".
 """
 
 from bisect import bisect_right
@@ -39,7 +39,7 @@ _ELSEWHERE = "nothing usual"
 
 
 class _Numbers(NamedTuple):
-    """The floats from one place to another, both included; see `spread.order_of`."""
+    """The floats from one place to another, both included; see `histogram.order_of`."""
 
     first: int
     last: int

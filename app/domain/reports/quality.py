@@ -1,6 +1,6 @@
 """Quality as people read it: a version's value with its interval, by slice, by class, by how sure it was.
 
-Rule: for display. What decides is `labelled`, which compares both arms under the coin; an interval here holds
+Rule: for display. What decides is the labels guardrail, which compares both arms under the coin; an interval here holds
 for a version whose true quality does not move, however often somebody looks.
 
 Source: rates by the beta-binomial mixture (`rate`); all other means by the normal mixture, whose level holds in

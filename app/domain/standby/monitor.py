@@ -3,7 +3,7 @@
 Rule: both versions answer the same hours by one coin, so a worse hour for both is no decay; a second is
 read once, and for both at once. Nothing of before the promotion is compared with what came after it.
 
-Bad answers and each quality metric have a detector of their own (`watch_labels`); what is held against the limit is
+Bad answers and each quality metric have a detector of their own (`label_monitor`); what is held against the limit is
 their mean, which is an e-detector as they are, so that one promise covers them all. Of a metric that several sources
 label it is the least that is left without any one of them, and in doubt about the coverage at most 1.
 """
@@ -19,9 +19,9 @@ from typing import NamedTuple
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.cohort import Cohort
-from app.domain.evidence.recent import Lately, far_above, log_e_far_above, of_canary, of_stable
+from app.domain.evidence.recent import Lately
 from app.domain.evidence.tally import Horizon, TallyRow, flaw_of
-from app.domain.guardrails.common_cause import ALPHA_CANARY, ALPHA_STABLE
+from app.domain.guardrails.common_cause import is_canary_troubled, troubled_stable
 from app.domain.guardrails.coverage import labelled_alike
 from app.domain.guardrails.errors import exposure_guardrail
 from app.domain.guardrails.finding import Cause
@@ -327,13 +327,8 @@ def judged(watch: Watch, now: datetime) -> WatchStep:
 
 def _is_external(watch: Watch) -> bool:
     """Whether both are far above the rate of bad answers that was usual before the rollout."""
-    usual = watch.lately.usual_rate
-    if usual is None:
-        return False
-    limit, stretches = far_above(usual), watch.lately.stretches
-    return log_e_far_above(stretches, of_stable, limit) >= log(1.0 / ALPHA_STABLE) and log_e_far_above(
-        stretches, of_canary, limit
-    ) >= log(1.0 / ALPHA_CANARY)
+    worse = troubled_stable(watch.lately)
+    return worse is not None and is_canary_troubled(watch.lately, worse.limit)
 
 
 def _heaviest(watch: Watch, kinds: Sequence[str]) -> str:

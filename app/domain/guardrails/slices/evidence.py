@@ -1,7 +1,7 @@
 """The evidence of every slice, all slices of a metric at once.
 
 Rule: a slice is judged like the whole, by what the coin alone decides; nothing is assumed about what is usual in it,
-since nobody knew its rates before. Equal to the one-slice functions of `evidence` and `score`, whatever the number.
+since nobody knew its rates before. Equal to the one-slice functions of `eprocess` and `score`, whatever the number.
 
 Per slice, of errors and of flawed answers: P1 of the bad ones alone. Of a quality metric's loss a / b:
 
@@ -12,7 +12,7 @@ Per slice, of errors and of flawed answers: P1 of the bad ones alone. Of a quali
 - of precision and F1, whose b the version chooses: the smaller of P1 on a, "it is wrong more often", and the reversed
   P1 on b - a, "it is right less often". A ratio that is no worse leaves one of the two a fair process.
 
-Source: `evidence` and `score`; the chords by convexity, as Waudby-Smith & Ramdas 2024 bet on bounded means.
+Source: `eprocess` and `score`; the chords by convexity, as Waudby-Smith & Ramdas 2024 bet on bounded means.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
