@@ -20,11 +20,11 @@ from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.absorb_observed import read_by_coin
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.observed import COST, Measure, Observed
-from app.domain.guardrails.coverage import Covered, coverage_of
 from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.kind import GuardrailKind, Terms, wants_proof
 from app.domain.guardrails.phrases import CLOSINGS, money, with_uneven
 from app.domain.guardrails.rates import LEAST_WEIGHT
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.score import (
     ScoreEpoch,
     Sums,

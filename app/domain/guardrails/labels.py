@@ -27,11 +27,11 @@ from app.domain.evidence.cohort import Cohort, LossSums
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.loss import mean_loss, shown
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails.coverage import labelled_alike
 from app.domain.guardrails.finding import Finding, Verdict
 from app.domain.guardrails.kind import GuardrailKind, Terms
 from app.domain.guardrails.phrases import CLOSINGS, percent
 from app.domain.guardrails.rates import LEAST_WEIGHT, Margin, margin_of
+from app.domain.guardrails.split import labelled_alike
 from app.domain.stats.eprocess import BETTER, WORSE
 from app.domain.stats.eprocess_batch import ManyOutcomes, log_e_tilt_of_many
 from app.domain.stats.harm import of_halves

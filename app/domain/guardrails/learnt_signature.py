@@ -16,7 +16,7 @@ from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.estimates import BadOf
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails.coverage import Covered, coverage_of
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.categories import REFERENCE_MIN
 from app.domain.stats.eprocess import Outcomes, log_e_tilt
 from app.domain.stats.histogram import LABELS_MAX, OTHER, Histogram

@@ -20,7 +20,7 @@ import numpy as np
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails.coverage import Covered, coverage_of
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.eprocess import BETTER, WORSE, log_weighted_mean, tilted
 from app.domain.stats.eprocess_batch import ManyOutcomes, log_e_tilt_of_many
 from app.domain.stats.histogram import Histogram, value_at

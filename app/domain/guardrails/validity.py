@@ -16,14 +16,13 @@ from app.domain.evidence.estimates import BadOf, rates_of
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ObservedEpoch
 from app.domain.evidence.observed import Flaw
-from app.domain.guardrails.coverage import Coverage, Covered, coverage_of
 from app.domain.guardrails.finding import WORSE_VERDICTS, Finding, Verdict
 from app.domain.guardrails.kind import GuardrailKind, Terms, wants_proof
 from app.domain.guardrails.learnt_signature import Strange, strange
 from app.domain.guardrails.output_collapse import Variety, variety
 from app.domain.guardrails.phrases import CLOSINGS, not_read, percent, with_uneven
 from app.domain.guardrails.rates import margin_of, numbers_of
-from app.domain.guardrails.split import if_split_is_trusted
+from app.domain.guardrails.split import Coverage, Covered, coverage_of, if_split_is_trusted
 from app.domain.stats.eprocess import Outcomes, log_e_full, log_e_tilt, log_weighted_mean
 from app.domain.stats.harm import of_halves
 from app.domain.stats.score import ScoreEpoch, binary, increments, log_e_not_worse, scaled

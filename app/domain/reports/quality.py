@@ -29,7 +29,7 @@ from app.domain.evidence.loss import (
     shown,
     sums_of,
 )
-from app.domain.guardrails.coverage import Covered, coverage_of
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.histogram import OTHER
 from app.domain.stats.normal_mixture import normal_difference_interval
 from app.domain.stats.rate import rate_bounds

@@ -22,10 +22,10 @@ from app.domain.evidence.cohort import Cohort
 from app.domain.evidence.recent import Lately
 from app.domain.evidence.tally import Horizon, TallyRow, flaw_of
 from app.domain.guardrails.common_cause import is_canary_troubled, troubled_stable
-from app.domain.guardrails.coverage import labelled_alike
 from app.domain.guardrails.errors import exposure_guardrail
 from app.domain.guardrails.finding import Cause
 from app.domain.guardrails.phrases import percent
+from app.domain.guardrails.split import labelled_alike
 from app.domain.rollout.rollout import Rollout, RolloutId, later
 from app.domain.rollout.wording import span_text
 from app.domain.stats.e_detector import Detector, after_bucket, beside_standby, log_alarm, unalarmed

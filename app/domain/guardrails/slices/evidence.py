@@ -29,10 +29,9 @@ from app.domain.evidence.cohort import Cohort, LossSums, SliceEpoch
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
 from app.domain.evidence.observed import Observed, SliceCounts
-from app.domain.guardrails.coverage import labelled_alike
 from app.domain.guardrails.finding import Slice
 from app.domain.guardrails.rates import LEAST_WEIGHT
-from app.domain.guardrails.split import SPLIT_LIMIT
+from app.domain.guardrails.split import SPLIT_LIMIT, labelled_alike
 from app.domain.stats.eprocess import BETTER, SPLIT_RATIOS, WORSE
 from app.domain.stats.eprocess_batch import Counts, ManyOutcomes, log_e_tilt_of_many
 from app.domain.stats.harm import of_halves
