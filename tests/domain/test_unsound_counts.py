@@ -39,6 +39,10 @@ policies = st.sampled_from(POLICIES)
 counts: st.SearchStrategy[Any] = st.one_of(
     st.integers(0, 2_000), st.sampled_from([nan, inf, -inf, -1, -(10**9), MOST_COUNTED + 1, 10**400, 0.5])
 )
+# Outcomes are read as whole numbers, or not at all.
+whole: st.SearchStrategy[Any] = st.one_of(
+    st.integers(0, 2_000), st.sampled_from([-1, -(10**9), MOST_COUNTED + 1, 10**400])
+)
 sound_counts = st.one_of(st.integers(0, 3_000), st.sampled_from([0, 1, MOST_COUNTED // 4]))
 
 
@@ -74,7 +78,9 @@ def baking(policy: Policy) -> Rollout:
 
 
 @settings(max_examples=300)
-@given(*[st.tuples(*[counts] * 7)] * 2, st.sampled_from([-1, 0, 1, 5_000, 10_000, 10_001]), policies)
+@given(
+    *[st.tuples(counts, *[whole] * 4, counts, counts)] * 2, st.sampled_from([-1, 0, 1, 5_000, 10_000, 10_001]), policies
+)
 def test_counts_that_cannot_be_are_invalid_and_never_promote(
     canary: tuple[Any, ...], stable: tuple[Any, ...], weight_bp: int, policy: Policy
 ) -> None:

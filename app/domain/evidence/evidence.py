@@ -6,19 +6,21 @@ order and reading them again changes nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from itertools import groupby
 from math import ceil
 from operator import add
+from typing import ClassVar
 
 from app.domain.catalog.models import VersionName
 from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.evidence.recent import LEAST_REFERENCE, MIN_REFERENCE, Lately
-from app.domain.evidence.tally import Horizon, Outcome, Tally, TallyRow, Watermark, errors_of, flaw_of, judged_of
+from app.domain.evidence.tally import Horizon, Outcome, Tally, TallyRow, Watermark, errors_of, flaw_of
 from app.domain.stats.histogram import add_counts
 from app.domain.stats.latency_histogram import bin_reaching, count_from, edge_us, quantile_bin
 
 RECENT_S = 10
+_TIMEOUT, _CANCELLED = Outcome.TIMEOUT, Outcome.CANCELLED
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class ArmCounts:
         timed: Answers with a latency, of seconds after the thresholds were frozen.
         slow: Of those, how many were slow, one count per threshold.
         awaited: All exchanges of those seconds, whether their latency came or not.
+        ended, judged, errors, timeouts, bad: Derived: all outcomes, those that say something about the version, wrong
+            or missing answers, late ones, and both of these.
     """
 
     drawn: int = 0
@@ -38,6 +42,21 @@ class ArmCounts:
     timed: int = 0
     slow: tuple[int, ...] = ()
     awaited: int = 0
+    ended: ClassVar[int]
+    judged: ClassVar[int]
+    errors: ClassVar[int]
+    timeouts: ClassVar[int]
+    bad: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        # A look reads each of them dozens of times; they are no fields, as what is derived is not stored.
+        outcomes, remember = self.outcomes, partial(object.__setattr__, self)
+        ended, errors, timeouts = sum(outcomes.values()), errors_of(outcomes), outcomes.get(_TIMEOUT, 0)
+        remember("ended", ended)
+        remember("judged", ended - outcomes.get(_CANCELLED, 0))
+        remember("errors", errors)
+        remember("timeouts", timeouts)
+        remember("bad", errors + timeouts)
 
     def __add__(self, other: "ArmCounts") -> "ArmCounts":
         return ArmCounts(
@@ -47,32 +66,6 @@ class ArmCounts:
             tuple(map(add, self.slow, other.slow)) if self.slow and other.slow else self.slow or other.slow,
             self.awaited + other.awaited,
         )
-
-    # A look asks for these dozens of times, which is why they are remembered, and why there are no slots.
-
-    @cached_property
-    def ended(self) -> int:
-        return sum(self.outcomes.values())
-
-    @cached_property
-    def judged(self) -> int:
-        """Ended exchanges that say something about the version."""
-        return judged_of(self.outcomes)
-
-    @cached_property
-    def errors(self) -> int:
-        """Wrong or missing answers that are not timeouts."""
-        return errors_of(self.outcomes)
-
-    @cached_property
-    def timeouts(self) -> int:
-        """Answers that did not come in time."""
-        return self.outcomes.get(Outcome.TIMEOUT, 0)
-
-    @cached_property
-    def bad(self) -> int:
-        """Answers that were wrong, missing or late."""
-        return self.errors + self.timeouts
 
     @property
     def untimed(self) -> int:

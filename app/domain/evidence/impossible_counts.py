@@ -35,7 +35,6 @@ def _is_sound(arm: ArmCounts, levels: int) -> bool:
     """The whole rule in few steps: every look asks it of every arm. NaN fails each comparison and every sum."""
     return (
         min(arm.outcomes.values(), default=0) >= 0
-        and max(arm.outcomes.values(), default=0) <= MOST_COUNTED
         and arm.ended <= arm.drawn <= MOST_COUNTED
         and 0 <= arm.timed <= MOST_COUNTED
         and 0 <= arm.awaited <= MOST_COUNTED
