@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.rollout.rollout import Phase
 from bench.judging.intervals import Document, median, share
 from bench.model_world import Model, ModelSetting, ModelWorld
@@ -25,13 +25,14 @@ SLICES = 100
 _SHARES = (0.05, *(0.95 / (SLICES - 1) for _ in range(SLICES - 1)))
 _COVERAGE_S = 200.0
 _PATIENCE_S = 1_200
-_GUARDRAILS = (Guardrail(Metric.ERRORS), Guardrail(Metric.TIMEOUTS))
-SLICING = Policy(
-    guardrails=(*_GUARDRAILS, Guardrail(Metric.SLICES, required=False)),
+_GUARDRAILS = (guardrail("errors"), guardrail("timeouts"))
+SLICING = replace(
+    DEFAULT_POLICY,
+    guardrails=(*_GUARDRAILS, guardrail("slices", required=False)),
     warmup_s=0.0,
     coverage_s=_COVERAGE_S,
 )
-VALID = Policy(guardrails=(*_GUARDRAILS, Guardrail(Metric.VALIDITY)), warmup_s=0.0)
+VALID = replace(DEFAULT_POLICY, guardrails=(*_GUARDRAILS, guardrail("validity")), warmup_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,17 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric
-from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.catalog.routing import FULL_BP
 from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.judges import JUDGES
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
+from app.domain.guardrails.registry import judge
 from app.domain.rollout.rollout import Phase
 from bench import label_page
 from bench.judging.intervals import Document, median, share
@@ -42,10 +42,11 @@ HOUR_S = 10
 RIGHT = QualityMetric("right", QualityKind.ACCURACY, horizon_s=24.0 * HOUR_S)
 BOUGHT = QualityMetric("bought", QualityKind.EVENT, horizon_s=2.0 * HOUR_S, missing=Missing.BAD)
 SOON = QualityMetric("right", QualityKind.ACCURACY, horizon_s=10.0)
-LABELS = Guardrail(Metric.LABELS, of="right")
-POLICY = Policy(guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.TIMEOUTS), LABELS), warmup_s=0.0)
-OF_EVENTS = Policy(
-    guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.TIMEOUTS), Guardrail(Metric.LABELS, of="bought")),
+LABELS = guardrail("labels", of="right")
+POLICY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"), guardrail("timeouts"), LABELS), warmup_s=0.0)
+OF_EVENTS = replace(
+    DEFAULT_POLICY,
+    guardrails=(guardrail("errors"), guardrail("timeouts"), guardrail("labels", of="bought")),
     warmup_s=0.0,
 )
 # Looks of a test that nobody stops, and exchanges between two of them.
@@ -169,7 +170,7 @@ def _unstopped(setting: LabelSetting, looks: int, rng: np.random.Generator) -> U
         arms = ((CANARY, drawn), (STABLE, _PER_LOOK - drawn))
         ripe = [answers(setting, 1, version, n, rng) for version, n in arms]
         cohort = counted(setting, cohort, ripe, {1: _EVEN_BP})
-        found.append(JUDGES[Metric.LABELS](with_cohort(evidence, cohort), setting.policy, guardrail))
+        found.append(judge(with_cohort(evidence, cohort), setting.policy, guardrail))
     return Unstopped(
         _first(found, lambda each: each.verdict is Verdict.REGRESSED),
         _first(found, lambda each: each.held_because is not None),

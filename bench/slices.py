@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from app.domain.catalog.declarations import QualityKind, QualityMetric, SliceKey
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts
-from app.domain.evidence.tally import Tally
-from app.domain.guardrails.slices.worst import judge_slices
+from app.domain.evidence.tally import Outcome, Tally
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import judge
 from bench.cpu import model_name
 from bench.tick import WEIGHTS_BP
 from bench.world import CANARY, STABLE, START_S
@@ -32,8 +33,8 @@ from bench.world import CANARY, STABLE, START_S
 Document = dict[str, Any]
 
 SLICES = 100
-SLICING = Guardrail(Metric.SLICES)
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), SLICING))
+SLICING = guardrail("slices")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, SLICING))
 METRICS = (
     QualityMetric("on_time", QualityKind.ACCURACY),
     QualityMetric("clicked", QualityKind.EVENT),
@@ -53,7 +54,7 @@ def run(slices: int = SLICES, repeats: int = _REPEATS) -> Document:
         "python": platform.python_version(),
         "processor": model_name(),
         "slices": slices,
-        "metrics": len((Metric.ERRORS, Metric.VALIDITY)) + len(METRICS),
+        "metrics": len(("errors", "validity")) + len(METRICS),
         "epochs": len(WEIGHTS_BP),
         "least_ms": round(times[0] * 1e3, 2),
         "median_ms": round(median(times) * 1e3, 2),
@@ -65,17 +66,17 @@ def _seconds(evidence: Evidence) -> float:
     # A copy, so that nothing about it is remembered.
     unread = replace(evidence)
     began = process_time()
-    judge_slices(unread, POLICY, SLICING)
+    judge(unread, POLICY, SLICING)
     return process_time() - began
 
 
 def drawn(rng: np.random.Generator, slices: int) -> Evidence:
     """Both versions alike: 1 % errors, 0.5 % flawed, 10 % wrong, in slices of equal size."""
-    begun = Evidence.begin(STABLE, CANARY, POLICY, Tally(), START_S)
+    begun = Evidence.begin(STABLE, CANARY, slow_limits(POLICY), Tally(), START_S)
     names = [f"c{number:03}" for number in range(slices)]
     observed = {bp: ObservedEpoch(*(_observed(rng, names, n) for n in _split(bp))) for bp in WEIGHTS_BP}
     cohorts = {metric.name: _cohort(rng, metric, names) for metric in METRICS}
-    arm = ArmCounts(_ANSWERS, _ANSWERS, _ANSWERS)
+    arm = ArmCounts(_ANSWERS, {Outcome.OK: _ANSWERS})
     return replace(
         begun,
         by_weight={bp: EpochCounts(arm, arm) for bp in WEIGHTS_BP},

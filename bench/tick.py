@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.evidence.evidence import absorb
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.guardrails.assess import absorb, assess
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import judge
 from app.domain.rollout.rollout import Assessed, Phase, Rollout, RolloutId, begin
 from app.domain.rollout.transitions import advance
 from app.domain.stats.latency_histogram import latency_bin
@@ -33,13 +35,14 @@ Document = dict[str, Any]
 ROLLOUTS = 1_000
 WEIGHTS_BP = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 400, 500, 700, 1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000)
 # The dry-run guardrails have numbers of their own, so that little is computed for both.
-POLICY = Policy(
+POLICY = replace(
+    DEFAULT_POLICY,
     guardrails=(
-        *map(Guardrail, EVERY_MODEL),
-        Guardrail(Metric.ERRORS, dry_run=True, floor=0.02),
-        Guardrail(Metric.TIMEOUTS, dry_run=True),
-        Guardrail(Metric.LATENCY, dry_run=True, margin=0.1, quantile=0.99),
-    )
+        *EVERY_MODEL,
+        guardrail("errors", dry_run=True, floor=0.02),
+        guardrail("timeouts", dry_run=True),
+        guardrail("latency", dry_run=True, margin=0.1, quantile=0.99),
+    ),
 )
 _GENERATIONS = dict(enumerate(WEIGHTS_BP))
 _NOW = START + timedelta(seconds=len(WEIGHTS_BP))
@@ -122,11 +125,11 @@ def _shares(rollouts: Sequence[Rollout]) -> dict[str, float]:
 
 
 def _called(code: CodeType, calls: dict[CodeType, Any]) -> Iterator[tuple[CodeType, float]]:
-    """Functions that this one calls, itself or from its comprehensions, and their seconds."""
+    """Functions that this one calls, itself, from its comprehensions or by the guardrail's kind, and their seconds."""
     for call in calls[code].calls or ():
         if not isinstance(call.code, CodeType):
             continue
-        if call.code.co_name.startswith("<"):
+        if call.code.co_name.startswith("<") or call.code is judge.__code__:
             yield from _called(call.code, calls)
         else:
             yield call.code, call.totaltime

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP
-from app.domain.evidence.evidence import Evidence, Threshold
+from app.domain.evidence.evidence import Evidence, Threshold, absorb
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.guardrails.assess import absorb, assess
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.latency import slow_limits
 from app.domain.rollout.rollout import (
     TERMINAL,
     Assessed,
     Event,
     MakeStable,
     Phase,
-    Policy,
     Resolution,
     Rollout,
     RolloutId,
@@ -183,7 +184,7 @@ def _tally(arm: Arm, shares: NDArray[np.float64] | None, n: int, tide: float, rn
 def frozen_thresholds(stable: Arm, policy: Policy, rng: np.random.Generator) -> tuple[Threshold, ...]:
     """When an answer is slow, as the product freezes it before a rollout; the arm has a latency."""
     reference = _tally(stable, _bin_shares(stable), _REFERENCE_EXCHANGES, 1.0, rng)
-    return Evidence.begin(STABLE, CANARY, policy, reference, START_S).thresholds
+    return Evidence.begin(STABLE, CANARY, slow_limits(policy), reference, START_S).thresholds
 
 
 def _bin_shares(arm: Arm) -> NDArray[np.float64] | None:

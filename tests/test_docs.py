@@ -11,7 +11,8 @@ import pytest
 from app.admin.schemas import PolicyBody
 from app.cli.policy_file import read_policy
 from app.cli.verbs import VERBS, overview
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Guardrail, Policy
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -56,7 +57,7 @@ def test_every_verb_has_its_heading_and_stands_in_the_overview() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "defaults"), [("# The policy", Policy()), ("## Guardrails", Guardrail(Metric.TIMEOUTS))]
+    ("heading", "defaults"), [("# The policy", DEFAULT_POLICY), ("## Guardrails", guardrail("timeouts"))]
 )
 def test_the_policys_page_names_every_field_and_its_default(heading: str, defaults: Policy | Guardrail) -> None:
     section = POLICY_PAGE.partition(heading)[2].split("\n## ")[0]

@@ -6,12 +6,14 @@ Rule: everything that changes a route goes through `record`; its compare-and-set
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from app.actions.context import Means
 from app.actions.ids import uuid7
 from app.domain.catalog.models import Protocol, Version
 from app.domain.catalog.routing import Route
-from app.domain.rollout.rollout import RolloutId
+from app.domain.guardrails.finding import Cause, Trigger
+from app.domain.rollout.rollout import Action, RolloutId
 from app.errors import InvalidInput, OutcomeUnknown, TargetUnhealthy, TurnbackError, UnknownDecision
 from app.store.pg.codec import as_json
 from app.store.pg.database import Transaction
@@ -23,13 +25,23 @@ REASON_MAX = 500
 SALT_BYTES = 16
 
 
+class RouteAction(StrEnum):
+    """What a decision did to a route outside of a rollout; see `rollout.Action`."""
+
+    REGISTER = "register"
+    SET_WEIGHTS = "set_weights"
+    SET_MIRROR = "set_mirror"
+    END_MIRROR = "end_mirror"
+    END_WATCH = "end_watch"
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What a decision row says beside the weights; see `Decision`."""
 
-    action: str
+    action: Action | RouteAction
     actor: str
-    trigger: str
+    trigger: Trigger | Cause
     reason: str | None
     sentence: str
     rollout_id: RolloutId | None = None
@@ -58,7 +70,7 @@ async def record(
         at=at,
         action=account.action,
         actor=account.actor,
-        trigger=account.trigger,
+        trigger=str(account.trigger),
         reason=account.reason,
         sentence=account.sentence,
         generation_before=after.generation - 1,

@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 from app.actions.context import Means
-from app.actions.decision_writer import SALT_BYTES, Account, horizon_ms, record
+from app.actions.decision_writer import SALT_BYTES, Account, RouteAction, horizon_ms, record
 from app.actions.ids import uuid7
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import FULL_BP, Route
+from app.domain.guardrails.finding import Cause
 from app.errors import InvalidInput, StaleGeneration
 from app.store.pg.database import Transaction
 from app.store.rollouts import audit
 from app.store.routing import catalog, routes
 
-REGISTER = "register"
 ATTEMPTS_MAX = 3
 URLS_MAX = 16
 
@@ -69,7 +69,9 @@ async def _add_version(means: Means, version: Version, actor: str) -> bool:
             salt = means.entropy(SALT_BYTES)
             first = Route(version.model, 1, version.name, weights_bp, horizon_ms(version), salt=salt)
             sentence = f"{version.name} is the first version of {version.model} and takes all traffic."
-            await record(means, tx, None, first, at, Account(REGISTER, actor, "operator", None, sentence))
+            await record(
+                means, tx, None, first, at, Account(RouteAction.REGISTER, actor, Cause.OPERATOR, None, sentence)
+            )
         else:
             await _registered(means, tx, actor, version.model, version.name)
         return True
@@ -87,5 +89,5 @@ async def _registered(
     means: Means, tx: Transaction, actor: str, model: ModelName, version: VersionName | None = None
 ) -> None:
     at = (await routes.revision(tx)).at
-    await audit.add(tx, audit.Entry(uuid7(at, means.entropy(8)), at, actor, REGISTER, model, version))
+    await audit.add(tx, audit.Entry(uuid7(at, means.entropy(8)), at, actor, RouteAction.REGISTER, model, version))
     await routes.announce(tx)

@@ -13,11 +13,12 @@ from app.actions.ids import uuid7
 from app.actions.recalls import call_back, was_exposed
 from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
 from app.domain.catalog.offline import refusal
-from app.domain.catalog.policy import Policy, check_policy, completed
+from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP, Route, without_own_mirror
 from app.domain.evidence.tally import Tally
+from app.domain.guardrails.finding import Cause
+from app.domain.guardrails.policy import check_policy, completed
 from app.domain.rollout.evaluation import Sight
-from app.domain.rollout.moves import DECAY
 from app.domain.rollout.replay import weights_after
 from app.domain.rollout.rollout import (
     TERMINAL,
@@ -281,7 +282,7 @@ async def _turn_watch(tx: Transaction, transition: Transition, decision: Decisio
     for effect in transition.effects:
         match effect:
             case MakeStable(_, 0):
-                by = EndedBy.DECAY if decision.trigger == DECAY else EndedBy.ROLLBACK
+                by = EndedBy.DECAY if decision.trigger == Cause.DECAY else EndedBy.ROLLBACK
                 await standbys.end(tx, decision.model, by, decision.at)
             case MakeStable(_, standby_bp):
                 begins = begun(transition.rollout, standby_bp, decision.at)

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from app.actions.context import Means
-from app.actions.decision_writer import Account, checked_reason, expect_answer, horizon_ms, record, settled
+from app.actions.decision_writer import Account, RouteAction, checked_reason, expect_answer, horizon_ms, record, settled
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import Mirror, Route, Weights, check_weights, without_own_mirror
+from app.domain.guardrails.finding import Cause
 from app.domain.rollout.rollout import TERMINAL
 from app.domain.rollout.wording import weight_text
 from app.domain.standby.monitor import EndedBy
@@ -15,8 +16,6 @@ from app.store.pg.database import Transaction
 from app.store.rollouts import rollouts, standbys
 from app.store.rollouts.decisions import Decision
 from app.store.routing import catalog, routes
-
-SET_WEIGHTS, SET_MIRROR, END_MIRROR = "set_weights", "set_mirror", "end_mirror"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +116,11 @@ def _weighed(route: Route, weights_bp: Weights, versions: Mapping[VersionName, V
 
 
 def _account(before: Route, after: Route, change: RouteChange, actor: str, reason: str) -> Account:
-    mirror_action = SET_MIRROR if change.mirror else END_MIRROR
+    mirror_action = RouteAction.SET_MIRROR if change.mirror else RouteAction.END_MIRROR
     return Account(
-        SET_WEIGHTS if change.weights_bp is not None else mirror_action,
+        RouteAction.SET_WEIGHTS if change.weights_bp is not None else mirror_action,
         actor,
-        "operator",
+        Cause.OPERATOR,
         reason,
         f"Changed the route of {after.model} by order: {'; '.join(_clauses(before, after, change))}.",
         evidence={"mirror_before": before.mirror, "mirror_after": after.mirror},

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from app.actions.context import ENGINE, Means
-from app.actions.decision_writer import Account, horizon_ms, record
+from app.actions.decision_writer import Account, RouteAction, horizon_ms, record
 from app.actions.engine_version import ENGINE_VERSION
 from app.actions.rollouts import record_decay
 from app.domain.catalog.routing import FULL_BP, Route
-from app.domain.rollout.moves import POLICY
+from app.domain.guardrails.finding import Cause
 from app.domain.standby.monitor import EndedBy, WatchStep
 from app.errors import StaleGeneration
 from app.store.pg.database import Transaction
@@ -15,8 +15,6 @@ from app.store.rollouts import standbys
 from app.store.rollouts.decisions import Decision
 from app.store.rollouts.standbys import Watched
 from app.store.routing import catalog, routes
-
-END_WATCH = "end_watch"
 
 
 async def record_watch(means: Means, tx: Transaction, watched: Watched, step: WatchStep) -> Decision | None:
@@ -42,9 +40,9 @@ async def _end(means: Means, tx: Transaction, watched: Watched, step: WatchStep)
         raise StaleGeneration(watch.model, watched.generation)
     after = replace(await _alone(tx, before), generation=before.generation + 1)
     account = Account(
-        END_WATCH,
+        RouteAction.END_WATCH,
         ENGINE,
-        POLICY,
+        Cause.POLICY,
         None,
         step.sentence,
         watch.rollout_id,

@@ -1,12 +1,13 @@
 """What the admin API takes in: strict schemas, turned into domain values here and nowhere else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field, Strict, StringConstraints
 
 from app.actions.routes import RouteChange
+from app.admin.metrics import MetricName
 from app.admin.models.declarations import (
     FEATURES_MAX,
     SLICE_KEYS_MAX,
@@ -30,8 +31,9 @@ from app.domain.catalog.models import (
     version_name,
 )
 from app.domain.catalog.offline import LIMITS_MAX, OfflineLimit
-from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy, check_policy
+from app.domain.catalog.policy import Guardrail, OnDeadline, OnRegression, Policy
 from app.domain.catalog.routing import FULL_BP, Mirror, Weights, check_weights
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, check_policy, guardrail, with_exposure_bounded
 from app.errors import InvalidInput
 from app.upstream_allow import is_host
 from app.web.strict_body import Body
@@ -232,9 +234,10 @@ def _weights(weights_bp: Mapping[str, int]) -> Weights:
 class GuardrailBody(Body):
     """One limit; what is not given is the metric's default."""
 
-    metric: Annotated[Metric, Strict(False)]
+    metric: MetricName
     on_regression: Annotated[
-        Annotated[OnRegression, Strict(False)] | None, Field(description="Absent: rollback; warn of drift.")
+        Annotated[OnRegression, Strict(False)] | None,
+        Field(description="Absent: as usual for the metric, mostly rollback."),
     ] = None
     required: Annotated[
         bool | None, Field(description="Whether promotion waits for the proof that the canary is not worse.")
@@ -248,9 +251,7 @@ class GuardrailBody(Body):
     ] = None
 
     def to_domain(self) -> Guardrail:
-        # A new version may predict differently: who names drift is told, and who means more says so.
-        usual = {"on_regression": OnRegression.WARN} if self.metric is Metric.DRIFT else {}
-        return Guardrail(**{**usual, **_given(self)})
+        return guardrail(**_given(self))
 
 
 class OfflineLimitBody(Body):
@@ -306,7 +307,7 @@ class PolicyBody(Body):
         ),
     ] = None
 
-    def to_domain(self, usual: tuple[Guardrail, ...] = Policy().guardrails) -> Policy:
+    def to_domain(self, usual: tuple[Guardrail, ...] = EVERY_MODEL) -> Policy:
         """The policy. Raises: InvalidInput.
 
         Args:
@@ -314,22 +315,14 @@ class PolicyBody(Body):
         """
         given = {"guardrails": usual, **_given(self)}
         if self.guardrails is not None:
-            given["guardrails"] = _guardrails(self.guardrails)
+            given["guardrails"] = with_exposure_bounded(tuple(each.to_domain() for each in self.guardrails))
         if self.offline is not None:
             given["offline"] = tuple(each.to_domain() for each in self.offline)
-        return check_policy(replace(Policy(), **given))
+        return check_policy(replace(DEFAULT_POLICY, **given))
 
 
 def _given(body: Body) -> dict[str, Any]:
     return {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
-
-
-def _guardrails(named: Sequence[GuardrailBody]) -> tuple[Guardrail, ...]:
-    """As named; errors are added behind them, so that a place in an error is the caller's."""
-    guardrails = tuple(each.to_domain() for each in named)
-    if any(each.metric is Metric.ERRORS for each in guardrails):
-        return guardrails
-    return (*guardrails, Guardrail(Metric.ERRORS))
 
 
 class RolloutBody(Body):

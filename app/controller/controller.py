@@ -195,7 +195,7 @@ class Controller:
         self.standing.evidence[model, "combined"] = look.assessment.log_e
         for finding in look.assessment.findings:
             if finding.log_e_worse is not None:
-                self.standing.evidence[model, finding.family] = finding.log_e_worse
+                self.standing.evidence[model, finding.metric] = finding.log_e_worse
         for each in all_differing(look.rollout.evidence):
             if each.stability is not None:
                 self.standing.drift[model, look.rollout.canary, each.name] = each.stability

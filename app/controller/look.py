@@ -12,8 +12,8 @@ from app.controller.maturing import with_cohorts
 from app.controller.observing import with_observed
 from app.controller.probed import Answers, judged_with_probes
 from app.controller.spreading import with_spreads
+from app.domain.evidence.evidence import absorb
 from app.domain.evidence.tally import Watermark
-from app.domain.guardrails import assess
 from app.domain.guardrails.finding import Assessment
 from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.rollout import Phase, Rollout, RolloutId
@@ -85,8 +85,8 @@ async def with_new_evidence(tx: Transaction, seen: Seen) -> Rollout:
     rollout = await with_spreads(tx, rollout, weights, mature.status)
     rollout = await with_cohorts(tx, seen, rollout, weights, mature.status)
     if seen.units_since is None:
-        return replace(rollout, evidence=assess.absorb(rollout.evidence, rows, weights, mature))
+        return replace(rollout, evidence=absorb(rollout.evidence, rows, weights, mature))
     # A unit is written when its exchange has ended: its latency is known no sooner than its outcome.
     ended = Watermark(mature.status, mature.status)
     firsts = await randomization_units.mature(tx, rollout.model, seen.units_since, arms, after, mature.status)
-    return replace(rollout, evidence=assess.absorb(rollout.evidence, firsts, weights, ended, exposed=rows))
+    return replace(rollout, evidence=absorb(rollout.evidence, firsts, weights, ended, exposed=rows))

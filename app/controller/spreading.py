@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.domain.evidence.absorb_histograms import absorb_spreads, spreads_after
+from app.domain.evidence.absorb_observed import absorb_spreads, spreads_after
 from app.domain.rollout.rollout import Rollout
 from app.store.evidence import observed
 from app.store.pg.database import Transaction

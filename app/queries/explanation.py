@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.actions.routes import SET_MIRROR
+from app.actions.decision_writer import RouteAction
 from app.domain.catalog.models import VersionName
 from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import Mirror, Route
 from app.domain.evidence.tally import Counter, Horizon, Tally
-from app.domain.guardrails import assess
+from app.domain.guardrails.assess import assess
 from app.domain.reports.explanation import Explanation, PairedFinding, explain, explain_pairs
 from app.domain.rollout.rollout import TERMINAL, Rollout
 from app.store.evidence import tallies
@@ -55,7 +55,7 @@ class ExplainedMirror:
 
 async def explained_rollout(tx: Transaction, rollout: Rollout, now: datetime) -> ExplainedRollout:
     """All there is to say about one rollout."""
-    seen = assess.assess(rollout.evidence, rollout.policy)
+    seen = assess(rollout.evidence, rollout.policy)
     history = await decisions.of_rollout(tx, rollout.id, rollout.model, limit=HISTORY_MAX)
     ended = rollout.phase in TERMINAL
     return ExplainedRollout(
@@ -78,7 +78,7 @@ async def _of_last_hour(tx: Transaction, rollout: Rollout, until: int) -> Mappin
 async def explained_mirror(tx: Transaction, route: Route, policy: Policy) -> ExplainedMirror | None:
     """What the model's mirror showed since it was last set, against the lines of `policy`; None without one."""
     mirror = route.mirror
-    made = None if mirror is None else await decisions.newest(tx, route.model, SET_MIRROR)
+    made = None if mirror is None else await decisions.newest(tx, route.model, RouteAction.SET_MIRROR)
     if mirror is None or made is None:
         return None
     since = int(made.at.timestamp())

@@ -13,15 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.actions.context import ENGINE, Means
+from app.actions.decision_writer import RouteAction
 from app.actions.engine_version import ENGINE_VERSION
 from app.actions.rollouts import evidence_of, with_ended_mirror
-from app.actions.standby import END_WATCH
 from app.domain.catalog.routing import FULL_BP
-from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.evidence import Evidence, absorb
 from app.domain.evidence.tally import Watermark
-from app.domain.guardrails.assess import absorb
+from app.domain.guardrails.finding import Cause
 from app.domain.rollout.evaluation import Sight, judge
-from app.domain.rollout.moves import DECAY, POLICY
 from app.domain.rollout.replay import Difference, differences, weights_after
 from app.domain.rollout.rollout import Action, Rollout, Transition
 from app.domain.standby.monitor import EndedBy, Watch, WatchStep
@@ -29,7 +28,12 @@ from app.domain.standby.monitor import judged as watch_judged
 from app.errors import TurnbackError
 from app.queries.past_tallies import Past, past_of, rows_between
 from app.store.pg import partitions
-from app.store.pg.codec import as_json, rollout_from_json, sight_from_json, watch_from_json
+from app.store.pg.codec import (
+    as_json,
+    rollout_of_decision,
+    sight_of_decision,
+    watch_from_json,
+)
 from app.store.rollouts import decisions
 from app.store.rollouts.decisions import Decision, DecisionId
 
@@ -122,12 +126,12 @@ def _made_again(decision: Decision) -> tuple[Rollout | None, Mapping[str, Any]]:
     if "watch" in decision.evidence:
         watch = watch_from_json(json.dumps(decision.evidence["watch"]))
         return None, _of_watch(watch, watch_judged(watch, decision.at))
-    sight = sight_from_json(json.dumps(decision.evidence["sight"]))
+    sight = sight_of_decision(decision.evidence["sight"])
     return sight.rollout, _recomputed(decision, sight)
 
 
 def _of_watch(watch: Watch, step: WatchStep) -> Mapping[str, Any]:
-    actions = {EndedBy.DECAY: (Action.ROLL_BACK, DECAY), EndedBy.TIME: (END_WATCH, POLICY)}
+    actions = {EndedBy.DECAY: (Action.ROLL_BACK, Cause.DECAY), EndedBy.TIME: (RouteAction.END_WATCH, Cause.POLICY)}
     action, trigger = (None, None) if step.ended_by is None else actions[step.ended_by]
     document: Mapping[str, Any] = as_json(
         {
@@ -149,7 +153,7 @@ def _recomputed(decision: Decision, sight: Sight) -> Mapping[str, Any]:
     document: Mapping[str, Any] = as_json(
         {
             "action": None if made is None else made.action,
-            "trigger": None if made is None else made.trigger,
+            "trigger": None if made is None else str(made.trigger),
             "sentence": _sentence(transition, decision),
             "weights_after_bp": weights,
             **evidence_of(sight.rollout, transition),
@@ -208,7 +212,7 @@ async def _resummed(means: Means, judged: Rollout | None) -> Resummed:
         )
     if judged.evidence.started_s < oldest:
         return Resummed(None, "The tallies of its first seconds are no longer kept: its counts cannot be summed again.")
-    evidence = rollout_from_json(json.dumps(begun)).evidence
+    evidence = rollout_of_decision(begun).evidence
     for after in range(judged.evidence.started_s - 1, past.last_s, CHUNK_S):
         evidence = await _absorbed(means, past, evidence, after)
     # Labels and what was read of answers are taken as the decision kept them: only tallies are counts of everything.

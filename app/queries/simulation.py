@@ -15,8 +15,8 @@ from app.actions.rollouts import REFERENCE, reference_of
 from app.domain.catalog.models import ModelName
 from app.domain.catalog.policy import Policy
 from app.domain.evidence.tally import Horizon, TallyRow
-from app.domain.guardrails import assess
-from app.domain.rollout.moves import BRAKE
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Cause
 from app.domain.rollout.rollout import Action, Phase, Rollout, begin
 from app.domain.rollout.simulation import Ending, Fate, Glimpse, Retrial, compared, retry
 from app.queries.past_tallies import Past, past_of, rows_between
@@ -97,7 +97,7 @@ async def _retold(means: Means, stored: Rollout, policy: Policy, looks_max: int)
         oldest = await partitions.oldest_second(tx)
         reference = await reference_of(tx, stored.model, stored.stable, start)
     last = made[0] if made else None
-    was = Ending.of(stored.phase, stored.phase_since, assess.assess(stored.evidence, stored.policy))
+    was = Ending.of(stored.phase, stored.phase_since, assess(stored.evidence, stored.policy))
     if start < oldest:
         return Retold(stored, last, was, None, (NOT_KEPT,))
     begun = begin(
@@ -170,7 +170,7 @@ def _unknown(stored: Rollout, retrial: Retrial, made: Sequence[Decision], step: 
 
 def _is_by_other_means(decision: Decision) -> bool:
     """Whether neither the evidence nor the start made it."""
-    return decision.trigger == BRAKE or (decision.actor != ENGINE and decision.action != Action.START)
+    return decision.trigger == Cause.BRAKE or (decision.actor != ENGINE and decision.action != Action.START)
 
 
 def _past_tense(phase: Phase) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow
-from app.domain.stats.counting import add_counts
+from app.domain.stats.histogram import add_counts
 
 OUTCOMES: Final = tuple(Outcome)
 OK, CLIENT_ERROR, UPSTREAM_ERROR, CONNECT_ERROR, TIMEOUT, OVERLOADED, CANCELLED = range(len(OUTCOMES))

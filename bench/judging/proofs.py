@@ -8,7 +8,10 @@ import numpy as np
 from app.domain.catalog.policy import Policy
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.tally import Outcome, Tally
-from app.domain.guardrails.limits import Margin, error_margin
+from app.domain.guardrails.errors import error_margin
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY
+from app.domain.guardrails.rates import Margin
 from app.domain.stats.score import gamma_exponential_bound
 from bench.judging.draws import Steady
 from bench.judging.intervals import Document, median, share
@@ -42,7 +45,7 @@ def margin_of(policy: Policy) -> Margin:
     """The product's margin for a stable that fails 1 % of the time."""
     bad = round(_REFERENCE * STABLE_RATE)
     reference = Tally(_REFERENCE, {Outcome.UPSTREAM_ERROR: bad, Outcome.OK: _REFERENCE - bad})
-    return error_margin(Evidence.begin(STABLE, CANARY, policy, reference, START_S), policy, policy.errors)
+    return error_margin(Evidence.begin(STABLE, CANARY, slow_limits(policy), reference, START_S), policy)
 
 
 def proven(traffic: Traffic, policy: Policy) -> Ends:
@@ -73,7 +76,7 @@ def judge(proof: Proof, runs: int, seed: int) -> Figures:
     """Exchanges until each run was proven, shape (runs,); inf where it was not within 50,000."""
     stream = Steady(proof.rate, STABLE_RATE, per_look=50)
     traffic = stream.draw(runs, np.random.default_rng(seed)).seen
-    ends = proven(traffic, Policy())
+    ends = proven(traffic, DEFAULT_POLICY)
     return verdicts(traffic, Ends(ends.promoted, ends.rolled_back)).exchanges
 
 

@@ -1,13 +1,14 @@
 """Whole rollouts under the default policy, through the product's own `absorb`, `assess` and `advance`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sin
 from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.catalog.policy import Guardrail
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
 from app.domain.rollout.rollout import Phase
 from bench.judging.intervals import Document, median, quantile, share
 from bench.world import Arm, Setting, play, steady
@@ -29,7 +30,7 @@ class Plan:
     exchanges_per_s: float
     quick_runs: int
     full_runs: int
-    metrics: tuple[Metric, ...] = (Metric.ERRORS,)
+    guardrails: tuple[Guardrail, ...] = EVERY_MODEL[:1]
     stable: Arm = _STABLE
     tide: Callable[[int], float] = steady
     patience_s: int = 3_600
@@ -76,7 +77,7 @@ class Outcome(NamedTuple):
 
 def judge(plan: Plan, runs: int, seed: int) -> list[Outcome]:
     """Play so many rollouts."""
-    policy = Policy(guardrails=tuple(map(Guardrail, plan.metrics)), warmup_s=0.0)
+    policy = replace(DEFAULT_POLICY, guardrails=plan.guardrails, warmup_s=0.0)
     setting = Setting(plan.stable, plan.canary, plan.exchanges_per_s, policy, plan.tide)
     seeds = np.random.default_rng(seed).integers(2**63, size=runs)
     stories = (play(setting, int(each), plan.patience_s) for each in seeds)

@@ -4,15 +4,16 @@ Rule: thresholds are the product's own, frozen from answers of stable; of each, 
 beyond it are one `Traffic`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import inf, log
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Guardrail, Policy
 from app.domain.evidence.evidence import Threshold
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.stats.latency_histogram import edge_us, latency_bin
 from bench.judging.coin import ALPHA, full
 from bench.judging.timings import Timings
@@ -86,11 +87,11 @@ class Latencies:
 
     def policy(self) -> Policy:
         """The product's policy with this guardrail of latency."""
-        return Policy(guardrails=(Guardrail(Metric.ERRORS), self.guardrail()))
+        return replace(DEFAULT_POLICY, guardrails=(guardrail("errors"), self.guardrail()))
 
     def guardrail(self) -> Guardrail:
         """The product's guardrail with these values."""
-        return Guardrail(Metric.LATENCY, margin=self.margin, floor=self.floor_ms, quantile=self.slo_quantile)
+        return guardrail("latency", margin=self.margin, floor=self.floor_ms, quantile=self.slo_quantile)
 
     def draw(self, runs: int, rng: np.random.Generator) -> tuple[tuple[Threshold, ...], Timings]:
         """Freeze the thresholds, then draw every answer's bin."""

@@ -11,10 +11,10 @@ from app.actions.models import register_model, register_version
 from app.actions.rollouts import start_rollout
 from app.domain.catalog.declarations import Credentials, Feature, Prices, Signature
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.evidence.observed import COST, Measure, Observed, ObservedRow, SpreadRow
 from app.domain.evidence.tally import TallyKey
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.stats.histogram import Spread, histogram_of
 from app.store.evidence import observed
 
@@ -34,7 +34,7 @@ async def begun(means: Means, model: Model, stable: Credentials, canary: Version
     rows = (ObservedRow(key, read, 1), SpreadRow(key, Spread(WET, {"age": histogram_of([1.0] * 300)}), 1))
     async with means.database.transaction() as tx:
         await observed.upsert(tx, str(uuid.uuid4()), rows)
-    rollout, _ = await start_rollout(means, RAIN, V2, Policy(), actor="ann", reason="a new build")
+    rollout, _ = await start_rollout(means, RAIN, V2, DEFAULT_POLICY, actor="ann", reason="a new build")
     return rollout.evidence.of_model
 
 

@@ -1,5 +1,6 @@
 """What explains a rollout and a mirror is read from what was stored of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,16 +9,16 @@ from actions.judged import BOOT, FRAUD, V1, V2, JudgedRollout
 from app.actions.context import Means
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.catalog.routing import Mirror
 from app.domain.evidence.tally import Counter, Outcome, Tally, TallyKey, TallyRow
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.rollout.rollout import Phase
 from app.queries.explanation import explained_mirror, explained_rollout
 from app.store.evidence import tallies
 from app.store.routing import routes
 
 V3 = VersionName("v3")
-ERRORS_ONLY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
+ERRORS_ONLY = replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=(guardrail("errors"),), max_extra_bad=1_000.0)
 
 
 async def test_a_rollout_is_explained_with_its_whole_way(fraud: Means) -> None:
@@ -68,7 +69,7 @@ async def test_a_mirror_is_explained_by_its_pairs_since_it_was_set(fraud: Means)
     async with fraud.database.transaction() as tx:
         route = await routes.route(tx, FRAUD)
         assert route is not None
-        explained = await explained_mirror(tx, route, Policy())
+        explained = await explained_mirror(tx, route, DEFAULT_POLICY)
     assert explained is not None
     assert (explained.mirror, explained.since) == (Mirror(V3, 500), made.at)
     assert (explained.paired.pairs, explained.paired.mirror_only_failed) == (100, 20)
@@ -79,4 +80,4 @@ async def test_without_a_mirror_there_is_nothing_to_explain(fraud: Means) -> Non
     async with fraud.database.transaction() as tx:
         route = await routes.route(tx, FRAUD)
         assert route is not None
-        assert await explained_mirror(tx, route, Policy()) is None
+        assert await explained_mirror(tx, route, DEFAULT_POLICY) is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -15,8 +16,8 @@ from app.actions.recalls import DRAIN, call_back_by_order, tell_recall
 from app.actions.rollouts import order, record_assessment, start_rollout
 from app.actions.standby import record_watch
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.rollout import Aborted, Event, PromotionOrdered, RollbackOrdered, Rollout
 from app.domain.standby.monitor import EndedBy, WatchStep
@@ -28,7 +29,7 @@ from app.store.rollouts.recalls import Place, Recall, RecallId
 from app.store.routing import routes
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
-QUICK = Policy(warmup_s=0.0)
+QUICK = replace(DEFAULT_POLICY, warmup_s=0.0)
 BOOT = "0" * 32
 
 

@@ -13,8 +13,9 @@ from app.actions.context import ENGINE, Means
 from app.actions.models import register_model, register_version
 from app.actions.rollouts import order
 from app.domain.catalog.models import Model, Version
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.catalog.policy import OnDeadline, OnRegression
 from app.domain.evidence.tally import Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
 from app.domain.rollout.rollout import Paused, Phase
 from app.queries.replay import ORDERED, Replayed, ReplayOutcome, replay
 from app.store.evidence import tallies
@@ -22,12 +23,13 @@ from app.store.pg import partitions
 from app.store.rollouts.decisions import Decision
 from app.store.routing import replicas
 
-ERRORS_ONLY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
-THRIFTY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),))
-WHOLE = Policy(
+ERRORS_ONLY = replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=(guardrail("errors"),), max_extra_bad=1_000.0)
+THRIFTY = replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=(guardrail("errors"),))
+WHOLE = replace(
+    DEFAULT_POLICY,
     warmup_s=0.0,
     max_extra_bad=1_000.0,
-    guardrails=(*map(Guardrail, EVERY_MODEL), Guardrail(Metric.LATENCY, dry_run=True, margin=0.1)),
+    guardrails=(*EVERY_MODEL, guardrail("latency", dry_run=True, margin=0.1)),
 )
 
 
@@ -104,7 +106,7 @@ async def held_by_what_both_share(means: Means) -> JudgedRollout:
 
 
 async def held_by_its_guardrail(means: Means) -> JudgedRollout:
-    holds = Guardrail(Metric.ERRORS, on_regression=OnRegression.HOLD)
+    holds = guardrail("errors", on_regression=OnRegression.HOLD)
     judged = await JudgedRollout.begun(means, replace(ERRORS_ONLY, guardrails=(holds,)))
     await judged.play_until(Phase.FROZEN, exchanges=2_000, canary_bad=1.0)
     return judged

@@ -14,10 +14,11 @@ from app.actions.context import ENGINE, Means
 from app.actions.rollouts import order, record_assessment, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP, Route, Weights
+from app.domain.evidence.evidence import absorb
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.guardrails import assess
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.rollout import (
     Aborted,
@@ -52,7 +53,7 @@ from app.store.rollouts.rollouts import Seen
 from app.store.routing import replicas, routes
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
-QUICK = Policy(warmup_s=0.0)
+QUICK = replace(DEFAULT_POLICY, warmup_s=0.0)
 
 
 async def started(means: Means, canary: VersionName = V2) -> Rollout:
@@ -305,8 +306,8 @@ async def test_a_tick_that_read_before_a_person_acted_is_dropped(fraud: Means) -
     async with fraud.database.transaction() as tx:
         seen = await rollouts.rollout(tx, rollout.id)
     await ordered(fraud, rollout, RollbackOrdered())
-    quiet = advance(seen.rollout, Assessed(assess.assess(seen.rollout.evidence, QUICK)), seen.at)
-    loud = advance(seen.rollout, Assessed(assess.assess(seen.rollout.evidence, QUICK), canary_ready=True), seen.at)
+    quiet = advance(seen.rollout, Assessed(assess(seen.rollout.evidence, QUICK)), seen.at)
+    loud = advance(seen.rollout, Assessed(assess(seen.rollout.evidence, QUICK), canary_ready=True), seen.at)
     for stale in (replace(quiet, resolution=None, effects=()), loud):
         with pytest.raises(StaleGeneration):
             async with fraud.database.transaction() as tx:
@@ -358,7 +359,7 @@ async def test_evidence_that_was_read_comes_back_bit_for_bit(fraud: Means) -> No
         seen = await rollouts.rollout(tx, rollout.id)
         read = await tallies.mature(tx, FRAUD, (V1, V2), now - 1, mature)
         weights = await routes.canary_weights(tx, FRAUD, V2, seen.started_generation)
-        evidence = assess.absorb(seen.rollout.evidence, read, weights, mature)
+        evidence = absorb(seen.rollout.evidence, read, weights, mature)
         judged = replace(seen.rollout, evidence=evidence)
         assert await record_braked(fraud, tx, seen, judged) is not None
     async with fraud.database.transaction() as tx:

@@ -11,8 +11,8 @@ from app.actions.context import Means
 from app.actions.rollouts import order, start_rollout
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP, Mirror, Route, Weights
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.rollout import PromotionOrdered
 from app.errors import InvalidInput, RolloutActive, StaleGeneration, TargetUnhealthy, UnknownVersion
 from app.store.rollouts import audit, decisions
@@ -79,7 +79,7 @@ async def test_a_version_that_does_not_answer_gets_no_traffic_unless_forced(frau
 
 
 async def test_weights_are_not_set_by_hand_while_a_rollout_runs(fraud: Means) -> None:
-    await start_rollout(fraud, FRAUD, V2, Policy(), actor="ann", reason="new")
+    await start_rollout(fraud, FRAUD, V2, DEFAULT_POLICY, actor="ann", reason="new")
     with pytest.raises(RolloutActive):
         await shifted(fraud, {V1: FULL_BP})
 
@@ -151,7 +151,7 @@ async def test_a_mirror_stays_while_weights_change_and_ends_when_its_version_bec
 async def test_a_mirror_stays_through_a_rollout_and_ends_with_the_promotion_of_its_version(fraud: Means) -> None:
     for canary, left in ((V2, Mirror(V3, 100)), (V3, None)):
         await changed(fraud, RouteChange(mirror=Mirror(V3, 100)))
-        rollout, _ = await start_rollout(fraud, FRAUD, canary, Policy(), actor="ann", reason="new")
+        rollout, _ = await start_rollout(fraud, FRAUD, canary, DEFAULT_POLICY, actor="ann", reason="new")
         assert (await routed(fraud)).mirror == Mirror(V3, 100)
         decision = await order(fraud, rollout.id, PromotionOrdered(), actor="ann", reason="now")
         assert (await routed(fraud)).mirror == left
@@ -166,7 +166,7 @@ async def test_no_mirror_is_set_while_a_rollout_runs_or_on_stable_or_on_nobody(f
         await changed(fraud, RouteChange(mirror=Mirror(VersionName("v9"), 100)))
     with pytest.raises(InvalidInput):
         await changed(fraud, RouteChange())
-    await start_rollout(fraud, FRAUD, V2, Policy(), actor="ann", reason="new")
+    await start_rollout(fraud, FRAUD, V2, DEFAULT_POLICY, actor="ann", reason="new")
     with pytest.raises(RolloutActive):
         await changed(fraud, RouteChange(mirror=Mirror(V3, 100)))
 

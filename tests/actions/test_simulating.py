@@ -12,7 +12,8 @@ from app.actions.context import Means
 from app.actions.models import register_model, register_version
 from app.actions.rollouts import order
 from app.domain.catalog.models import Model, ModelName, Version
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Policy
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.rollout.rollout import Phase, RollbackOrdered
 from app.domain.rollout.simulation import Fate
 from app.errors import UnknownModel
@@ -20,7 +21,7 @@ from app.queries import simulation
 from app.queries.simulation import NOT_KEPT, Retold, simulate
 from app.store.pg import partitions
 
-HAD = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
+HAD = replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=(guardrail("errors"),), max_extra_bad=1_000.0)
 WEEK = timedelta(days=7)
 
 

@@ -15,6 +15,7 @@ from app.actions.standby import record_watch
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP, Mirror, Route
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.rollout import Phase, PromotionOrdered, RollbackOrdered, Rollout
 from app.domain.standby.monitor import EndedBy, WatchStep, judged
 from app.errors import RolloutActive, StaleGeneration, TargetUnhealthy
@@ -24,7 +25,7 @@ from app.store.rollouts.standbys import Watched
 from app.store.routing import routes
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
-QUICK = Policy(warmup_s=0.0)
+QUICK = replace(DEFAULT_POLICY, warmup_s=0.0)
 
 
 async def promoted(means: Means, canary: VersionName = V2, policy: Policy = QUICK) -> Rollout:

@@ -7,10 +7,13 @@ from math import log
 import numpy as np
 import pytest
 
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
-from app.domain.evidence.tally import Tally
-from app.domain.guardrails.limits import judge_errors, judge_latency
+from app.domain.evidence.tally import Outcome, Tally
+from app.domain.guardrails.errors import exposure_guardrail
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
+from app.domain.guardrails.registry import judge
 from app.domain.stats.eprocess import WORSE, Outcomes, log_e_full, log_e_tilt
 from app.domain.stats.harm import log_e_harm
 from app.domain.stats.latency_histogram import edge_us
@@ -63,7 +66,7 @@ def test_turning_back_is_what_the_product_would_do_at_each_look() -> None:
 
 
 def evidence_of(epoch: EpochCounts, policy: Policy) -> Evidence:
-    begun = Evidence.begin(STABLE, CANARY, policy, Tally(), START_S)
+    begun = Evidence.begin(STABLE, CANARY, slow_limits(policy), Tally(), START_S)
     return replace(begun, error_reference=REFERENCE, by_weight={5_000: epoch})
 
 
@@ -73,10 +76,12 @@ def test_the_evidence_of_errors_is_the_guardrail_s() -> None:
     totals = traffic.totals()
     for index in np.ndindex(*found.shape):
         arms = (
-            ArmCounts(drawn=int(n[index]), ended=int(n[index]), judged=int(n[index]), errors=int(bad[index]))
+            ArmCounts(int(n[index]), {Outcome.OK: int(n[index] - bad[index]), Outcome.UPSTREAM_ERROR: int(bad[index])})
             for n, bad in ((totals.canary, totals.canary_bad), (totals.stable, totals.stable_bad))
         )
-        judged = judge_errors(evidence_of(EpochCounts(*arms), Policy()), Policy(), Policy().errors)
+        judged = judge(
+            evidence_of(EpochCounts(*arms), DEFAULT_POLICY), DEFAULT_POLICY, exposure_guardrail(DEFAULT_POLICY)
+        )
         assert judged.log_e_worse == pytest.approx(found[index], abs=1e-9)
 
 
@@ -92,7 +97,7 @@ def test_the_evidence_of_slowness_is_the_guardrail_s(slo_quantile: float) -> Non
         stable = ArmCounts(timed=int(totals[0].stable[index]), slow=tuple(int(t.stable_bad[index]) for t in totals))
         empty = evidence_of(EpochCounts(canary, stable), policy)
         evidence = replace(empty, thresholds=thresholds)
-        judged = judge_latency(evidence, policy, latencies.guardrail())
+        judged = judge(evidence, policy, latencies.guardrail())
         assert judged.log_e_worse == pytest.approx(found[index], abs=1e-9)
 
 
@@ -121,7 +126,7 @@ def test_slow_counts_have_the_shares_they_were_drawn_with_and_fall_with_the_thre
 
 
 def test_proofs_come_at_the_look_at_which_the_product_s_process_reaches_them() -> None:
-    policy = Policy(guardrails=(Guardrail(Metric.ERRORS),))
+    policy = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))
     traffic = Steady(0.01, looks=60).draw(12, np.random.default_rng(2)).seen
     found = proofs.proven(traffic, policy).promoted
     margin = proofs.margin_of(policy)

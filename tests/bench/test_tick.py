@@ -26,5 +26,5 @@ def test_the_document_says_what_a_tick_takes_and_where() -> None:
     document = json.loads("\n".join(said))
     assert document["rollouts"] == 3
     assert document["cpu_s"] > 0.0
-    assert document["shares"]["guardrails.judge_latency"] > 0.0
+    assert document["shares"]["latency.judge_latency"] > 0.0
     assert sum(document["shares"].values()) <= 1.01

@@ -1,6 +1,7 @@
 """What people and pipelines see of `explain`, `replay`, `simulate` and `power`."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_bytes
 
@@ -13,7 +14,7 @@ from sqlalchemy import text
 
 from app.actions.context import Means
 from app.cli.verbs import ExitCode
-from app.domain.catalog.policy import Policy
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.rollout import Phase
 from app.store.pg.database import Database
 from app.upstream_allow import LOOPBACK, AllowList
@@ -159,7 +160,7 @@ def played(url: str) -> str:
     async def play() -> str:
         database = Database(url)
         means = Means(database, ProbeBook(), AllowList(LOOPBACK).check, token_bytes)
-        judged = await JudgedRollout.begun(means, Policy(warmup_s=0.0, max_extra_bad=1_000.0))
+        judged = await JudgedRollout.begun(means, replace(DEFAULT_POLICY, warmup_s=0.0, max_extra_bad=1_000.0))
         await judged.play(6, exchanges=2_000)
         await judged.play_until(Phase.ROLLED_BACK, exchanges=2_000, canary_bad=0.5)
         await database.close()

@@ -18,9 +18,10 @@ from app.controller.controller import Controller
 from app.controller.figures import StandingFigures
 from app.domain.catalog.declarations import Feature
 from app.domain.catalog.models import Model, ModelName, Protocol, Version, VersionName
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Policy
 from app.domain.evidence.observed import SPREAD_S, Observed, ObservedRow, SpreadRow
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, UnitRow, Watermark
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.rollout.rollout import Phase, RollbackOrdered, Rollout, RolloutId
 from app.domain.stats.histogram import Spread, histogram_of
 from app.proxy.upstream.breaker import Cause
@@ -35,7 +36,7 @@ from app.telemetry import DecisionCount
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32
 AGES = (range(400), range(300, 700))
-QUICK = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS),), max_extra_bad=1_000.0)
+QUICK = replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=(guardrail("errors"),), max_extra_bad=1_000.0)
 
 
 async def accept(url: str, _: str) -> str:
@@ -136,7 +137,7 @@ async def test_a_canary_whose_answers_are_all_bad_is_turned_back(world: World) -
 
 
 async def test_a_canary_whose_answers_are_flawed_is_turned_back_by_what_was_read_of_them(world: World) -> None:
-    policy = replace(QUICK, guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.VALIDITY)))
+    policy = replace(QUICK, guardrails=(guardrail("errors"), guardrail("validity")))
     rollout_id = await world.rollout("fraud", policy)
     start = await world.now()
     await world.controller.tick()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import uuid
+from dataclasses import replace
 
 import pytest
 from fakes.probe import ProbeBook
@@ -15,9 +16,10 @@ from app.actions.rollouts import start_rollout
 from app.controller.look import Looker
 from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Policy
 from app.domain.evidence.cohort import GRACE_S
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.rollout.rollout import Phase, Rollout
 from app.errors import InvalidInput
 from app.store.evidence import tallies
@@ -28,7 +30,7 @@ from app.store.routing import replicas, routes
 FRAUD, V1, V2 = ModelName("fraud"), VersionName("v1"), VersionName("v2")
 BOOT = "0" * 32
 THUMBS = QualityMetric("thumbs", QualityKind.EVENT, horizon_s=1.0)
-POLICY = Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.LABELS)))
+POLICY = replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=(guardrail("errors"), guardrail("labels")))
 
 _LABELS = text(
     """
@@ -121,6 +123,6 @@ async def test_bad_labels_turn_a_canary_back_once_they_are_old_enough_and_not_be
 async def test_a_guardrail_without_a_name_watches_the_first_metric_and_an_unknown_one_is_refused(world: World) -> None:
     rollout = await world.started()
     assert [each.of for each in rollout.policy.guardrails] == [None, "thumbs"]
-    unknown = Policy(guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.LABELS, of=f"no-{uuid.uuid4()}")))
+    unknown = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"), guardrail("labels", of=f"no-{uuid.uuid4()}")))
     with pytest.raises(InvalidInput, match="declares no metric"):
         await start_rollout(world.means, FRAUD, V2, unknown, actor="ann", reason="another")

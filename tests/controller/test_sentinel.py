@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 
 import pytest
 from fakes.probe import ProbeBook
@@ -18,10 +19,11 @@ from app.controller.figures import StandingFigures
 from app.controller.sentinel import LOOK_EVERY_S, READ_AT_ONCE_S
 from app.domain.catalog.declarations import Feedback, QualityKind, QualityMetric
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
-from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import OnRegression, Policy
 from app.domain.catalog.routing import Mirror
 from app.domain.evidence.cohort import GRACE_S
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.rollout.rollout import Phase, PromotionOrdered, RollbackOrdered
 from app.domain.standby.monitor import ANSWERS, EndedBy, Seen
 from app.queries.replay import Replayed, ReplayOutcome, replay
@@ -131,7 +133,7 @@ def _tally(exchanges: int, errors: int) -> Tally:
 @pytest.fixture
 async def promoted(database: Database) -> Promoted:
     model = Promoted(database)
-    await model.begin(Policy(warmup_s=0.0))
+    await model.begin(replace(DEFAULT_POLICY, warmup_s=0.0))
     return model
 
 
@@ -139,8 +141,8 @@ async def test_a_promoted_version_whose_labels_turn_bad_is_turned_back_once_they
     database: Database,
 ) -> None:
     promoted = Promoted(database)
-    guardrails = (Guardrail(Metric.ERRORS), Guardrail(Metric.LABELS))
-    await promoted.begin(Policy(warmup_s=0.0, guardrails=guardrails), Feedback((THUMBS,)))
+    guardrails = (guardrail("errors"), guardrail("labels"))
+    await promoted.begin(replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=guardrails), Feedback((THUMBS,)))
     await promoted.labels(10, wrong=900, standby_wrong=1)
     await promoted.controller.tick()
     assert (await promoted.watched()).watch.suspicions["thumbs"].stable_total.judged == 0
@@ -205,7 +207,9 @@ async def test_both_worse_is_told_and_nobody_is_turned_back(promoted: Promoted) 
 
 async def test_a_policy_whose_errors_only_warn_is_told_and_keeps_its_version(database: Database) -> None:
     model = Promoted(database)
-    await model.begin(Policy(warmup_s=0.0, guardrails=(Guardrail(Metric.ERRORS, OnRegression.HOLD),)))
+    await model.begin(
+        replace(DEFAULT_POLICY, warmup_s=0.0, guardrails=(guardrail("errors", on_regression=OnRegression.HOLD),))
+    )
     await model.traffic(20, bad=900)
     with capture_logs() as logs:
         await model.controller.tick()

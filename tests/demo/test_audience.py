@@ -12,9 +12,9 @@ from app.demo.flights import history
 from app.demo.replay import Answer, Counts
 from app.demo.story import Scene
 from app.domain.catalog.models import Model, ModelName, VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import Route
 from app.domain.evidence.tally import Tally
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.rollout import RolloutId, begin
 
 MODEL, STABLE, CANARY = ModelName("flight-delay"), VersionName("v1"), VersionName("v2")
@@ -26,7 +26,7 @@ def scene() -> Scene:
         counts.add(Answer(200, "v1", "v1", None, 0.002), float(at))
     counts.add(Answer(500, "v2", "v2", None, 0.004), 5.0)
     now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    rollout = begin(RolloutId("one"), MODEL, STABLE, CANARY, Policy(), Tally(), now)
+    rollout = begin(RolloutId("one"), MODEL, STABLE, CANARY, DEFAULT_POLICY, Tally(), now)
     route = Route(MODEL, 3, STABLE, {STABLE: 9_900, CANARY: 100})
     return Scene(
         flight=history().flights[100_000],

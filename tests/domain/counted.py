@@ -4,25 +4,31 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from domain.counts import HISTORY, START, arm, evidence
+from domain.counts import HISTORY, START, arm, ended, evidence
 from pydantic import TypeAdapter
 
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, OnRegression, Policy
+from app.domain.catalog.policy import OnRegression, Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.recent import Lately, Stretch
-from app.domain.evidence.tally import Tally
+from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
 from app.domain.reports.explanation import explain
 from app.domain.reports.outlook import Outlook, outlook
 
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
+ERRORS, TIMEOUTS, LATENCY = EVERY_MODEL
 
 POLICIES: Mapping[str, Policy] = {
-    "default": Policy(),
-    "errors alone": Policy(guardrails=(ERRORS,), alpha_rollback=0.02, alpha_promotion=0.1, deadline_s=86_400.0),
-    "ceiling": Policy(guardrails=(replace(LATENCY, quantile=0.9), ERRORS), error_ceiling=0.03, max_weight_bp=500),
-    "held and warned": Policy(
+    "default": DEFAULT_POLICY,
+    "errors alone": replace(
+        DEFAULT_POLICY, guardrails=(ERRORS,), alpha_rollback=0.02, alpha_promotion=0.1, deadline_s=86_400.0
+    ),
+    "ceiling": replace(
+        DEFAULT_POLICY, guardrails=(replace(LATENCY, quantile=0.9), ERRORS), error_ceiling=0.03, max_weight_bp=500
+    ),
+    "held and warned": replace(
+        DEFAULT_POLICY,
         guardrails=(
             replace(ERRORS, on_regression=OnRegression.HOLD, margin=0.2, floor=0.002),
             replace(TIMEOUTS, on_regression=OnRegression.WARN),
@@ -30,7 +36,7 @@ POLICIES: Mapping[str, Policy] = {
             replace(ERRORS, dry_run=True),
             replace(TIMEOUTS, dry_run=True, on_regression=OnRegression.HOLD),
             replace(LATENCY, dry_run=True, on_regression=OnRegression.WARN, margin=0.0, floor=0.0),
-        )
+        ),
     ),
 }
 
@@ -39,13 +45,16 @@ def timed(judged: int, errors: int = 0, timeouts: int = 0, slow: float = 0.05, u
     """An arm whose answers were timed too: so many beyond each threshold as this share of them."""
     timed = judged - untimed
     return replace(
-        arm(judged, errors, timeouts),
-        drawn=judged + judged // 50,
-        ended=judged + judged // 100,
+        ended(judged + judged // 50, judged + judged // 100, judged, errors, timeouts),
         timed=timed,
         slow=tuple(int(timed * slow / (1 + place)) for place in range(16)),
         awaited=judged,
     )
+
+
+def _lost(timed: ArmCounts) -> ArmCounts:
+    """The same of 2,000 exchanges that were drawn, of which 400 were broken off and 100 never ended."""
+    return replace(timed, drawn=2_000, outcomes={**timed.outcomes, Outcome.CANCELLED: 400})
 
 
 def stretches(*arms: tuple[int, int, int, int]) -> tuple[Stretch, ...]:
@@ -77,7 +86,7 @@ BY_WEIGHT: Mapping[str, tuple[dict[int, tuple[ArmCounts, ArmCounts]], dict[str, 
     "faster": ({5_000: (timed(9_000, 90, slow=0.01), timed(9_000, 90, slow=0.05))}, {}),
     "not timed": ({5_000: (timed(2_000, 20, untimed=700), timed(2_000, 20))}, {}),
     "few of the canary's came": (
-        {5_000: (replace(timed(1_500, 15), drawn=2_000, ended=1_900), timed(2_000, 20))},
+        {5_000: (_lost(timed(1_500, 15)), timed(2_000, 20))},
         {},
     ),
     "a coin that is not fair": ({5_000: (timed(1_000, 10), timed(1_400, 14))}, {}),
@@ -103,6 +112,23 @@ def counted(name: str, policy: Policy, history: Tally = HISTORY) -> Evidence:
     return replace(begun, by_weight=epochs, **more)
 
 
+def _shown(seen: Assessment) -> dict[str, Any]:
+    """An assessment as people see it: what decided as one text, what holds and why side by side."""
+    document: dict[str, Any] = _ASSESSMENT.dump_python(seen, mode="json")
+    del document["hold"]
+    findings = document["findings"]
+    for each, said in zip(findings, seen.findings, strict=True):
+        each["metric"] = str(said.trigger)
+        del each["slice"]
+    held_because = None if seen.hold is None else seen.hold.because
+    told = {
+        "trigger": str(seen.trigger),
+        "held_by": None if seen.held_by is None else str(seen.held_by),
+        "held_because": held_because,
+    }
+    return {**document, **told, "findings": findings}
+
+
 def answers(name: str) -> dict[str, Any]:
     """All that is said of these counts, JSON values only."""
     said = {}
@@ -112,7 +138,7 @@ def answers(name: str) -> dict[str, Any]:
         explained = asdict(explain(given, policy, seen))
         explained["weights"] = [each["weight_bp"] for each in explained["weights"]]
         said[title] = {
-            "assessment": _ASSESSMENT.dump_python(seen, mode="json"),
+            "assessment": _shown(seen),
             "outlook": _OUTLOOK.dump_python(outlook(given, policy, seen), mode="json"),
             "explanation": TypeAdapter(Any).dump_python(explained, mode="json"),
         }

@@ -6,6 +6,7 @@ for the review to read.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,27 @@ _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_na
 
 def figured(question: str) -> object:
     """What the functions of one question answer, JSON values only."""
-    return _ANYTHING.dump_python(QUESTIONS[question](), mode="json")
+    return _as_pinned(_ANYTHING.dump_python(QUESTIONS[question](), mode="json"))
+
+
+def _as_pinned(value: Any) -> Any:  # noqa: ANN401 -- JSON's own types
+    """Evidence in the shape it had when it was pinned: outcomes summed up, `recent_exchanges` null for exchanges."""
+    if isinstance(value, list):
+        return [_as_pinned(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    value = {name: _as_pinned(each) for name, each in value.items()}
+    if value.keys() == {"drawn", "outcomes", "timed", "slow", "awaited"}:
+        count: Counter[str] = Counter(value.pop("outcomes"))
+        value["ended"] = count.total()
+        value["judged"] = count.total() - count["cancelled"]
+        value["errors"] = count["upstream_error"] + count["connect_error"] + count["overloaded"]
+        value["timeouts"] = count["timeout"]
+    if "outcomes_before" in value:
+        del value["outcomes_before"]
+        if not value.pop("per_caller"):
+            value["recent_exchanges"] = None
+    return value
 
 
 # File, the questions in it, and what answers each of them.

@@ -9,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Policy
-from app.domain.evidence.evidence import Evidence
+from app.domain.evidence.evidence import Evidence, absorb
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.guardrails.assess import absorb, assess
+from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
 
 _K = TypeVar("_K")
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
-POLICY = Policy(guardrails=tuple(Guardrail(metric, dry_run=dry) for dry in (False, True) for metric in EVERY_MODEL))
+POLICY = replace(
+    DEFAULT_POLICY, guardrails=tuple(replace(each, dry_run=dry) for dry in (False, True) for each in EVERY_MODEL)
+)
 # Two generations have the same weight, and the last is no coin.
 WEIGHTS = {1: 100, 2: 2_000, 3: 100, 4: 5_000, 5: 10_000}
 LAST = 12
@@ -53,7 +56,7 @@ rows = st.lists(
 
 def judged(drawn: list[TallyRow], read_at: list[int]) -> tuple[Evidence, Assessment]:
     """What is seen of the rows by somebody who looks at these seconds."""
-    evidence = Evidence.begin(STABLE, CANARY, POLICY, HISTORY, START)
+    evidence = Evidence.begin(STABLE, CANARY, slow_limits(POLICY), HISTORY, START)
     for second in read_at:
         through = START + second
         evidence = absorb(

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName, model_name, version_name
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy, check_policy
+from app.domain.catalog.policy import OnRegression, Policy
 from app.domain.catalog.routing import FULL_BP, Route, check_weights, draw, sticky_place
 from app.domain.evidence.tally import Outcome, Tally
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, check_policy, guardrail
 from app.errors import InvalidInput
 
 STABLE, CANARY, STANDBY = VersionName("v1"), VersionName("v2"), VersionName("v0")
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
+ERRORS, TIMEOUTS, LATENCY = EVERY_MODEL
 tallies = st.builds(
     Tally,
     st.integers(0, 10**9),
@@ -99,28 +100,28 @@ def test_a_name_is_one_plain_path_segment(text: str) -> None:
 
 
 def test_the_default_policy_is_legal() -> None:
-    assert check_policy(Policy()) == Policy()
+    assert check_policy(DEFAULT_POLICY) == DEFAULT_POLICY
 
 
 @pytest.mark.parametrize(
     ("policy", "field"),
     [
-        (Policy(alpha_rollback=0.0), "/policy/alpha_rollback"),
-        (Policy(alpha_promotion=float("nan")), "/policy/alpha_promotion"),
-        (Policy(max_weight_bp=FULL_BP), "/policy/max_weight_bp"),
-        (Policy(deadline_s=float("inf")), "/policy/deadline_s"),
-        (Policy(freeze_at=2.0), "/policy/thaw_below"),
-        (Policy(guardrails=(LATENCY,)), "/policy/guardrails"),
-        (Policy(guardrails=(ERRORS, ERRORS)), "/policy/guardrails/1"),
-        (Policy(guardrails=()), "/policy/guardrails"),
-        (Policy(guardrails=(replace(ERRORS, dry_run=True),)), "/policy/guardrails"),
-        (Policy(guardrails=(replace(ERRORS, required=False),)), "/policy/guardrails"),
-        (Policy(guardrails=(replace(ERRORS, on_regression=OnRegression.WARN),)), "/policy/guardrails"),
-        (Policy(guardrails=(ERRORS, replace(LATENCY, quantile=1.0))), "/policy/guardrails/1/quantile"),
-        (Policy(guardrails=(replace(ERRORS, margin=float("nan")),)), "/policy/guardrails/0/margin"),
-        (Policy(guardrails=(replace(ERRORS, quantile=0.9),)), "/policy/guardrails/0/quantile"),
-        (Policy(guardrails=(ERRORS, replace(TIMEOUTS, margin=0.5))), "/policy/guardrails/1/margin"),
-        (Policy(error_ceiling=float("nan")), "/policy/error_ceiling"),
+        (replace(DEFAULT_POLICY, alpha_rollback=0.0), "/policy/alpha_rollback"),
+        (replace(DEFAULT_POLICY, alpha_promotion=float("nan")), "/policy/alpha_promotion"),
+        (replace(DEFAULT_POLICY, max_weight_bp=FULL_BP), "/policy/max_weight_bp"),
+        (replace(DEFAULT_POLICY, deadline_s=float("inf")), "/policy/deadline_s"),
+        (replace(DEFAULT_POLICY, freeze_at=2.0), "/policy/thaw_below"),
+        (replace(DEFAULT_POLICY, guardrails=(LATENCY,)), "/policy/guardrails"),
+        (replace(DEFAULT_POLICY, guardrails=(ERRORS, ERRORS)), "/policy/guardrails/1"),
+        (replace(DEFAULT_POLICY, guardrails=()), "/policy/guardrails"),
+        (replace(DEFAULT_POLICY, guardrails=(replace(ERRORS, dry_run=True),)), "/policy/guardrails"),
+        (replace(DEFAULT_POLICY, guardrails=(replace(ERRORS, required=False),)), "/policy/guardrails"),
+        (replace(DEFAULT_POLICY, guardrails=(replace(ERRORS, on_regression=OnRegression.WARN),)), "/policy/guardrails"),
+        (replace(DEFAULT_POLICY, guardrails=(ERRORS, replace(LATENCY, quantile=1.0))), "/policy/guardrails/1/quantile"),
+        (replace(DEFAULT_POLICY, guardrails=(replace(ERRORS, margin=float("nan")),)), "/policy/guardrails/0/margin"),
+        (replace(DEFAULT_POLICY, guardrails=(replace(ERRORS, quantile=0.9),)), "/policy/guardrails/0/quantile"),
+        (replace(DEFAULT_POLICY, guardrails=(ERRORS, replace(TIMEOUTS, margin=0.5))), "/policy/guardrails/1/margin"),
+        (replace(DEFAULT_POLICY, error_ceiling=float("nan")), "/policy/error_ceiling"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused_by_its_field(policy: Policy, field: str) -> None:
@@ -130,13 +131,13 @@ def test_a_policy_that_cannot_be_is_refused_by_its_field(policy: Policy, field: 
 
 
 def test_a_dry_run_stands_beside_the_live_guardrail_of_its_metric() -> None:
-    policy = Policy(guardrails=(ERRORS, LATENCY, replace(LATENCY, margin=0.1, dry_run=True)))
+    policy = replace(DEFAULT_POLICY, guardrails=(ERRORS, LATENCY, replace(LATENCY, margin=0.1, dry_run=True)))
     assert check_policy(policy) is policy
-    assert policy.live(Metric.LATENCY) is LATENCY
-    assert policy.live(Metric.TIMEOUTS) is None
+    assert policy.live("latency") is LATENCY
+    assert policy.live("timeouts") is None
 
 
 def test_a_number_that_is_not_given_is_the_default_written_out() -> None:
     assert (ERRORS.margin, ERRORS.floor, ERRORS.quantile) == (0.5, 0.01, None)
     assert (TIMEOUTS.margin, TIMEOUTS.floor, TIMEOUTS.quantile) == (None, None, None)
-    assert Guardrail(Metric.LATENCY, margin=0.0) == Guardrail(Metric.LATENCY, margin=0.0, floor=5.0, quantile=0.95)
+    assert guardrail("latency", margin=0.0) == guardrail("latency", margin=0.0, floor=5.0, quantile=0.95)

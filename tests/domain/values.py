@@ -10,16 +10,18 @@ from domain.asking import asked
 from domain.counts import HISTORY, arm, evidence
 from domain.walking import NOON, Walk, look, pending, saw
 
-from app.domain.catalog import json_pointer, models, policy, routing
+from app.domain.catalog import json_pointer, models, routing
 from app.domain.catalog.models import ModelName, Protocol, Version, VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy
+from app.domain.catalog.policy import OnDeadline, OnRegression, Policy
 from app.domain.evidence import estimates, impossible_counts, tally
-from app.domain.evidence.tally import Horizon, Tally
+from app.domain.evidence.tally import Horizon, Outcome, Tally
 from app.domain.guardrails import latency as slowness
-from app.domain.guardrails import limits
+from app.domain.guardrails import policy, registry
+from app.domain.guardrails.errors import exposure_guardrail
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
 from app.domain.rollout import replay, rollout, simulation, wording
 from app.domain.rollout.transitions import advance
-from app.domain.stats import counting, latency_histogram
+from app.domain.stats import histogram, latency_histogram
 
 V0, V1, V2 = VersionName("v0"), VersionName("v1"), VersionName("v2")
 FRAUD = ModelName("fraud")
@@ -76,7 +78,7 @@ def _counts() -> list[Any]:
         *asked(latency_histogram.quantile_bin, ({3: 5, 9: 5}, 0.5), ({3: 5, 9: 5}, 0.51), ({}, 0.5), ({1: 1}, 1.0)),
         *asked(latency_histogram.count_from, ({3: 5, 9: 5}, 3), ({3: 5, 9: 5}, 4), ({}, 0)),
         one + Tally(2, {tally.Outcome.OK: 1}, 3, {4: 5}, {tally.Counter.NONFINITE: 6}),
-        *asked(counting.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
+        *asked(histogram.add_counts, ({1: 2}, {1: 3, 2: 4}), ({1: 2}, {}), ({}, {1: 1})),
         *asked(
             tally.are_counts,
             ((0, 1),),
@@ -102,47 +104,66 @@ def _at_their_edges() -> list[Policy]:
                 given["freeze_at"] = 1e6
             if name == "max_weight_bp":
                 given[name] = int(value) if value in {least, greatest} else int(least) - 1 if value < 2 else 5_001
-            edges.append(Policy(**given))
+            edges.append(replace(DEFAULT_POLICY, **given))
     return edges
 
 
-def _policies() -> list[Any]:
-    errors, timeouts, latency = map(Guardrail, EVERY_MODEL)
-    edges = [
-        *_at_their_edges(),
-        Policy(freeze_at=3.0, thaw_below=3.0),
-        Policy(freeze_at=3.0, thaw_below=3.1),
-        Policy(deadline_margin=0.1),
-        Policy(on_deadline=OnDeadline.PROMOTE_IF_BELOW),
-        Policy(on_deadline=OnDeadline.ROLLBACK),
-        Policy(guardrails=(errors, errors)),
-        Policy(guardrails=(errors, replace(errors, dry_run=True), replace(errors, dry_run=True))),
-        Policy(guardrails=(latency,)),
-        Policy(guardrails=(replace(errors, required=False),)),
-        Policy(guardrails=(replace(errors, on_regression=OnRegression.WARN),)),
-        Policy(guardrails=(replace(errors, on_regression=OnRegression.HOLD),)),
-        Policy(guardrails=(errors, replace(timeouts, margin=0.1))),
-        Policy(guardrails=(replace(errors, quantile=0.9),)),
-        *(Policy(guardrails=(errors, replace(latency, margin=value))) for value in (0.0, 100.0, -0.1, 100.1)),
-        *(Policy(guardrails=(errors, replace(latency, floor=value))) for value in (600_000.0, 600_001.0, -1.0)),
-        *(Policy(guardrails=(errors, replace(latency, quantile=value))) for value in (0.5, 0.49, 0.9999, 0.99991)),
-        *(Policy(guardrails=(replace(errors, floor=value),)) for value in (1e-5, 0.9e-5, 0.5, 0.51)),
+def _mixed() -> list[Policy]:
+    errors, timeouts, latency = EVERY_MODEL
+    return [
+        replace(DEFAULT_POLICY, freeze_at=3.0, thaw_below=3.0),
+        replace(DEFAULT_POLICY, freeze_at=3.0, thaw_below=3.1),
+        replace(DEFAULT_POLICY, deadline_margin=0.1),
+        replace(DEFAULT_POLICY, on_deadline=OnDeadline.PROMOTE_IF_BELOW),
+        replace(DEFAULT_POLICY, on_deadline=OnDeadline.ROLLBACK),
+        replace(DEFAULT_POLICY, guardrails=(errors, errors)),
+        replace(DEFAULT_POLICY, guardrails=(errors, replace(errors, dry_run=True), replace(errors, dry_run=True))),
+        replace(DEFAULT_POLICY, guardrails=(latency,)),
+        replace(DEFAULT_POLICY, guardrails=(replace(errors, required=False),)),
+        replace(DEFAULT_POLICY, guardrails=(replace(errors, on_regression=OnRegression.WARN),)),
+        replace(DEFAULT_POLICY, guardrails=(replace(errors, on_regression=OnRegression.HOLD),)),
+        replace(DEFAULT_POLICY, guardrails=(errors, replace(timeouts, margin=0.1))),
+        replace(DEFAULT_POLICY, guardrails=(replace(errors, quantile=0.9),)),
+        *(
+            replace(DEFAULT_POLICY, guardrails=(errors, replace(latency, margin=value)))
+            for value in (0.0, 100.0, -0.1, 100.1)
+        ),
+        *(
+            replace(DEFAULT_POLICY, guardrails=(errors, replace(latency, floor=value)))
+            for value in (600_000.0, 600_001.0, -1.0)
+        ),
+        *(
+            replace(DEFAULT_POLICY, guardrails=(errors, replace(latency, quantile=value)))
+            for value in (0.5, 0.49, 0.9999, 0.99991)
+        ),
+        *(replace(DEFAULT_POLICY, guardrails=(replace(errors, floor=value),)) for value in (1e-5, 0.9e-5, 0.5, 0.51)),
     ]
+
+
+def _policies() -> list[Any]:
+    errors, timeouts, latency = EVERY_MODEL
+    edges = [*_at_their_edges(), *_mixed()]
     legal: list[Any] = [
         "legal" if isinstance(answer, Policy) else answer
         for answer in asked(policy.check_policy, *((each,) for each in edges))
     ]
-    hold = Policy(guardrails=(replace(errors, on_regression=OnRegression.HOLD), timeouts, latency))
+    hold = replace(DEFAULT_POLICY, guardrails=(replace(errors, on_regression=OnRegression.HOLD), timeouts, latency))
     return [
-        Policy(),
+        DEFAULT_POLICY,
         *legal,
-        *asked(policy.check_policy, (Policy(alpha_rollback=nan), "/mine")),
+        *asked(policy.check_policy, (replace(DEFAULT_POLICY, alpha_rollback=nan), "/mine")),
         [each.turns_back for each in (errors, replace(errors, dry_run=True), hold.guardrails[0])],
         [(each.is_waited_for, each.margins) for rules in counted.POLICIES.values() for each in rules.guardrails],
-        [rules.errors for rules in (*counted.POLICIES.values(), Policy(guardrails=(latency,)))],
-        [dict(limits.shares(rules)) for rules in (*counted.POLICIES.values(), hold)],
-        [limits.log_limit(hold, each) for each in hold.guardrails],
-        [slowness.slow_limits(rules) for rules in (Policy(guardrails=(errors,)), *list(counted.POLICIES.values())[2:])],
+        [
+            exposure_guardrail(rules)
+            for rules in (*counted.POLICIES.values(), replace(DEFAULT_POLICY, guardrails=(latency,)))
+        ],
+        [dict(registry.shares(rules)) for rules in (*counted.POLICIES.values(), hold)],
+        [registry.log_limit(hold, each) for each in hold.guardrails],
+        [
+            slowness.slow_limits(rules)
+            for rules in (replace(DEFAULT_POLICY, guardrails=(errors,)), *list(counted.POLICIES.values())[2:])
+        ],
     ]
 
 
@@ -150,9 +171,9 @@ def _flaws() -> list[Any]:
     arms = {
         "fine": arm(10, 1, 1, 2),
         "untimed": arm(10),
-        "negative": replace(arm(10), errors=-1),
-        "bad": arm(10, 6, 5),
-        "judged": replace(arm(10), ended=9),
+        "negative": replace(arm(10), outcomes={Outcome.UPSTREAM_ERROR: -1, Outcome.OK: 10}),
+        "bad": replace(arm(10), outcomes={Outcome.UPSTREAM_ERROR: 6, Outcome.TIMEOUT: 5}),
+        "judged": replace(arm(10), outcomes={Outcome.OK: 10, Outcome.CANCELLED: 1}),
         "ended": replace(arm(10), drawn=9),
         "slow": replace(arm(10, slow=2), timed=1),
         "slow negative": replace(arm(10, slow=2), slow=(-1,) * 8),
@@ -235,18 +256,20 @@ def _beginnings() -> list[Any]:
     paused = Walk().to_ramp().take(rollout.Paused()).rollout
     return [
         [
-            Walk(Policy(warmup_s=0.0)).take(rollout.Started()).rollout.phase_deadline,
+            Walk(replace(DEFAULT_POLICY, warmup_s=0.0)).take(rollout.Started()).rollout.phase_deadline,
             rollout.later(NOON, 1e30),
             rollout.later(NOON, 1.5),
             advance(paused, rollout.Resumed(), paused.decide_by).rollout.decide_by,
         ],
         *asked(
             rollout.begin,
-            (rollout.RolloutId("r1"), FRAUD, V1, V1, Policy(), Tally(), NOON),
-            (rollout.RolloutId("r1"), FRAUD, V1, V2, Policy(alpha_rollback=0.9), Tally(), NOON),
-            (rollout.RolloutId("r1"), FRAUD, V1, V2, Policy(), HISTORY, NOON),
+            (rollout.RolloutId("r1"), FRAUD, V1, V1, DEFAULT_POLICY, Tally(), NOON),
+            (rollout.RolloutId("r1"), FRAUD, V1, V2, replace(DEFAULT_POLICY, alpha_rollback=0.9), Tally(), NOON),
+            (rollout.RolloutId("r1"), FRAUD, V1, V2, DEFAULT_POLICY, HISTORY, NOON),
         ),
-        rollout.begin(rollout.RolloutId("r"), FRAUD, V1, V2, Policy(), HISTORY, NOON, per_caller=True, reference_s=9.0),
+        rollout.begin(
+            rollout.RolloutId("r"), FRAUD, V1, V2, DEFAULT_POLICY, HISTORY, NOON, per_caller=True, reference_s=9.0
+        ),
     ]
 
 

@@ -5,14 +5,15 @@ from datetime import UTC, datetime, timedelta
 from math import log
 
 from app.domain.catalog.models import ModelName, VersionName
+from app.domain.catalog.policy import Metric, Policy
 from app.domain.evidence.tally import Tally
-from app.domain.guardrails.finding import Assessment, Finding, Verdict
+from app.domain.guardrails.finding import Assessment, Cause, Finding, Hold, Verdict
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.rollout import (
     Action,
     Assessed,
     Effect,
     Event,
-    Policy,
     Rollout,
     RolloutId,
     Started,
@@ -23,7 +24,7 @@ from app.domain.rollout.transitions import advance
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
-POLICY = Policy(warmup_s=5.0, deadline_s=3_600.0, hold_s=600.0)
+POLICY = replace(DEFAULT_POLICY, warmup_s=5.0, deadline_s=3_600.0, hold_s=600.0)
 
 
 def pending(policy: Policy = POLICY, *, per_caller: bool = False) -> Rollout:
@@ -38,26 +39,34 @@ def saw(log_e: float = 0.0, verdict: Verdict | None = None, per_s: float = 10.0,
             verdict = Verdict.REGRESSED if log_e >= log(100) else Verdict.INCONCLUSIVE_WORSE
     findings = (
         Finding(
-            "errors",
+            Metric("errors"),
             Verdict.INSUFFICIENT_DATA if verdict is Verdict.INVALID else verdict,
             log_e,
             None,
             "Error rate 2.00 % for v2, 1.00 % for v1.",
         ),
         Finding(
-            "split",
+            Cause.SPLIT,
             Verdict.INVALID if verdict is Verdict.INVALID else Verdict.HEALTHY,
             0.0,
             None,
             "v2 was drawn 5 times where 5 were expected.",
         ),
     )
-    return Assessment(verdict, findings, log_e, excess_bound=bound, exchanges_per_s=per_s, canary_answers=1_000)
+    return Assessment(
+        verdict,
+        findings,
+        log_e,
+        findings[0].trigger,
+        excess_bound=bound,
+        exchanges_per_s=per_s,
+        canary_answers=1_000,
+    )
 
 
 def held(by: str, seen: Assessment | None = None) -> Assessment:
     """The same with a reason for the lowest weight."""
-    return replace(seen or saw(), held_by=by, held_because="it answers too badly of late")
+    return replace(seen or saw(), hold=Hold(Metric(by), "it answers too badly of late"))
 
 
 def look(seen: Assessment | None = None) -> Assessed:

@@ -7,7 +7,8 @@ from math import log
 
 from domain.walking import NOON, POLICY, Walk, held, look, saw
 
-from app.domain.guardrails.finding import Verdict
+from app.domain.catalog.policy import Metric, OnDeadline, Policy
+from app.domain.guardrails.finding import Cause, Trigger, Verdict
 from app.domain.rollout.rollout import (
     Aborted,
     Assessed,
@@ -15,9 +16,7 @@ from app.domain.rollout.rollout import (
     BrakeOpened,
     Effect,
     Event,
-    OnDeadline,
     Paused,
-    Policy,
     PromotionOrdered,
     Resumed,
     RollbackOrdered,
@@ -49,10 +48,12 @@ EVENTS: Mapping[str, Event] = {
     "just not cleared": look(saw(EXACTLY_THAW)),
     "cleared": look(saw(log(2.9))),
     "suspicious": look(saw(SUSPICIOUS)),
-    "suspicious of latency": look(replace(saw(SUSPICIOUS), trigger="split")),
+    "suspicious of latency": look(replace(saw(SUSPICIOUS), trigger=Trigger(Cause.SPLIT))),
     "worse": look(replace(saw(PROVEN), stable_answers=2_345)),
     "not worse": look(saw(0.0, Verdict.HEALTHY)),
-    "not worse, late in the day": look(replace(saw(0.0, Verdict.HEALTHY), unverified=("latency", "timeouts"))),
+    "not worse, late in the day": look(
+        replace(saw(0.0, Verdict.HEALTHY), unverified=(Metric("latency"), Metric("timeouts")))
+    ),
     "not worse, and stable is ill": look(replace(saw(0.0, Verdict.HEALTHY), forward="v1 itself got worse")),
     "counts that cannot be": look(saw(0.0, Verdict.INVALID)),
     "worse, of counts that cannot be": look(saw(PROVEN, Verdict.INVALID)),

@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.domain.catalog.policy import Guardrail, Metric
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.evidence import absorb
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow, Watermark
-from app.domain.guardrails.assess import absorb
-from app.domain.rollout.rollout import TERMINAL, Phase, Policy
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
+from app.domain.rollout.rollout import TERMINAL, Phase
 from bench.world import CANARY, MODEL, STABLE, START_S, Arm, Setting, Story, World, play
 
-ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),), warmup_s=0.0)
-EVERYTHING = Policy(warmup_s=0.0)
+ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),), warmup_s=0.0)
+EVERYTHING = replace(DEFAULT_POLICY, warmup_s=0.0)
 FINE, DEAD, BAD = Arm(0.01), Arm(1.0), Arm(0.05)
 TEN_AN_HOUR = 10.0 / 3_600.0
 # The ladder has twelve rungs: after so many looks without news the weight moves no more.

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from app.domain.catalog.policy import Metric
 from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums
 from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.judges import JUDGES
+from app.domain.guardrails.registry import judge
 from app.domain.rollout.rollout import Phase
 from bench import labels
 from bench.label_world import (
@@ -158,7 +157,7 @@ def test_the_evidence_is_at_most_that_without_the_source_that_lies(lie: Told) ->
 
 def judged(setting: LabelSetting, cohort: Cohort) -> Finding:
     evidence = LabelWorld(setting, np.random.default_rng(1)).rollout.evidence
-    return JUDGES[Metric.LABELS](with_cohort(evidence, cohort), setting.policy, setting.policy.guardrails[-1])
+    return judge(with_cohort(evidence, cohort), setting.policy, setting.policy.guardrails[-1])
 
 
 @pytest.mark.parametrize("name", ["late: same", "events: same", "one loud, honest: 30 % wrong"])

@@ -1,21 +1,22 @@
 """What the engine promises, kept in seeded worlds through the real absorb, assess and advance."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import sin
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from app.domain.catalog.policy import Guardrail, Metric
-from app.domain.rollout.rollout import Phase, Policy
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
+from app.domain.rollout.rollout import Phase
 from bench.judging.coin import turnback
 from bench.judging.draws import Steady
 from bench.rivals import peeking
 from bench.world import Arm, Setting, Story, World, play
 
-ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),), warmup_s=0.0)
-EVERYTHING = Policy(warmup_s=0.0)
+ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),), warmup_s=0.0)
+EVERYTHING = replace(DEFAULT_POLICY, warmup_s=0.0)
 FINE = Arm(0.01)
 ALPHA = 0.01
 

@@ -7,11 +7,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.admin.dependencies import InModel, InRollout, InTransaction
+from app.admin.metrics import MetricName
 from app.admin.rollouts.views import ArmView, RolloutView, WeightBp
 from app.admin.views import DecisionView, MirrorView
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Metric, Policy
 from app.domain.evidence.tally import Counter, Outcome, Tally
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.reports.explanation import AtWeight, Certainty
 from app.queries.explanation import ExplainedMirror, ExplainedRollout, explained_mirror, explained_rollout
 from app.store.rollouts import decisions, rollouts
@@ -57,7 +58,7 @@ class AtWeightView(BaseModel):
 class CertaintyView(BaseModel):
     """What is certain of one rate: the inversion of the process that turns back."""
 
-    metric: Metric
+    metric: MetricName
     canary_rate: float
     stable_rate: Annotated[float, Field(description="Standardised to the canary's mix of weights.")]
     least_ratio: Annotated[float | None, Field(description="The canary's over stable's, at least; null: no bound yet.")]
@@ -229,7 +230,7 @@ async def read_model_explanation(model: InModel, tx: InTransaction) -> ModelExpl
     route = await routes.route(tx, model)
     made = await decisions.made(tx, model=model, limit=1)
     now = (await routes.revision(tx)).at
-    policy = Policy() if rollout is None else rollout.policy
+    policy = DEFAULT_POLICY if rollout is None else rollout.policy
     explained = None if rollout is None else await explained_rollout(tx, rollout, now)
     mirror = None if route is None else await explained_mirror(tx, route, policy)
     return ModelExplanationView(

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field, Strict
 
 from app.admin.dependencies import InTransaction, known_model
 from app.admin.schemas import Name
-from app.domain.catalog.policy import Guardrail, Metric
 from app.domain.catalog.routing import FULL_BP
+from app.domain.guardrails import errors
 from app.domain.stats import power
 from app.domain.stats.power import Conditions, Need
 from app.errors import InvalidInput
@@ -143,7 +143,7 @@ def _of_rate(body: PowerBody, under: Conditions) -> PowerView:
 
 def _default_margin(stable: float) -> float:
     """As a policy without a margin of its own has it."""
-    relative, floor = Guardrail(Metric.ERRORS).margins
+    relative, floor = errors.KIND.usual.margins
     return max(relative * stable, floor)
 
 

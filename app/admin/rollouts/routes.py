@@ -21,7 +21,7 @@ from app.admin.dependencies import (
 from app.admin.rollouts.views import RolloutSummary, RolloutView
 from app.admin.schemas import ActionBody, PolicyBody, RolloutBody
 from app.admin.views import DecisionView, Page
-from app.domain.catalog.policy import default_guardrails
+from app.domain.guardrails.policy import default_guardrails
 from app.domain.rollout.rollout import Aborted, Event, Paused, PromotionOrdered, Resumed, RollbackOrdered, RolloutId
 from app.store.rollouts import rollouts
 from app.store.routing import catalog

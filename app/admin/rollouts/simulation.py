@@ -82,7 +82,7 @@ class StepView(BaseModel):
     def of(cls, step: Step) -> "StepView":
         made = step.resolution
         return cls(
-            at=step.at, action=made.action, trigger=made.trigger, weight_bp=step.weight_bp, sentence=made.sentence
+            at=step.at, action=made.action, trigger=str(made.trigger), weight_bp=step.weight_bp, sentence=made.sentence
         )
 
 
@@ -95,7 +95,7 @@ class SeenView(BaseModel):
 
     @classmethod
     def of(cls, seen: Assessment) -> "SeenView":
-        return cls(verdict=seen.verdict, log_e=seen.log_e, trigger=seen.trigger)
+        return cls(verdict=seen.verdict, log_e=seen.log_e, trigger=str(seen.trigger))
 
 
 class RetrialView(BaseModel):

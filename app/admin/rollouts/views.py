@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.domain.catalog.policy import Metric, OnDeadline, OnRegression, Policy
+from app.admin.metrics import MetricName
+from app.domain.catalog.policy import OnDeadline, OnRegression, Policy
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import ArmCounts, Evidence
-from app.domain.guardrails import assess
-from app.domain.guardrails.finding import Finding
+from app.domain.guardrails.assess import assess
+from app.domain.guardrails.finding import Assessment, Finding, Verdict
 from app.domain.reports import outlook
 from app.domain.rollout.rollout import Phase, Rollout
 
@@ -20,7 +21,7 @@ WeightBp = Annotated[int, Field(ge=0, le=FULL_BP, description="Weight in basis p
 class GuardrailView(BaseModel):
     """One limit; a number is null where it means nothing for the metric."""
 
-    metric: Metric
+    metric: MetricName
     on_regression: OnRegression
     required: bool
     dry_run: bool
@@ -69,7 +70,7 @@ class FindingView(BaseModel):
     """What one guardrail says; logarithms are natural, null where nothing can be said."""
 
     metric: str
-    verdict: assess.Verdict
+    verdict: Verdict
     log_e_worse: float | None
     log_e_not_worse: float | None
     sentence: str
@@ -79,7 +80,7 @@ class FindingView(BaseModel):
     @classmethod
     def of(cls, finding: Finding) -> "FindingView":
         return cls(
-            metric=finding.metric,
+            metric=str(finding.trigger),
             verdict=finding.verdict,
             log_e_worse=finding.log_e_worse,
             log_e_not_worse=finding.log_e_not_worse,
@@ -92,7 +93,7 @@ class FindingView(BaseModel):
 class AssessmentView(BaseModel):
     """What all evidence read so far says."""
 
-    verdict: assess.Verdict
+    verdict: Verdict
     log_e: Annotated[float, Field(description="Natural log of the evidence that the canary is worse.")]
     trigger: str
     excess_bound: float
@@ -111,11 +112,11 @@ class AssessmentView(BaseModel):
     findings: list[FindingView]
 
     @classmethod
-    def of(cls, seen: assess.Assessment, ahead: outlook.Outlook) -> "AssessmentView":
+    def of(cls, seen: Assessment, ahead: outlook.Outlook) -> "AssessmentView":
         return cls(
             verdict=seen.verdict,
             log_e=seen.log_e,
-            trigger=seen.trigger,
+            trigger=str(seen.trigger),
             excess_bound=seen.excess_bound,
             exchanges_per_s=seen.exchanges_per_s,
             canary_answers=seen.canary_answers,
@@ -125,7 +126,7 @@ class AssessmentView(BaseModel):
             eta_s=ahead.eta_s,
             smallest_effect=ahead.smallest_effect,
             held_by=seen.held_by,
-            held_because=seen.held_because,
+            held_because=None if seen.hold is None else seen.hold.because,
             unverified=list(seen.unverified),
             forward=seen.forward,
             wants=list(ahead.wants),
@@ -147,7 +148,7 @@ class ArmView(BaseModel):
 
     @classmethod
     def of(cls, counts: ArmCounts) -> "ArmView":
-        return cls(**{**asdict(counts), "slow": list(counts.slow)})
+        return cls.model_validate(counts, from_attributes=True)
 
 
 class WeightCounts(BaseModel):
@@ -200,7 +201,7 @@ class RolloutView(RolloutSummary):
 
     @classmethod
     def of(cls, rollout: Rollout) -> "RolloutView":
-        seen = assess.assess(rollout.evidence, rollout.policy)
+        seen = assess(rollout.evidence, rollout.policy)
         return cls(
             **_summary(rollout),
             phase_deadline=rollout.phase_deadline,

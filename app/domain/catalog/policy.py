@@ -1,25 +1,16 @@
-"""How much proof and how much harm: what a rollout's owner may choose."""
+"""How much proof and how much harm: what a rollout's owner may choose, as plain values.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+Rule: `guardrails` gives them their meaning, completes and checks them.
+"""
+
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NewType
 
-from app.domain.catalog.models import Model
-from app.domain.catalog.offline import LIMITS_MAX, OfflineLimit
-from app.errors import InvalidInput
+from app.domain.catalog.offline import OfflineLimit
 
-
-class Metric(StrEnum):
-    """What a guardrail watches."""
-
-    ERRORS = "errors"
-    TIMEOUTS = "timeouts"
-    LATENCY = "latency"
-    VALIDITY = "validity"  # answers that say 200 and are wrong in themselves
-    LABELS = "labels"  # one of the model's declared measures of quality, on matured cohorts
-    SLICES = "slices"  # the worst of the declared slices, by errors, validity and labels
-    COST = "cost"
-    DRIFT = "drift"  # predictions that differ; by default seen and never acted on
+Metric = NewType("Metric", str)
+"""The name of a kind of guardrail; `guardrails.registry` has them all."""
 
 
 class OnRegression(StrEnum):
@@ -38,28 +29,12 @@ class OnDeadline(StrEnum):
     PROMOTE_IF_BELOW = "promote_if_below"  # if its excess of bad answers is bounded by deadline_margin
 
 
-# What every model can be judged by; the others need something declared.
-EVERY_MODEL = (Metric.ERRORS, Metric.TIMEOUTS, Metric.LATENCY)
-
-# What a guardrail that does not say otherwise uses; a number that is not here has no meaning for the metric.
-_DEFAULTS: Mapping[Metric, Mapping[str, float]] = {
-    Metric.ERRORS: {"margin": 0.5, "floor": 0.01},
-    Metric.TIMEOUTS: {},
-    Metric.LATENCY: {"margin": 0.25, "floor": 5.0, "quantile": 0.95},
-    Metric.VALIDITY: {"margin": 0.5, "floor": 0.01},
-    Metric.LABELS: {"margin": 0.1, "floor": 0.02},
-    Metric.SLICES: {},
-    Metric.COST: {"margin": 0.25, "floor": 0.0},
-    Metric.DRIFT: {"floor": 0.2},
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Guardrail:
     """One limit: what is watched, how much worse is worse, and what follows.
 
-    A number that is not given is the metric's default, written out, so that a stored policy says
-    all that it meant. Timeouts have no numbers: they are proven together with errors.
+    Every number that means something for the metric is there, so that a stored policy says all that it meant:
+    `guardrails.policy` completes what people leave out.
 
     Attributes:
         on_regression: What proof that the canary is worse leads to.
@@ -80,11 +55,6 @@ class Guardrail:
     floor: float | None = None
     quantile: float | None = None
     of: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, default in _DEFAULTS[self.metric].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
 
     @property
     def turns_back(self) -> bool:
@@ -142,137 +112,8 @@ class Policy:
     watch_s: float = 86_400.0
     standby_bp: int = 100
     offline: tuple[OfflineLimit, ...] = ()
-    guardrails: tuple[Guardrail, ...] = tuple(map(Guardrail, EVERY_MODEL))
+    guardrails: tuple[Guardrail, ...] = field(kw_only=True)
 
-    def live(self, metric: Metric) -> Guardrail | None:
+    def live(self, metric: str) -> Guardrail | None:
         """The guardrail of this metric that may act; None if there is none."""
-        return next((each for each in self.guardrails if each.metric is metric and not each.dry_run), None)
-
-    @property
-    def errors(self) -> Guardrail:
-        """The guardrail that bounds the exposure; `check_policy` sees to it that there is one."""
-        return self.live(Metric.ERRORS) or Guardrail(Metric.ERRORS)
-
-
-def default_guardrails(model: Model) -> tuple[Guardrail, ...]:
-    """What judges a rollout of this model whose policy names nothing: all that the model declares something for."""
-    metrics = list(EVERY_MODEL)
-    if model.observation is not None:
-        metrics.append(Metric.VALIDITY)
-    if model.feedback is not None:
-        metrics.append(Metric.LABELS)
-    if model.slices:
-        metrics.append(Metric.SLICES)
-    return tuple(map(Guardrail, metrics))
-
-
-def completed(policy: Policy, model: Model, field: str = "/policy") -> Policy:
-    """The policy with every labels guardrail naming its metric.
-
-    Raises:
-        InvalidInput: A guardrail needs what the model does not declare.
-    """
-    guardrails = tuple(
-        _completed(each, model, f"{field}/guardrails/{place}") for place, each in enumerate(policy.guardrails)
-    )
-    return policy if guardrails == policy.guardrails else replace(policy, guardrails=guardrails)
-
-
-def _completed(guardrail: Guardrail, model: Model, field: str) -> Guardrail:
-    if guardrail.metric is Metric.SLICES and not model.slices:
-        raise InvalidInput(field, f"model {model.name} declares no slices")
-    if guardrail.metric is not Metric.LABELS:
-        return guardrail
-    if model.feedback is None:
-        raise InvalidInput(field, f"model {model.name} declares no feedback")
-    of = guardrail.of or model.feedback.metrics[0].name
-    if model.feedback.metric(of) is None:
-        raise InvalidInput(f"{field}/of", f"model {model.name} declares no metric {of!r}")
-    return replace(guardrail, of=of)
-
-
-# Field, least and greatest value, both allowed.
-_RANGES = (
-    ("alpha_rollback", 1e-6, 0.2),
-    ("alpha_promotion", 1e-6, 0.4),
-    ("freeze_at", 1.0, 1e6),
-    ("thaw_below", 1.0, 1e6),
-    ("max_extra_bad", 1e-3, 1e6),
-    ("max_unlabelled", 1, 10**9),
-    ("max_weight_bp", 1, 5_000),
-    ("warmup_s", 0.0, 86_400.0),
-    ("coverage_s", 0.0, 365 * 86_400.0),
-    ("deadline_s", 1.0, 365 * 86_400.0),
-    ("hold_s", 1.0, 365 * 86_400.0),
-    ("deadline_margin", 1e-5, 0.5),
-    ("error_ceiling", 1e-5, 1.0),
-    ("watch_s", 0.0, 365 * 86_400.0),
-    ("standby_bp", 1, 500),
-)
-# The same of a guardrail's own numbers, by metric.
-_GUARDRAIL_RANGES: Mapping[Metric, Mapping[str, tuple[float, float]]] = {
-    Metric.ERRORS: {"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
-    Metric.TIMEOUTS: {},
-    Metric.LATENCY: {"margin": (0.0, 100.0), "floor": (0.0, 600_000.0), "quantile": (0.5, 0.9999)},
-    Metric.VALIDITY: {"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
-    Metric.LABELS: {"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
-    Metric.SLICES: {},
-    Metric.COST: {"margin": (0.0, 100.0), "floor": (0.0, 1e6)},
-    Metric.DRIFT: {"floor": (0.0, 10.0)},
-}
-
-
-def check_policy(policy: Policy, field: str = "/policy") -> Policy:
-    """Return the policy unchanged. Raises: InvalidInput naming the field that cannot be."""
-    for name, least, greatest in _RANGES:
-        _check_range(f"{field}/{name}", getattr(policy, name), least, greatest)
-    if policy.thaw_below > policy.freeze_at:
-        raise InvalidInput(f"{field}/thaw_below", "must not lie above freeze_at")
-    if (policy.on_deadline is OnDeadline.PROMOTE_IF_BELOW) != (policy.deadline_margin is not None):
-        raise InvalidInput(f"{field}/deadline_margin", "must be given for promote_if_below, and for nothing else")
-    _check_offline(policy.offline, f"{field}/offline")
-    _check_guardrails(policy, f"{field}/guardrails")
-    return policy
-
-
-def _check_offline(limits: Sequence[OfflineLimit], field: str) -> None:
-    if len(limits) > LIMITS_MAX:
-        raise InvalidInput(field, f"must not hold more than {LIMITS_MAX} limits")
-    for place, limit in enumerate(limits):
-        if limit.metric in {each.metric for each in limits[:place]}:
-            raise InvalidInput(f"{field}/{place}/metric", "was named before")
-        _check_range(f"{field}/{place}/margin", limit.margin, 0.0, 1e12)
-
-
-def _check_range(field: str, value: float | None, least: float, greatest: float) -> None:
-    # Written this way round so that NaN is refused too.
-    if value is not None and not least <= value <= greatest:
-        raise InvalidInput(field, f"must lie between {least:g} and {greatest:g}")
-
-
-def _check_guardrails(policy: Policy, field: str) -> None:
-    seen: set[tuple[Metric, str | None, bool]] = set()
-    for place, guardrail in enumerate(policy.guardrails):
-        if (guardrail.metric, guardrail.of, guardrail.dry_run) in seen:
-            raise InvalidInput(
-                f"{field}/{place}", "must not name a metric twice, but once for real and once as a dry run"
-            )
-        seen.add((guardrail.metric, guardrail.of, guardrail.dry_run))
-        if guardrail.of is not None and guardrail.metric is not Metric.LABELS:
-            raise InvalidInput(f"{field}/{place}/of", f"means nothing for {guardrail.metric}")
-        _check_numbers(guardrail, f"{field}/{place}")
-    errors = policy.live(Metric.ERRORS)
-    if errors is None or not errors.required or errors.on_regression is OnRegression.WARN:
-        raise InvalidInput(
-            field, "must contain errors, live, required and more than a warning: they bound the exposure"
-        )
-
-
-def _check_numbers(guardrail: Guardrail, field: str) -> None:
-    ranges = _GUARDRAIL_RANGES[guardrail.metric]
-    for name in ("margin", "floor", "quantile"):
-        value = getattr(guardrail, name)
-        if name in ranges:
-            _check_range(f"{field}/{name}", value, *ranges[name])
-        elif value is not None:
-            raise InvalidInput(f"{field}/{name}", f"means nothing for {guardrail.metric}")
+        return next((each for each in self.guardrails if each.metric == metric and not each.dry_run), None)

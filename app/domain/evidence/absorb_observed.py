@@ -1,6 +1,6 @@
-"""The ledger of answers that were read: flaws, measures and slices of both arms by canary weight.
+"""Adds what was read of answers to the evidence: flaws, measures, slices and distributions, by canary weight.
 
-Rule: as in `ledger`, a second is read once and for both arms at once, whatever the order of its rows and
+Rule: as in `evidence`, a second is read once and for both arms at once, whatever the order of its rows and
 however the reading is cut. Where callers keep their arm nothing is read: an exchange is no draw there.
 """
 
@@ -12,8 +12,8 @@ from math import isfinite
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
-from app.domain.evidence.observed import COST, Measure, Observed, ObservedRow, SliceCounts
+from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch, SpreadEpoch
+from app.domain.evidence.observed import COST, SPREAD_S, Measure, Observed, ObservedRow, SliceCounts, SpreadRow
 from app.domain.evidence.tally import are_counts
 from app.domain.stats.histogram import OTHER
 
@@ -162,3 +162,41 @@ def _told_apart(
             total[kept] = SliceCounts(*map(sum, zip(total.get(kept, SliceCounts()), counts, strict=True)))
         if total:
             yield name, total
+
+
+def spreads_after(evidence: Evidence) -> int:
+    """The last second whose distributions were absorbed, or that before the start.
+
+    Rows begin at multiples of SPREAD_S; one that began before the start also holds draws of the start's
+    first seconds, and its generation says to which weights they belong.
+    """
+    return max(evidence.of_model.spreads_through, evidence.started_s - SPREAD_S)
+
+
+def absorb_spreads(
+    evidence: Evidence, rows: Iterable[SpreadRow], canary_weight_bp: Mapping[int, int], through: int
+) -> Evidence:
+    """Add the rows that begin after `spreads_after(evidence)` and are over at `through`.
+
+    Args:
+        evidence: What was read so far.
+        rows: Of both arms; others, and rows outside that span, are ignored.
+        canary_weight_bp: Generation to the canary's weight in it; rows of other generations are ignored.
+        through: The newest second whose exchanges have all ended on every live replica.
+    """
+    after = spreads_after(evidence)
+    last = (through + 1) // SPREAD_S * SPREAD_S - SPREAD_S
+    if last <= after:
+        return evidence
+    by_weight = dict(evidence.of_model.spreads)
+    for row in rows if not evidence.per_caller else ():
+        key = row.key
+        is_new = after < key.second <= last and key.generation in canary_weight_bp
+        if is_new and key.version in {evidence.stable, evidence.canary}:
+            weight_bp = canary_weight_bp[key.generation]
+            epoch = by_weight.get(weight_bp, SpreadEpoch())
+            if key.version == evidence.canary:
+                by_weight[weight_bp] = SpreadEpoch(epoch.canary + row.spread, epoch.stable)
+            else:
+                by_weight[weight_bp] = SpreadEpoch(epoch.canary, epoch.stable + row.spread)
+    return _with(evidence, spreads=by_weight, spreads_through=last)

@@ -26,6 +26,7 @@ JUDGED: Count = attrgetter("judged")
 ERRORS: Count = attrgetter("errors")
 TIMEOUTS: Count = attrgetter("timeouts")
 BAD: Count = attrgetter("bad")
+BAD_OUTCOMES = (ERRORS, TIMEOUTS)
 TIMED: Count = attrgetter("timed")
 
 # The arms' places in an array.

@@ -6,49 +6,62 @@ order and reading them again changes nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from math import ceil
 from operator import add
+from typing import ClassVar
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.evidence.recent import LEAST_REFERENCE, MIN_REFERENCE, Lately
-from app.domain.evidence.tally import Horizon, Tally, TallyRow, Watermark, flaw_of
-from app.domain.guardrails.latency import SlowLimit, slow_limits
-from app.domain.stats.counting import add_counts
+from app.domain.evidence.tally import Horizon, Outcome, Tally, TallyRow, Watermark, errors_of, flaw_of
+from app.domain.stats.histogram import add_counts
 from app.domain.stats.latency_histogram import bin_reaching, count_from, edge_us, quantile_bin
 
 RECENT_S = 10
+_TIMEOUT, _CANCELLED = Outcome.TIMEOUT, Outcome.CANCELLED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ArmCounts:
     """What one arm did at one weight.
 
     Attributes:
-        drawn, ended, judged, errors, timeouts: Of seconds mature for outcomes; see `Tally`.
+        drawn: Exchanges, of seconds mature for outcomes.
+        outcomes: The ended ones of them, by outcome.
         timed: Answers with a latency, of seconds after the thresholds were frozen.
         slow: Of those, how many were slow, one count per threshold.
         awaited: All exchanges of those seconds, whether their latency came or not.
+        ended, judged, errors, timeouts, bad: Derived: all outcomes, those that say something about the version, wrong
+            or missing answers, late ones, and both of these.
     """
 
     drawn: int = 0
-    ended: int = 0
-    judged: int = 0
-    errors: int = 0
-    timeouts: int = 0
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
     timed: int = 0
     slow: tuple[int, ...] = ()
     awaited: int = 0
+    ended: ClassVar[int]
+    judged: ClassVar[int]
+    errors: ClassVar[int]
+    timeouts: ClassVar[int]
+    bad: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        # A look reads each of them dozens of times; they are no fields, as what is derived is not stored.
+        outcomes, remember = self.outcomes, partial(object.__setattr__, self)
+        ended, errors, timeouts = sum(outcomes.values()), errors_of(outcomes), outcomes.get(_TIMEOUT, 0)
+        remember("ended", ended)
+        remember("judged", ended - outcomes.get(_CANCELLED, 0))
+        remember("errors", errors)
+        remember("timeouts", timeouts)
+        remember("bad", errors + timeouts)
 
     def __add__(self, other: "ArmCounts") -> "ArmCounts":
         return ArmCounts(
             self.drawn + other.drawn,
-            self.ended + other.ended,
-            self.judged + other.judged,
-            self.errors + other.errors,
-            self.timeouts + other.timeouts,
+            add_counts(self.outcomes, other.outcomes),
             self.timed + other.timed,
             tuple(map(add, self.slow, other.slow)) if self.slow and other.slow else self.slow or other.slow,
             self.awaited + other.awaited,
@@ -59,11 +72,6 @@ class ArmCounts:
         """Exchanges whose latency should have come and did not."""
         return max(0, self.awaited - self.timed)
 
-    @property
-    def bad(self) -> int:
-        """Answers that were wrong, missing or late."""
-        return self.errors + self.timeouts
-
 
 @dataclass(frozen=True, slots=True)
 class EpochCounts:
@@ -71,6 +79,25 @@ class EpochCounts:
 
     canary: ArmCounts = ArmCounts()
     stable: ArmCounts = ArmCounts()
+
+
+@dataclass(frozen=True, slots=True)
+class SlowLimit:
+    """One limit, in terms of stable's quantiles.
+
+    Attributes:
+        level: A quantile of stable's latency, in (0, 1).
+        margin, floor_ms: The canary is slow above quantile * (1 + margin) + floor_ms.
+    """
+
+    level: float
+    margin: float
+    floor_ms: float
+
+    @property
+    def key(self) -> tuple[float, float, float]:
+        """All of it, quicker to compare and to look up."""
+        return self.level, self.margin, self.floor_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +126,14 @@ class Evidence:
         thresholds: One for each limit. Empty until enough stable answers were seen; never changed afterwards.
         stable_bins: Stable's latency histogram, kept only until the thresholds exist.
         recent: Draws of the last few mature seconds, the newest last.
-        recent_exchanges: All exchanges of those seconds, when only each caller's first one is evidence;
-            None when every exchange is.
+        recent_exchanges: All exchanges of those seconds, when only each caller's first one is evidence.
         lately: What both arms did of late, at any weight.
         usual_per_s: Exchanges per second before the start; None when nobody looked.
         flaw: Why the counts cannot be trusted, in words; None while they can.
         of_model: What is about the model: labels, answers that were read, distributions.
+        per_caller: Whether only each caller's first exchange is evidence: callers keep their arm, and what one of
+            them meets again and again says no more than once.
+        outcomes_before: Stable's ended exchanges before the start, by outcome, fixed for ever.
     """
 
     stable: VersionName
@@ -117,18 +146,20 @@ class Evidence:
     thresholds: tuple[Threshold, ...] = ()
     stable_bins: Mapping[int, int] = field(default_factory=dict)
     recent: tuple[int, ...] = ()
-    recent_exchanges: tuple[int, ...] | None = None
+    recent_exchanges: tuple[int, ...] = ()
     lately: Lately = field(default_factory=Lately)
     usual_per_s: float | None = None
     flaw: str | None = None
     of_model: ModelEvidence = field(default_factory=ModelEvidence)
+    per_caller: bool = False
+    outcomes_before: Mapping[Outcome, int] = field(default_factory=dict)
 
     @classmethod
     def begin(
         cls,
         stable: VersionName,
         canary: VersionName,
-        policy: Policy,
+        limits: tuple[SlowLimit, ...],
         reference: Tally,
         now_s: int,
         *,
@@ -139,12 +170,11 @@ class Evidence:
 
         Args:
             stable, canary: The arms.
-            policy: Fixes what is slow for this rollout.
+            limits: What is slow in this rollout; the first ones are the live guardrail's.
             reference: Stable's tally of the time before `now_s` (the store decides how far
                 back); may be empty.
             now_s: Unix second of the start, database time.
-            per_caller: Whether only each caller's first exchange is evidence: callers keep their arm, and
-                what one of them meets again and again says no more than once.
+            per_caller: As the attribute.
             reference_s: How many seconds the reference covers; None when nobody knows.
         """
         lately = Lately.since(reference)
@@ -154,11 +184,12 @@ class Evidence:
             started_s=now_s,
             read_through=dict.fromkeys(Horizon, now_s - 1),
             error_reference=lately.usual_rate or LEAST_REFERENCE,
-            limits=slow_limits(policy),
+            limits=limits,
             stable_bins=dict(reference.latency_bins),
-            recent_exchanges=() if per_caller else None,
             lately=lately,
             usual_per_s=reference.exchanges / reference_s if reference_s else None,
+            per_caller=per_caller,
+            outcomes_before=reference.outcomes,
         )
         return _frozen(evidence)
 
@@ -169,11 +200,6 @@ class Evidence:
             return None
         last = max(max(threshold.stable_bin, threshold.canary_bin) for threshold in self.thresholds)
         return ceil(edge_us(last + 1) / 1_000.0)
-
-    @property
-    def per_caller(self) -> bool:
-        """Whether only each caller's first exchange is evidence."""
-        return self.recent_exchanges is not None
 
     @property
     def draws_per_s(self) -> float:
@@ -187,7 +213,7 @@ class Evidence:
     @property
     def exchanges_per_s(self) -> float:
         """How much traffic is exposed: exchanges per second, whether they are evidence or not; 0.0 if none."""
-        if self.recent_exchanges is None:
+        if not self.per_caller:
             return self.draws_per_s
         return max(self.draws_per_s, _mean(self.recent_exchanges))
 
@@ -255,7 +281,13 @@ def _read_outcomes(
     by_weight = dict(evidence.by_weight)
     span = [row for row in rows if through < row.key.second <= mature_s]
     for row in span:
-        _add(by_weight, canary_weight_bp[row.key.generation], row, evidence, _outcomes_of(row.tally))
+        _add(
+            by_weight,
+            canary_weight_bp[row.key.generation],
+            row,
+            evidence,
+            ArmCounts(row.tally.exchanges, row.tally.outcomes),
+        )
     return replace(
         evidence,
         by_weight=by_weight,
@@ -269,8 +301,7 @@ def _with_exposed(evidence: Evidence, exposed: Iterable[TallyRow], mature_s: int
     through = evidence.read_through[Horizon.STATUS]
     if mature_s <= through:
         return evidence
-    before = evidence.recent_exchanges or ()
-    return replace(evidence, recent_exchanges=_newest(before, exposed, through, mature_s))
+    return replace(evidence, recent_exchanges=_newest(evidence.recent_exchanges, exposed, through, mature_s))
 
 
 def _newest(before: Sequence[int], rows: Iterable[TallyRow], through: int, mature_s: int) -> tuple[int, ...]:
@@ -315,16 +346,6 @@ def _add(
         by_weight[weight_bp] = EpochCounts(epoch.canary + counts, epoch.stable)
     else:
         by_weight[weight_bp] = EpochCounts(epoch.canary, epoch.stable + counts)
-
-
-def _outcomes_of(tally: Tally) -> ArmCounts:
-    return ArmCounts(
-        drawn=tally.exchanges,
-        ended=sum(tally.outcomes.values()),
-        judged=tally.judged,
-        errors=tally.errors,
-        timeouts=tally.timeouts,
-    )
 
 
 def _latencies_of(tally: Tally, evidence: Evidence, *, canary: bool) -> ArmCounts:

@@ -24,9 +24,9 @@ def flaw_of(evidence: Evidence) -> str | None:
 def _flaw_of_arm(arm: ArmCounts, levels: int) -> str | None:
     if _is_sound(arm, levels):
         return None
-    if not are_counts((arm.drawn, arm.ended, arm.judged, arm.errors, arm.timeouts, arm.timed, arm.awaited, *arm.slow)):
+    if not are_counts((arm.drawn, *arm.outcomes.values(), arm.timed, arm.awaited, *arm.slow)):
         return "a count is negative, or no number at all"
-    if not arm.bad <= arm.judged <= arm.ended <= arm.drawn:
+    if not arm.ended <= arm.drawn:
         return "more answers were counted than were drawn"
     return "more answers were slow than were timed"
 
@@ -34,9 +34,8 @@ def _flaw_of_arm(arm: ArmCounts, levels: int) -> str | None:
 def _is_sound(arm: ArmCounts, levels: int) -> bool:
     """The whole rule in few steps: every look asks it of every arm. NaN fails each comparison and every sum."""
     return (
-        0 <= arm.errors <= MOST_COUNTED
-        and 0 <= arm.timeouts <= MOST_COUNTED
-        and arm.errors + arm.timeouts <= arm.judged <= arm.ended <= arm.drawn <= MOST_COUNTED
+        min(arm.outcomes.values(), default=0) >= 0
+        and arm.ended <= arm.drawn <= MOST_COUNTED
         and 0 <= arm.timed <= MOST_COUNTED
         and 0 <= arm.awaited <= MOST_COUNTED
         and (not arm.slow or _are_slow(arm.slow, arm.timed, levels))

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import TallyKey
-from app.domain.stats.counting import add_counts
-from app.domain.stats.histogram import Spread
+from app.domain.stats.histogram import Spread, add_counts
 
 
 class Flaw(StrEnum):

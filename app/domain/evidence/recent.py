@@ -93,7 +93,7 @@ class Lately:
     @classmethod
     def since(cls, reference: Tally) -> "Lately":
         """What is known from the time before the start."""
-        return cls(usual_rate=_usual_rate(reference.judged, reference.errors + reference.timeouts))
+        return cls(usual_rate=usual_rate(reference.judged, reference.errors + reference.timeouts))
 
     def after(self, rows: Iterable[TallyRow], canary: VersionName) -> "Lately":
         """With these rows' answers, which must be of whole seconds and come second by second."""
@@ -116,10 +116,10 @@ class Lately:
         if self.usual_rate is not None:
             return Lately(stretches, usual_rate=self.usual_rate)
         judged, bad = self.judged + of_second.stable, self.bad + of_second.stable_bad
-        return Lately(stretches, judged, bad, _usual_rate(judged, bad))
+        return Lately(stretches, judged, bad, usual_rate(judged, bad))
 
 
-def _usual_rate(judged: int, bad: int) -> float | None:
+def usual_rate(judged: int, bad: int) -> float | None:
     """The share of bad answers, at least the least one believed; None when there are too few to tell."""
     return min(max(LEAST_REFERENCE, bad / judged), MOST_REFERENCE) if judged >= MIN_REFERENCE else None
 

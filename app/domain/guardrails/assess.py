@@ -3,30 +3,27 @@
 from collections.abc import Sequence
 from math import log
 
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Guardrail, Policy
 from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, rates
-from app.domain.evidence.evidence import Evidence, absorb
+from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.impossible_counts import flaw_of
 from app.domain.evidence.tally import Horizon
 from app.domain.guardrails.common_cause import Judged, held_by_guardrail, reason_to_hold, way_forward
 from app.domain.guardrails.drift import judge_inputs
-from app.domain.guardrails.finding import Assessment, Finding, Verdict
-from app.domain.guardrails.judges import JUDGES
-from app.domain.guardrails.limits import MIN_ANSWERS, error_excess_bound, judge_split, share_of
+from app.domain.guardrails.errors import error_excess_bound, exposure_guardrail
+from app.domain.guardrails.finding import Assessment, Cause, Finding, Trigger, Verdict
+from app.domain.guardrails.kind import MIN_ANSWERS
+from app.domain.guardrails.registry import judge, kind_of, share_of
+from app.domain.guardrails.split import judge_split
 from app.domain.stats.eprocess import log_weighted_mean
-
-__all__ = ["Assessment", "Evidence", "Finding", "Verdict", "absorb", "assess"]
-
-COUNTS = "counts"
-_NEVER_PROVEN = frozenset({Metric.TIMEOUTS, Metric.SLICES, Metric.DRIFT})
 
 
 def assess(evidence: Evidence, policy: Policy) -> Assessment:
     """What all evidence read so far says; a pure function of the two, so it can be replayed."""
     flaw = flaw_of(evidence)
     if flaw is not None:
-        return _void(evidence, flaw)
-    findings = tuple(JUDGES[each.metric](evidence, policy, each) for each in policy.guardrails)
+        return _void(evidence, policy, flaw)
+    findings = tuple(judge(evidence, policy, each) for each in policy.guardrails)
     judged = tuple(zip(policy.guardrails, findings, strict=True))
     trust = _trust(evidence)
     log_e, trigger = _together(policy, judged)
@@ -45,29 +42,29 @@ def assess(evidence: Evidence, policy: Policy) -> Assessment:
         stable_answers=sum(epoch.stable.judged for epoch in epochs.values()),
         extra_bad=seen.extra if seen else 0.0,
         read_through_s=evidence.read_through[Horizon.STATUS],
-        held_by=hold.by if hold else None,
-        held_because=hold.because if hold else None,
-        unverified=tuple(str(each.metric) for each, finding in judged if _is_unverified(each, finding, policy)),
+        hold=hold,
+        unverified=tuple(each.metric for each, finding in judged if _is_unverified(each, finding, policy)),
         forward=way_forward(evidence, policy),
     )
 
 
-def _void(evidence: Evidence, flaw: str) -> Assessment:
+def _void(evidence: Evidence, policy: Policy, flaw: str) -> Assessment:
     """Nothing is said of counts that cannot be, but that they cannot."""
     sentence = f"The counts of {evidence.canary} and {evidence.stable} cannot be: {flaw}; the comparison is void."
-    finding = Finding(COUNTS, Verdict.INVALID, None, None, sentence)
-    return Assessment(Verdict.INVALID, (finding,), 0.0, read_through_s=evidence.read_through[Horizon.STATUS])
+    finding = Finding(Cause.COUNTS, Verdict.INVALID, None, None, sentence)
+    trigger = Trigger(exposure_guardrail(policy).metric)
+    return Assessment(Verdict.INVALID, (finding,), 0.0, trigger, read_through_s=evidence.read_through[Horizon.STATUS])
 
 
-def _together(policy: Policy, judged: Judged) -> tuple[float, str]:
-    """Log of the average evidence of the guardrails that turn back, and the metric that weighs most in it."""
+def _together(policy: Policy, judged: Judged) -> tuple[float, Trigger]:
+    """Log of the average evidence of the guardrails that turn back, and the one that weighs most in it."""
     parts = [
-        (share_of(policy, each), finding.log_e_worse or 0.0, finding.metric)
+        (share_of(policy, each), finding.log_e_worse or 0.0, finding.trigger)
         for each, finding in judged
         if each.turns_back
     ]
     if not parts:
-        return 0.0, str(Metric.ERRORS)
+        return 0.0, Trigger(exposure_guardrail(policy).metric)
     *_, heaviest = max(parts, key=lambda part: log(part[0]) + part[1])
     return log_weighted_mean((share, log_e) for share, log_e, _ in parts), heaviest
 
@@ -96,7 +93,7 @@ def _overall(judged: Judged, trust: Sequence[Finding], log_e: float, canary_answ
 
 def _is_proven(guardrail: Guardrail, finding: Finding, policy: Policy) -> bool:
     """Not worse beyond reasonable doubt; timeouts are proven together with errors, and of some nothing is proven."""
-    if guardrail.metric in _NEVER_PROVEN:
+    if not kind_of(guardrail.metric).is_proven:
         return True
     return finding.log_e_not_worse is not None and finding.log_e_not_worse >= log(1.0 / policy.alpha_promotion)
 

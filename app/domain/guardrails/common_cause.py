@@ -12,33 +12,19 @@ from typing import TypeAlias
 from app.domain.catalog.policy import Guardrail, OnRegression, Policy
 from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, outcomes
 from app.domain.evidence.evidence import Evidence
-from app.domain.evidence.recent import far_above, log_e_far_above, of_canary, of_stable, total
-from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.sentences import percent, sure
+from app.domain.evidence.recent import Lately, far_above, log_e_far_above, of_canary, of_stable, total
+from app.domain.guardrails.finding import Cause, Finding, Hold, Verdict
+from app.domain.guardrails.phrases import percent, sure
 from app.domain.stats.eprocess import BETTER, log_e_tilt
 from app.domain.stats.rate import concentration_for, rate_bounds
 
 Judged: TypeAlias = Sequence[tuple[Guardrail, Finding]]
 
-CEILING, EXTERNAL = "ceiling", "external"
 # Stable's own trouble is claimed seldom in vain; that the canary shares it needs less proof.
 ALPHA_STABLE = 0.001
 ALPHA_CANARY = 0.05
 # The bound that a ceiling is held against is tightest near so many recent answers of the canary.
 _CONCENTRATION = concentration_for(200.0, 0.01)
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Why the canary must stay at its lowest weight.
-
-    Attributes:
-        by: "ceiling", "external", or the metric whose guardrail holds.
-        because: A clause for people, without a full stop.
-    """
-
-    by: str
-    because: str
 
 
 def reason_to_hold(evidence: Evidence, policy: Policy, judged: Judged) -> Hold | None:
@@ -59,7 +45,7 @@ def above_ceiling(evidence: Evidence, policy: Policy) -> Hold | None:
     if least <= ceiling:
         return None
     return Hold(
-        CEILING,
+        Cause.CEILING,
         f"at least {percent(least)} of its answers are bad of late, {sure(policy.alpha_rollback)}, "
         f"and never more than {percent(ceiling)} may be",
     )
@@ -69,20 +55,20 @@ def held_by_guardrail(judged: Judged) -> Hold | None:
     """A live guardrail that holds has proof that the canary is worse, or one that turns back has it from one source."""
     for guardrail, finding in judged:
         if finding.held_because is not None and not guardrail.dry_run:
-            return Hold(str(guardrail.metric), finding.held_because)
+            return Hold(guardrail.metric, finding.held_because)
         holds = guardrail.on_regression is OnRegression.HOLD and not guardrail.dry_run
         if holds and finding.verdict is Verdict.REGRESSED:
-            return Hold(str(guardrail.metric), finding.sentence.rstrip("."))
+            return Hold(guardrail.metric, finding.sentence.rstrip("."))
     return None
 
 
 def shared_cause(evidence: Evidence) -> Hold | None:
     """Stable is far above what is usual for it, and so is the canary: both got worse together."""
-    worse = troubled_stable(evidence)
-    if worse is None or not _is_canary_troubled(evidence, worse.limit):
+    worse = troubled_stable(evidence.lately)
+    if worse is None or not is_canary_troubled(evidence.lately, worse.limit):
         return None
     return Hold(
-        EXTERNAL,
+        Cause.EXTERNAL,
         f"{evidence.stable} and {evidence.canary} got worse together: {percent(worse.rate)} of {evidence.stable}'s "
         f"answers are bad of late, usually {percent(worse.usual)}, so the cause lies outside",
     )
@@ -97,12 +83,11 @@ class Trouble:
     limit: float
 
 
-def troubled_stable(evidence: Evidence) -> Trouble | None:
+def troubled_stable(lately: Lately) -> Trouble | None:
     """Stable's trouble by itself, tested at `ALPHA_STABLE`; None too while nobody knows what is usual.
 
     Hypothesis refuted: "stable's rate is at most `far_above(usual)`", by `log_e_far_above`.
     """
-    lately = evidence.lately
     if lately.usual_rate is None:
         return None
     limit = far_above(lately.usual_rate)
@@ -113,8 +98,9 @@ def troubled_stable(evidence: Evidence) -> Trouble | None:
     return Trouble(bad / answers, lately.usual_rate, limit)
 
 
-def _is_canary_troubled(evidence: Evidence, limit: float) -> bool:
-    return log_e_far_above(evidence.lately.stretches, of_canary, limit) >= log(1.0 / ALPHA_CANARY)
+def is_canary_troubled(lately: Lately, limit: float) -> bool:
+    """Whether the canary is beyond the limit too, tested at `ALPHA_CANARY`."""
+    return log_e_far_above(lately.stretches, of_canary, limit) >= log(1.0 / ALPHA_CANARY)
 
 
 def way_forward(evidence: Evidence, policy: Policy) -> str | None:
@@ -122,8 +108,8 @@ def way_forward(evidence: Evidence, policy: Policy) -> str | None:
 
     Refuted must be "a bad answer is at least as likely from the canary", at alpha_promotion.
     """
-    worse = troubled_stable(evidence)
-    if worse is None or _is_canary_troubled(evidence, worse.limit):
+    worse = troubled_stable(evidence.lately)
+    if worse is None or is_canary_troubled(evidence.lately, worse.limit):
         return None
     if log_e_tilt(outcomes(drawn_by_coin(evidence), BAD, JUDGED), excesses=BETTER) < log(1.0 / policy.alpha_promotion):
         return None

@@ -10,20 +10,21 @@ as dear as that, whatever it costs today; no reference is needed for it to be fa
 Source: the score process, Howard et al. 2021, Theorem 4 and Proposition 9.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 
 from app.domain.catalog.declarations import Prices
-from app.domain.catalog.policy import Guardrail, Policy
+from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.absorb_observed import read_by_coin
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.observed import COST, Measure, Observed
-from app.domain.guardrails import model_sentences, sentences
-from app.domain.guardrails.coverage import Covered, coverage_of
 from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.limits import LEAST_WEIGHT, verdict_of
+from app.domain.guardrails.kind import GuardrailKind, Terms, wants_proof
+from app.domain.guardrails.phrases import CLOSINGS, money, with_uneven
+from app.domain.guardrails.rates import LEAST_WEIGHT
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.score import (
     ScoreEpoch,
     Sums,
@@ -83,23 +84,36 @@ class _Yardstick:
         return Sums(n, of_one, min(max(dearer_squares / self.whole**2, of_one * of_one / n if n else 0.0), of_one))
 
 
-def judge_cost(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
+def judge_cost(evidence: Evidence, terms: Terms) -> Finding:
     """Dearer answers: turned back, and promoted, by P2 against stable's cost times 1 + margin, plus the floor."""
     costs = tuple(_costs(evidence))
     cap = evidence.of_model.cost_cap
     answers = sum(canary.n for _, canary, _ in costs)
     if cap is None or not answers:
-        sentence = model_sentences.NO_COST.format(canary=evidence.canary, stable=evidence.stable)
-        return Finding(guardrail.metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
+        return terms.nothing(
+            f"Cost is not judged: no answer of {evidence.canary} or of {evidence.stable} has a price; "
+            "versions are registered with prices."
+        )
     known = coverage_of(Covered(weight_bp, canary.n, stable.n) for weight_bp, canary, stable in costs)
-    worse, not_worse = _evidence(costs, _yardstick(evidence, guardrail, cap), policy)
+    worse, not_worse = _evidence(costs, _yardstick(evidence, terms.guardrail, cap), terms.policy)
     worse, not_worse = known.harm(worse), known.proof(not_worse)
-    verdict = verdict_of(policy, guardrail, worse, not_worse, answers)
+    verdict = terms.verdict(worse, not_worse, answers)
     numbers = _numbers(costs)
-    sentence = model_sentences.of_cost(evidence, guardrail, verdict, numbers)
-    sentence = model_sentences.with_uneven(sentence, evidence, "Costs are known", uneven=known.is_uneven)
-    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
-    return Finding(guardrail.metric, verdict, worse, not_worse, sentence, numbers, dry_run=guardrail.dry_run)
+    sentence = _sentence(evidence, terms.guardrail, verdict, numbers)
+    sentence = with_uneven(sentence, evidence, "Costs are known", uneven=known.is_uneven)
+    return terms.finding(evidence, verdict, (worse, not_worse), sentence, numbers)
+
+
+def _sentence(evidence: Evidence, guardrail: Guardrail, verdict: Verdict, numbers: Mapping[str, float]) -> str:
+    """Both arms' mean costs, and what may be."""
+    if "canary_cost" not in numbers:
+        return f"Cost: no answer of {evidence.stable} has a price to compare with at the same weights yet."
+    margin, floor = guardrail.margins
+    allowed = f"{margin * 100:g} % and {money(floor)}" if floor else f"{margin * 100:g} %"
+    return (
+        f"An answer costs {money(numbers['canary_cost'])} from {evidence.canary}, {money(numbers['stable_cost'])} from "
+        f"{evidence.stable} at the same weights, {allowed} more may be{CLOSINGS[verdict]}."
+    )
 
 
 def _costs(evidence: Evidence) -> Iterator[tuple[int, Measure, Measure]]:
@@ -176,3 +190,13 @@ def turning_back_per_day(away: float, back: float, answers_per_s: float) -> floa
     """
     # Adding 0.0 makes one zero of the two.
     return (back - away) * answers_per_s * _SECONDS_PER_DAY + 0.0
+
+
+KIND = GuardrailKind(
+    usual=Guardrail(Metric("cost"), margin=0.25, floor=0.0),
+    ranges={"margin": (0.0, 100.0), "floor": (0.0, 1e6)},
+    share=0.10,
+    judge=judge_cost,
+    extra=None,
+    wants=wants_proof("is no dearer than it may be"),
+)

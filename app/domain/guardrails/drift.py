@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from math import log
 
 from app.domain.catalog.declarations import PREDICTIONS
-from app.domain.catalog.policy import Guardrail, Policy
+from app.domain.catalog.policy import Guardrail, Metric, OnRegression
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails import sentences
-from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.limits import SPLIT_LIMIT, log_limit
+from app.domain.guardrails.finding import Cause, Finding, Verdict
+from app.domain.guardrails.kind import GuardrailKind, Terms
+from app.domain.guardrails.split import SPLIT_LIMIT
 from app.domain.stats.categories import categories_of, counted, shared_level
 from app.domain.stats.e_bh import discoveries
 from app.domain.stats.eprocess import log_weighted_mean
 from app.domain.stats.histogram import Histogram, Spread
 from app.domain.stats.homogeneity import CategoryEpoch, log_e_drift, shift, stability_by_chance
 
-INPUTS = "inputs"
 # Predictions may be this much more or less frequent and are called alike.
 TOLERANCE = 0.25
 FALSE_DISCOVERIES = 0.1
@@ -113,12 +112,12 @@ def judge_inputs(evidence: Evidence) -> Finding | None:
         numbers["worst_psi"] = worst.stability
     if log_e < log(SPLIT_LIMIT):
         sentence = f"Inputs: {len(differing):,} watched, alike for {evidence.canary} and {evidence.stable}."
-        return Finding(INPUTS, Verdict.HEALTHY, log_e, None, sentence, numbers)
+        return Finding(Cause.INPUTS, Verdict.HEALTHY, log_e, None, sentence, numbers)
     sentence = (
         f"{evidence.canary} is not asked what {evidence.stable} is asked: {worst.name} differs, which a coin cannot "
         f"do; something routes by it or changes it on the way."
     )
-    return Finding(INPUTS, Verdict.INVALID, log_e, None, sentence, numbers)
+    return Finding(Cause.INPUTS, Verdict.INVALID, log_e, None, sentence, numbers)
 
 
 def standing_out(evidence: Evidence) -> tuple[Differing, ...]:
@@ -128,26 +127,33 @@ def standing_out(evidence: Evidence) -> tuple[Differing, ...]:
     return tuple(differing[place] for place in places)
 
 
-def judge_drift(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
+def judge_drift(evidence: Evidence, terms: Terms) -> Finding:
     """Predictions that differ by more than the floor, and provably."""
-    metric = guardrail.metric
     differing = predictions_differing(evidence)
     if differing is None or differing.stability is None:
-        sentence = f"Predictions are not compared: it is not known what {evidence.stable} usually predicts."
-        return Finding(metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
-    _, floor = guardrail.margins
+        return terms.nothing(f"Predictions are not compared: it is not known what {evidence.stable} usually predicts.")
+    _, floor = terms.guardrail.margins
     is_far = differing.stability >= floor
     log_e = differing.log_e if is_far else min(differing.log_e, 0.0)
-    verdict = Verdict.REGRESSED if log_e >= log_limit(policy, guardrail) else Verdict.INCONCLUSIVE_HEALTHY
+    verdict = Verdict.REGRESSED if log_e >= terms.log_limit else Verdict.INCONCLUSIVE_HEALTHY
     says = "predicts otherwise than" if verdict is Verdict.REGRESSED else "predicts, as far as can be told, much as"
     sentence = (
         f"{evidence.canary} {says} {evidence.stable} at the same weights: PSI {differing.stability:.2g}, "
         f"{floor:g} is called far."
     )
-    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
-    return Finding(metric, verdict, log_e, None, sentence, _numbers(differing), dry_run=guardrail.dry_run)
+    return terms.finding(evidence, verdict, (log_e, None), sentence, _numbers(differing))
 
 
 def _numbers(differing: Differing) -> Mapping[str, float]:
     found = {"psi": differing.stability, "jensen_shannon": differing.divergence}
     return {name: value for name, value in found.items() if value is not None}
+
+
+KIND = GuardrailKind(
+    # A new version may predict differently: who names drift is told, and who means more says so.
+    usual=Guardrail(Metric("drift"), on_regression=OnRegression.WARN, floor=0.2),
+    ranges={"floor": (0.0, 10.0)},
+    share=0.05,
+    judge=judge_drift,
+    is_proven=False,
+)

@@ -5,7 +5,7 @@ too rare to have been seen then comes from both versions; so the canary is accus
 
 Given that a prediction is strange, its arm is a coin: P1 in the worse direction about r0 = 10.
 
-Source: the tilts of `evidence`.
+Source: the tilts of `eprocess`.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.estimates import BadOf
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails.coverage import Covered, coverage_of
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.categories import REFERENCE_MIN
 from app.domain.stats.eprocess import Outcomes, log_e_tilt
 from app.domain.stats.histogram import LABELS_MAX, OTHER, Histogram

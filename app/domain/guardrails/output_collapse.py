@@ -7,7 +7,7 @@ Per usual output k, given an exchange that was predicted something else, its arm
 canary does so less than a tenth as often as stable: P1 in the better direction about r0 = 0.1, averaged over k with
 fixed weights; P1 in the worse direction about r0 = 0.1 proves the contrary, for every k.
 
-Source: the tilts of `evidence`; Vovk & Wang 2021 for the average; Berger 1982 for "every".
+Source: the tilts of `eprocess`; Vovk & Wang 2021 for the average; Berger 1982 for "every".
 """
 
 from bisect import bisect_right
@@ -20,7 +20,7 @@ import numpy as np
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails.coverage import Covered, coverage_of
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.eprocess import BETTER, WORSE, log_weighted_mean, tilted
 from app.domain.stats.eprocess_batch import ManyOutcomes, log_e_tilt_of_many
 from app.domain.stats.histogram import Histogram, value_at
@@ -39,7 +39,7 @@ _ELSEWHERE = "nothing usual"
 
 
 class _Numbers(NamedTuple):
-    """The floats from one place to another, both included; see `spread.order_of`."""
+    """The floats from one place to another, both included; see `histogram.order_of`."""
 
     first: int
     last: int

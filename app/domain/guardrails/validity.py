@@ -7,26 +7,34 @@ nothing is proven.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf, log
+from math import inf
 
-from app.domain.catalog.policy import Guardrail, Policy
+from app.domain.catalog.policy import Guardrail, Metric
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.absorb_observed import read_by_coin
 from app.domain.evidence.estimates import BadOf, rates_of
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ObservedEpoch
 from app.domain.evidence.observed import Flaw
-from app.domain.guardrails import model_sentences, sentences
-from app.domain.guardrails.coverage import Coverage, Covered, coverage_of
-from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.finding import WORSE_VERDICTS, Finding, Verdict
+from app.domain.guardrails.kind import GuardrailKind, Terms, wants_proof
 from app.domain.guardrails.learnt_signature import Strange, strange
-from app.domain.guardrails.limits import WORSE_VERDICTS, if_split_is_trusted, margin_of, numbers_of, verdict_of
 from app.domain.guardrails.output_collapse import Variety, variety
+from app.domain.guardrails.phrases import CLOSINGS, not_read, percent, with_uneven
+from app.domain.guardrails.rates import margin_of, numbers_of
+from app.domain.guardrails.split import Coverage, Covered, coverage_of, if_split_is_trusted
 from app.domain.stats.eprocess import Outcomes, log_e_full, log_e_tilt, log_weighted_mean
 from app.domain.stats.harm import of_halves
 from app.domain.stats.score import ScoreEpoch, binary, increments, log_e_not_worse, scaled
 
 _HALF = 0.5
+_FLAWS = {
+    Flaw.NONFINITE: "with numbers that are none",
+    Flaw.SCHEMA: "not as declared",
+    Flaw.EMPTY: "empty",
+    Flaw.REFUSED: "refused",
+    Flaw.STREAM: "with a stream that ended badly",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +83,19 @@ class _Weighed:
         return self.strange is not None and self.strange.log_e > max(self.flaws, self._same)
 
 
-def judge_validity(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
+def judge_validity(evidence: Evidence, terms: Terms) -> Finding:
     """Flawed answers by P1 and P2, as errors are; predictions by `variety` and `strange`, if what is usual is known."""
     epochs = read_by_coin(evidence)
     answers = sum(epoch.canary.read for epoch in epochs.values())
     if not answers:
-        sentence = model_sentences.of_nothing_read(evidence)
-        return Finding(guardrail.metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
+        return terms.nothing(f"Validity is not judged: {not_read(evidence)}.")
     read = coverage_of(Covered(bp, epoch.canary.read, epoch.stable.read) for bp, epoch in epochs.items())
-    weighed = _weighed(evidence, policy, guardrail, read)
-    verdict = verdict_of(policy, guardrail, weighed.worse, weighed.not_worse, answers)
+    weighed = _weighed(evidence, terms, read)
+    verdict = terms.verdict(weighed.worse, weighed.not_worse, answers)
     numbers = _numbers(epochs, weighed, verdict)
-    sentence = _sentence(evidence, policy, weighed, verdict, numbers)
-    sentence = model_sentences.with_uneven(sentence, evidence, "Answers are read", uneven=read.is_uneven)
-    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
-    return Finding(
-        guardrail.metric, verdict, weighed.worse, weighed.not_worse, sentence, numbers, dry_run=guardrail.dry_run
-    )
+    sentence = _sentence(evidence, terms, weighed, verdict, numbers)
+    sentence = with_uneven(sentence, evidence, "Answers are read", uneven=read.is_uneven)
+    return terms.finding(evidence, verdict, (weighed.worse, weighed.not_worse), sentence, numbers)
 
 
 def _counts(epochs: Mapping[int, ObservedEpoch]) -> tuple[BadOf, ...]:
@@ -101,14 +105,14 @@ def _counts(epochs: Mapping[int, ObservedEpoch]) -> tuple[BadOf, ...]:
     )
 
 
-def _weighed(evidence: Evidence, policy: Policy, guardrail: Guardrail, read: Coverage) -> _Weighed:
+def _weighed(evidence: Evidence, terms: Terms, read: Coverage) -> _Weighed:
     odd = strange(evidence)
     return _Weighed(
         flaws=_flaws(evidence, read),
-        sound=read.proof(_soundness(_counts(read_by_coin(evidence)), evidence, policy, guardrail)),
+        sound=read.proof(_soundness(_counts(read_by_coin(evidence)), evidence, terms)),
         varied=variety(evidence),
         strange=odd,
-        familiar=inf if odd is None else _soundness(odd.epochs, evidence, policy, guardrail),
+        familiar=inf if odd is None else _soundness(odd.epochs, evidence, terms),
     )
 
 
@@ -128,10 +132,10 @@ def _flaws(evidence: Evidence, read: Coverage) -> float:
     return of_halves(log_e_tilt(outcomes), read.harm(with_good))
 
 
-def _soundness(counts: Iterable[BadOf], evidence: Evidence, policy: Policy, guardrail: Guardrail) -> float:
+def _soundness(counts: Iterable[BadOf], evidence: Evidence, terms: Terms) -> float:
     """Evidence against "the canary's share of bad ones is at least the margin above stable's"."""
     reference = evidence.of_model.flaw_reference
-    margin = margin_of(reference, policy, guardrail)
+    margin = margin_of(reference, terms.policy, terms.guardrail)
     epochs = (
         ScoreEpoch(
             each.weight_bp / FULL_BP,
@@ -171,18 +175,65 @@ def _strange_numbers(found: Strange) -> Mapping[str, float]:
 
 
 def _sentence(
-    evidence: Evidence, policy: Policy, weighed: _Weighed, verdict: Verdict, numbers: Mapping[str, float]
+    evidence: Evidence, terms: Terms, weighed: _Weighed, verdict: Verdict, numbers: Mapping[str, float]
 ) -> str:
     if weighed.varied is not None and weighed.is_sameness and verdict in WORSE_VERDICTS:
-        return model_sentences.of_sameness(evidence, weighed.varied, verdict)
+        return _of_sameness(evidence, weighed.varied, verdict)
     if weighed.strange is not None and weighed.is_strangeness and verdict in WORSE_VERDICTS:
-        return model_sentences.of_strangeness(evidence, weighed.strange, verdict, numbers)
-    sentence = model_sentences.of_flaws(evidence, verdict, numbers)
-    limit = log(1.0 / policy.alpha_promotion)
+        return _of_strangeness(evidence, weighed.strange, verdict, numbers)
+    sentence = _of_flaws(evidence, verdict, numbers)
     if verdict is not Verdict.INCONCLUSIVE_HEALTHY:
         return sentence
-    if weighed.varied is not None and weighed.varied.log_e_varied < limit:
-        return model_sentences.with_variety_wanted(sentence, evidence)
-    if weighed.familiar < limit:
-        return model_sentences.with_familiarity_wanted(sentence, evidence)
+    if weighed.varied is not None and weighed.varied.log_e_varied < terms.log_proof:
+        wanted = f"That {evidence.canary} predicts different things, as {evidence.stable} does, is not proven yet."
+        return f"{sentence} {wanted}"
+    if weighed.familiar < terms.log_proof:
+        return f"{sentence} That {evidence.canary} predicts only what {evidence.stable} does is not proven yet."
     return sentence
+
+
+def _of_flaws(evidence: Evidence, verdict: Verdict, numbers: Mapping[str, float]) -> str:
+    """Flawed answers of both arms, and what is wrong with the canary's."""
+    if "canary_rate" not in numbers:
+        return f"Flawed answers: {evidence.stable} has given none to compare with at the same weights yet."
+    kinds = {_FLAWS[flaw]: numbers[f"canary_{flaw}"] for flaw in Flaw if f"canary_{flaw}" in numbers}
+    named = ", ".join(f"{count:,.0f} {kind}" for kind, count in kinds.items())
+    return (
+        f"Flawed answers {percent(numbers['canary_rate'])} for {evidence.canary}, "
+        f"{percent(numbers['stable_rate'])} for {evidence.stable} at the same weights"
+        f"{f' ({named})' if named else ''}{CLOSINGS[verdict]}."
+    )
+
+
+def _of_sameness(evidence: Evidence, varied: Variety, verdict: Verdict) -> str:
+    """The output that swallowed the others."""
+    says = "is proven to predict hardly anything but" if verdict is Verdict.REGRESSED else "predicts, as it seems, only"
+    return (
+        f"{evidence.canary} {says} {varied.output}: in {percent(varied.canary_share)} of its answers, "
+        f"{percent(varied.stable_share)} of {evidence.stable}'s at the same weights."
+    )
+
+
+def _of_strangeness(evidence: Evidence, found: Strange, verdict: Verdict, numbers: Mapping[str, float]) -> str:
+    """What the canary predicts and stable never did."""
+    says = "is proven to predict what" if verdict is Verdict.REGRESSED else "predicts, as it seems, what"
+    shares = ""
+    if "canary_strange" in numbers:
+        shares = (
+            f", in {percent(numbers['canary_strange'])} of its answers, {percent(numbers['stable_strange'])} of "
+            f"{evidence.stable}'s at the same weights"
+        )
+    return (
+        f"{evidence.canary} {says} {evidence.stable} never did, mostly {found.what}{shares}; "
+        f"a version that means to is registered with a signature."
+    )
+
+
+KIND = GuardrailKind(
+    usual=Guardrail(Metric("validity"), margin=0.5, floor=0.01),
+    ranges={"margin": (0.0, 100.0), "floor": (1e-5, 0.5)},
+    share=0.10,
+    judge=judge_validity,
+    is_usual=lambda model: model.observation is not None,
+    wants=wants_proof("gives no more flawed answers, and different ones where {stable} does"),
+)

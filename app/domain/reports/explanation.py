@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from math import exp, log
 
 from app.domain.catalog.policy import Guardrail, Metric, Policy
-from app.domain.evidence.estimates import BAD, DRAWN, ERRORS, JUDGED, TIMEOUTS, Count, drawn_by_coin, outcomes, rates
+from app.domain.evidence.estimates import BAD, DRAWN, JUDGED, drawn_by_coin, outcomes, rates
 from app.domain.evidence.evidence import ArmCounts, Evidence
 from app.domain.guardrails.finding import Assessment, Verdict
-from app.domain.guardrails.limits import log_limit
-from app.domain.guardrails.sentences import percent, sure
+from app.domain.guardrails.kind import Rate
+from app.domain.guardrails.phrases import percent, sure
+from app.domain.guardrails.registry import kind_of, log_limit
 from app.domain.stats.harm import least_harm_ratio
 from app.domain.stats.paired import log_e_discordant
 
 # The inversion of P1 goes no further down.
 _NO_LEAST_RATIO = 1.01e-3
-_COUNTS: dict[Metric, Count] = {Metric.ERRORS: ERRORS, Metric.TIMEOUTS: TIMEOUTS}
-_NOUNS = {Metric.ERRORS: "errors", Metric.TIMEOUTS: "timeouts"}
 _HEADLINES = {
     Verdict.HEALTHY: "{canary} is proven not worse than {stable} by more than its margins.",
     Verdict.REGRESSED: "{canary} is proven worse than {stable}.",
@@ -121,25 +120,28 @@ def _certain(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[C
     if seen.verdict is Verdict.INVALID:
         return
     for guardrail in policy.guardrails:
-        if guardrail.metric in _COUNTS and not guardrail.dry_run:
-            certainty = _certainty(evidence, policy, guardrail, seen)
+        rate = kind_of(guardrail.metric).rate
+        if rate is not None and not guardrail.dry_run:
+            certainty = _certainty(evidence, policy, guardrail, rate, seen)
             if certainty is not None:
                 yield certainty
 
 
-def _certainty(evidence: Evidence, policy: Policy, guardrail: Guardrail, found: Assessment) -> Certainty | None:
+def _certainty(
+    evidence: Evidence, policy: Policy, guardrail: Guardrail, rate: Rate, found: Assessment
+) -> Certainty | None:
     """None before both arms have answered at one weight."""
     metric, epochs = guardrail.metric, drawn_by_coin(evidence)
-    seen = rates(epochs, _COUNTS[metric], JUDGED)
+    seen = rates(epochs, rate.bad, JUDGED)
     if seen is None:
         return None
     alpha = policy.alpha_rollback
     log_e = next(each.log_e_worse or 0.0 for each in found.findings if each.metric == metric and not each.dry_run)
-    ratio = least_harm_ratio(outcomes(epochs, _COUNTS[metric], DRAWN), log_e, log_limit(policy, guardrail))
+    ratio = least_harm_ratio(outcomes(epochs, rate.bad, DRAWN), log_e, log_limit(policy, guardrail))
     least = None if ratio < _NO_LEAST_RATIO else ratio
     said = "nothing is excluded yet" if least is None else f"at least {least:.2f} times {evidence.stable}'s"
     sentence = (
-        f"{_NOUNS[metric]}: {percent(seen.canary)} for {evidence.canary}, {percent(seen.stable)} for "
+        f"{rate.answers}: {percent(seen.canary)} for {evidence.canary}, {percent(seen.stable)} for "
         f"{evidence.stable} at the same weights; {said}, {sure(alpha)}"
     )
     return Certainty(metric, seen.canary, seen.stable, least, 1.0 - alpha, sentence)

@@ -5,26 +5,23 @@ Rule: figures here are rough and say so; nothing is decided by them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
 
-from app.domain.catalog.policy import Metric, Policy
+from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import FULL_BP
-from app.domain.evidence.estimates import DRAWN, ERRORS, drawn_by_coin, outcomes
+from app.domain.evidence.estimates import BAD, DRAWN, ERRORS, JUDGED, drawn_by_coin, outcomes, rates
 from app.domain.evidence.evidence import Evidence
-from app.domain.guardrails.finding import Assessment, Finding, Verdict
-from app.domain.guardrails.limits import error_margin, log_limit, shares
-from app.domain.guardrails.sentences import about, frequency, points
-from app.domain.reports.forecast import eta_s, exchanges_to_proof, highest_weight, smallest_visible_effect
+from app.domain.evidence.tally import Horizon
+from app.domain.guardrails.errors import error_margin, exchanges_to_proof, exposure_guardrail, highest_weight
+from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.phrases import frequency, points
+from app.domain.guardrails.registry import kind_of, log_limit, shares
 from app.domain.rollout.wording import span_text
 from app.domain.stats.harm import bad_until
-from app.domain.stats.planning import overlap_to_prove, smallest_effect
+from app.domain.stats.planning import exchanges_to_refute, overlap_to_prove, smallest_effect
 
 # Further than this nobody plans.
 _MOST_BAD = 100
-_PROVEN = {
-    Metric.VALIDITY: "gives no more flawed answers, and different ones where {stable} does",
-    Metric.COST: "is no dearer than it may be",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +67,12 @@ def _to_turn_back(evidence: Evidence, policy: Policy, seen: Assessment) -> Itera
 
 def bad_answers_to_turn_back(evidence: Evidence, policy: Policy, seen: Assessment) -> int | None:
     """How many more errors of the canary, at its highest weight so far, reach alpha_rollback; None if too many."""
-    share = shares(policy).get(Metric.ERRORS)
+    metric = exposure_guardrail(policy).metric
+    share = shares(policy).get(metric)
     weight = highest_weight(evidence)
     if share is None or weight is None:
         return None
-    errors = next(each for each in seen.findings if each.metric == Metric.ERRORS and not each.dry_run)
+    errors = next(each for each in seen.findings if each.metric == metric and not each.dry_run)
     others = exp(min(seen.log_e, 700.0)) - share * exp(min(errors.log_e_worse or 0.0, 700.0))
     missing = (1.0 / policy.alpha_rollback - others) / share
     if missing <= 0.0:
@@ -87,8 +85,8 @@ def _to_promote(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterato
     if not seen.canary_answers:
         yield f"answers of {evidence.canary}: none came yet"
         return
-    if seen.held_because is not None:
-        yield f"{evidence.canary} is held at its lowest weight: {seen.held_because}"
+    if seen.hold is not None:
+        yield f"{evidence.canary} is held at its lowest weight: {seen.hold.because}"
     if seen.log_e >= log(policy.thaw_below):
         yield f"the evidence against it must fall below {policy.thaw_below:g}; it is {exp(min(seen.log_e, 50.0)):,.3g}"
     yield from _proofs(evidence, policy, seen)
@@ -96,42 +94,11 @@ def _to_promote(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterato
 
 def _proofs(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[str]:
     """One clause for each proof that promotion waits for."""
-    needed = 1.0 / policy.alpha_promotion
     for guardrail, finding in zip(policy.guardrails, seen.findings, strict=False):
-        if not guardrail.is_waited_for or (finding.log_e_not_worse or 0.0) >= log(needed):
-            continue
-        if guardrail.metric is Metric.ERRORS:
-            yield _error_proof(evidence, policy)
-        elif guardrail.metric is Metric.LATENCY:
-            yield _latency_proof(finding, evidence, needed)
-        elif guardrail.metric in _PROVEN:
-            yield _proof(guardrail.metric, finding, evidence, needed)
-
-
-def _error_proof(evidence: Evidence, policy: Policy) -> str:
-    weight = highest_weight(evidence)
-    more = exchanges_to_proof(evidence, policy, weight) if weight is not None else None
-    margin = points(error_margin(evidence, policy, policy.errors).delta)
-    if more is None or not isfinite(more):
-        return (
-            f"fewer bad answers of {evidence.canary}: so far they are at least {margin} more than {evidence.stable}'s"
-        )
-    return f"about {about(more)} more answers of both, as good as so far, prove it less than {margin} worse"
-
-
-def _latency_proof(finding: Finding, evidence: Evidence, needed: float) -> str:
-    if finding.log_e_not_worse is None:
-        return f"latency can be proven once {evidence.stable} has given enough answers to know what is slow"
-    so_far = exp(min(finding.log_e_not_worse, 50.0))
-    return f"proof that {evidence.canary} is not slower than {evidence.stable}: evidence {so_far:,.2g} of {needed:,.0f}"
-
-
-def _proof(metric: Metric, finding: Finding, evidence: Evidence, needed: float) -> str:
-    if finding.log_e_not_worse is None:
-        return finding.sentence.rstrip(".")
-    so_far = exp(min(finding.log_e_not_worse, 50.0))
-    claim = _PROVEN[metric].format(stable=evidence.stable)
-    return f"proof that {evidence.canary} {claim}: evidence {so_far:,.2g} of {needed:,.0f}"
+        if guardrail.is_waited_for and (finding.log_e_not_worse or 0.0) < log(1.0 / policy.alpha_promotion):
+            clause = kind_of(guardrail.metric).wants(evidence, policy, finding)
+            if clause is not None:
+                yield clause
 
 
 def advice(evidence: Evidence, policy: Policy) -> tuple[str, ...]:
@@ -146,10 +113,10 @@ def advice(evidence: Evidence, policy: Policy) -> tuple[str, ...]:
 
 def _advice(evidence: Evidence, policy: Policy, per_s: float) -> Iterator[str]:
     weight = policy.max_weight_bp / FULL_BP
-    delta = error_margin(evidence, policy, policy.errors).delta
+    delta = error_margin(evidence, policy).delta
     exchanges = per_s * policy.deadline_s
     reference = evidence.error_reference
-    effect = smallest_effect(reference, weight, exchanges, log_limit(policy, policy.errors))
+    effect = smallest_effect(reference, weight, exchanges, log_limit(policy, exposure_guardrail(policy)))
     if effect is None:
         yield (
             f"At {frequency(per_s)} this policy cannot tell a version that always fails in "
@@ -171,3 +138,30 @@ def _advice(evidence: Evidence, policy: Policy, per_s: float) -> Iterator[str]:
 def _remedies(policy: Policy) -> str:
     raise_it = ", raise the weight" if policy.max_weight_bp < FULL_BP // 2 else ", wait longer"
     return f"mirror{raise_it} or widen the margin"
+
+
+def eta_s(evidence: Evidence, policy: Policy, log_e: float) -> float | None:
+    """Rough seconds until the errors decide at the highest weight so far; None if they never would."""
+    per_second = evidence.draws_per_s
+    weight = highest_weight(evidence)
+    if per_second <= 0.0 or weight is None:
+        return None
+    exchanges = min(_until_harm(evidence, policy, log_e, weight), exchanges_to_proof(evidence, policy, weight))
+    return exchanges / per_second if isfinite(exchanges) else None
+
+
+def smallest_visible_effect(evidence: Evidence, policy: Policy) -> float | None:
+    """The smallest excess rate of errors that the time left can reveal at the policy's highest weight."""
+    elapsed_s = evidence.read_through[Horizon.STATUS] - evidence.started_s + 1
+    left_s = policy.deadline_s - elapsed_s
+    weight = policy.max_weight_bp / FULL_BP
+    limit = log_limit(policy, exposure_guardrail(policy))
+    return smallest_effect(evidence.error_reference, weight, left_s * evidence.draws_per_s, limit)
+
+
+def _until_harm(evidence: Evidence, policy: Policy, log_e: float, weight: float) -> float:
+    seen = rates(drawn_by_coin(evidence), BAD, JUDGED)
+    if seen is None or seen.extra <= 0.0:
+        return inf
+    missing = max(0.0, log(1.0 / policy.alpha_rollback) - log_e)
+    return exchanges_to_refute(seen.canary, seen.stable, weight, missing)

@@ -1,6 +1,6 @@
 """Quality as people read it: a version's value with its interval, by slice, by class, by how sure it was.
 
-Rule: for display. What decides is `labelled`, which compares both arms under the coin; an interval here holds
+Rule: for display. What decides is the labels guardrail, which compares both arms under the coin; an interval here holds
 for a version whose true quality does not move, however often somebody looks.
 
 Source: rates by the beta-binomial mixture (`rate`); all other means by the normal mixture, whose level holds in
@@ -29,7 +29,7 @@ from app.domain.evidence.loss import (
     shown,
     sums_of,
 )
-from app.domain.guardrails.coverage import Covered, coverage_of
+from app.domain.guardrails.split import Covered, coverage_of
 from app.domain.stats.histogram import OTHER
 from app.domain.stats.normal_mixture import normal_difference_interval
 from app.domain.stats.rate import rate_bounds

@@ -4,15 +4,15 @@ from dataclasses import replace
 from datetime import datetime
 from math import log
 
+from app.domain.catalog.policy import Metric, OnDeadline
 from app.domain.catalog.routing import FULL_BP
-from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.finding import Assessment, Cause, Hold, Trigger, Verdict
 from app.domain.rollout import wording
 from app.domain.rollout.rollout import (
     TERMINAL,
     Action,
     Effect,
     MakeStable,
-    OnDeadline,
     Phase,
     Resolution,
     Rollout,
@@ -25,9 +25,6 @@ from app.domain.stats.planning import rung_below, rungs
 
 # A canary that does not answer its probe for so long after the warm-up never will.
 READY_WITHIN_S = 600.0
-
-OPERATOR, BRAKE, DEADLINE, POLICY, DECAY = "operator", "brake", "deadline", "policy", "decay"
-SUSPICION = "suspicion"
 
 
 def enter(rollout: Rollout, phase: Phase, now: datetime) -> Rollout:
@@ -61,26 +58,26 @@ def at_deadline(rollout: Rollout, now: datetime, seen: Assessment | None = None)
     """The stated outcome of each phase's deadline."""
     if rollout.phase is Phase.PENDING:
         sentence = f"Dropped the rollout of {rollout.canary}: nobody started it."
-        return end(rollout, Phase.ABORTED, now, Resolution(Action.ABORT, DEADLINE, sentence))
+        return end(rollout, Phase.ABORTED, now, Resolution(Action.ABORT, Cause.DEADLINE, sentence))
     spent = span_text((now - rollout.phase_since).total_seconds())
     if rollout.phase is Phase.WARMING:
         return roll_back(
-            rollout, now, DEADLINE, f"Turned {rollout.canary} back: it was not ready within {spent}.", seen
+            rollout, now, Cause.DEADLINE, f"Turned {rollout.canary} back: it was not ready within {spent}.", seen
         )
     if rollout.phase in {Phase.EXPIRED, Phase.INVALID}:
         why = f"Turned {rollout.canary} back: {rollout.phase} for {spent} and nobody decided."
-        return roll_back(rollout, now, DEADLINE, why, seen)
+        return roll_back(rollout, now, Cause.DEADLINE, why, seen)
     if rollout.policy.on_deadline is OnDeadline.ROLLBACK:
         why = f"Turned {rollout.canary} back: not proven when its time was over."
-        return roll_back(rollout, now, DEADLINE, why, seen)
+        return roll_back(rollout, now, Cause.DEADLINE, why, seen)
     if seen is not None and _is_let_through(rollout, seen):
-        return promote(rollout, now, DEADLINE, wording.let_through(rollout, seen), seen)
+        return promote(rollout, now, Cause.DEADLINE, wording.let_through(rollout, seen), seen)
     sentence = (
         f"The time for {rollout.canary} is over and it is not proven: "
         f"it stays at {weight_text(rollout.weight_bp)} until somebody decides."
     )
     expired = enter(rollout, Phase.EXPIRED, now)
-    return Transition(expired, (), Resolution(Action.EXPIRE, DEADLINE, sentence, account(rollout, seen)))
+    return Transition(expired, (), Resolution(Action.EXPIRE, Cause.DEADLINE, sentence, account(rollout, seen)))
 
 
 def _is_let_through(rollout: Rollout, seen: Assessment) -> bool:
@@ -88,7 +85,7 @@ def _is_let_through(rollout: Rollout, seen: Assessment) -> bool:
     policy = rollout.policy
     if policy.deadline_margin is None or rollout.phase not in {Phase.RAMPING, Phase.BAKING}:
         return False
-    return seen.excess_bound < policy.deadline_margin and seen.log_e < log(policy.thaw_below) and seen.held_by is None
+    return seen.excess_bound < policy.deadline_margin and seen.log_e < log(policy.thaw_below) and seen.hold is None
 
 
 def end(rollout: Rollout, phase: Phase, now: datetime, resolution: Resolution) -> Transition:
@@ -100,14 +97,16 @@ def end(rollout: Rollout, phase: Phase, now: datetime, resolution: Resolution) -
 
 
 def roll_back(
-    rollout: Rollout, now: datetime, trigger: str, sentence: str, seen: Assessment | None = None
+    rollout: Rollout, now: datetime, trigger: Trigger | Cause, sentence: str, seen: Assessment | None = None
 ) -> Transition:
     """Turn the canary back."""
     resolution = Resolution(Action.ROLL_BACK, trigger, sentence, account(rollout, seen))
     return end(rollout, Phase.ROLLED_BACK, now, resolution)
 
 
-def promote(rollout: Rollout, now: datetime, trigger: str, sentence: str, seen: Assessment | None = None) -> Transition:
+def promote(
+    rollout: Rollout, now: datetime, trigger: Trigger | Cause, sentence: str, seen: Assessment | None = None
+) -> Transition:
     """Make the canary stable; what was stable stays beside it as standby for as long as the policy says."""
     resolution = Resolution(Action.PROMOTE, trigger, sentence, account(rollout, seen))
     promoted = replace(enter(rollout, Phase.PROMOTED, now), weight_bp=FULL_BP)
@@ -124,7 +123,7 @@ def invalidate(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
     """Stop trusting the evidence; without it nothing guards the canary, so it gets no traffic."""
     finding = next(finding for finding in seen.findings if finding.verdict is Verdict.INVALID)
     sentence = f"Stopped judging {rollout.canary}: {finding.sentence}"
-    resolution = Resolution(Action.INVALIDATE, finding.metric, sentence, account(rollout, seen))
+    resolution = Resolution(Action.INVALIDATE, finding.trigger, sentence, account(rollout, seen))
     return Transition(replace(enter(rollout, Phase.INVALID, now), weight_bp=0), (ShiftWeight(0),), resolution)
 
 
@@ -133,26 +132,28 @@ def freeze(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
     weight_bp = rung_below(rollout.weight_bp, rollout.policy.max_weight_bp)
     sentence = wording.frozen(rollout, seen, weight_bp)
     resolution = Resolution(Action.FREEZE, seen.trigger, sentence, account(rollout, seen))
-    return _held(rollout, now, SUSPICION, weight_bp, resolution)
+    return _held(rollout, now, Cause.SUSPICION, weight_bp, resolution)
 
 
-def hold(rollout: Rollout, now: datetime, seen: Assessment) -> Transition:
+def hold(rollout: Rollout, now: datetime, seen: Assessment, why: Hold) -> Transition:
     """Something that does not turn back asks for the lowest weight, for as long as it is so."""
     weight_bp = min(rollout.weight_bp, rungs(rollout.policy.max_weight_bp)[0])
-    by = seen.held_by or SUSPICION
-    resolution = Resolution(Action.FREEZE, by, wording.held(rollout, seen, weight_bp), account(rollout, seen))
-    return _held(rollout, now, by, weight_bp, resolution)
+    sentence = wording.held(rollout, why, weight_bp)
+    resolution = Resolution(Action.FREEZE, Trigger(why.by), sentence, account(rollout, seen))
+    return _held(rollout, now, why.by, weight_bp, resolution)
 
 
 def freeze_for_brake(rollout: Rollout, now: datetime) -> Transition:
     """A replica's brake is open: the lowest weight until it is no more."""
     weight_bp = min(rollout.weight_bp, rungs(rollout.policy.max_weight_bp)[0])
     sentence = f"Holding {rollout.canary} at {weight_text(weight_bp)}: a replica keeps its traffic away from it."
-    resolution = Resolution(Action.FREEZE, BRAKE, sentence, account(rollout))
-    return _held(replace(rollout, brake_open_since=now), now, BRAKE, weight_bp, resolution)
+    resolution = Resolution(Action.FREEZE, Cause.BRAKE, sentence, account(rollout))
+    return _held(replace(rollout, brake_open_since=now), now, Cause.BRAKE, weight_bp, resolution)
 
 
-def _held(rollout: Rollout, now: datetime, frozen_by: str, weight_bp: int, resolution: Resolution) -> Transition:
+def _held(
+    rollout: Rollout, now: datetime, frozen_by: Metric | Cause, weight_bp: int, resolution: Resolution
+) -> Transition:
     if rollout.phase is Phase.FROZEN:
         # Held for one more reason; its time does not begin again.
         frozen = replace(rollout, frozen_by=frozen_by, weight_bp=weight_bp)
@@ -162,7 +163,7 @@ def _held(rollout: Rollout, now: datetime, frozen_by: str, weight_bp: int, resol
     return Transition(frozen, _shift(rollout, weight_bp), resolution)
 
 
-def thaw(rollout: Rollout, now: datetime, trigger: str, why: str) -> Transition:
+def thaw(rollout: Rollout, now: datetime, trigger: Trigger | Cause, why: str) -> Transition:
     """Go on from where the freeze came, at the weight it has."""
     phase = moving(rollout)
     if rollout.held_from in {Phase.PAUSED, Phase.EXPIRED}:
@@ -184,7 +185,7 @@ def shift(rollout: Rollout, now: datetime, weight_bp: int, sentence: str, seen: 
     if phase is not rollout.phase:
         moved = enter(moved, phase, now)
     action = Action.ADVANCE if weight_bp > rollout.weight_bp else Action.STEP_DOWN
-    resolution = Resolution(action, POLICY, sentence, account(rollout, seen))
+    resolution = Resolution(action, Cause.POLICY, sentence, account(rollout, seen))
     return Transition(moved, _shift(rollout, weight_bp), resolution)
 
 

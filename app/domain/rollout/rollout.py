@@ -7,39 +7,13 @@ from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import OnDeadline, Policy, check_policy
+from app.domain.catalog.policy import Metric, Policy
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.tally import Tally
-from app.domain.guardrails.finding import Assessment
+from app.domain.guardrails.finding import Assessment, Cause, Trigger
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import check_policy
 from app.errors import InvalidInput
-
-__all__ = [
-    "TERMINAL",
-    "Aborted",
-    "Action",
-    "Assessed",
-    "BrakeClosed",
-    "BrakeOpened",
-    "Decayed",
-    "Effect",
-    "Event",
-    "MakeStable",
-    "OnDeadline",
-    "Paused",
-    "Phase",
-    "Policy",
-    "PromotionOrdered",
-    "Resolution",
-    "Resumed",
-    "RollbackOrdered",
-    "Rollout",
-    "RolloutId",
-    "ShiftWeight",
-    "Started",
-    "Transition",
-    "begin",
-    "later",
-]
 
 RolloutId = NewType("RolloutId", str)
 
@@ -91,8 +65,7 @@ class Rollout:
         phase_since: When the phase began; phase_deadline: when it must end, None if terminal.
         decide_by: When an undecided rollout expires; renewed by a person who resumes later.
         held_from: The phase a PAUSED or FROZEN rollout goes back to.
-        frozen_by: What froze a FROZEN rollout last: "suspicion", "brake", "ceiling", "external", or the
-            metric whose guardrail holds.
+        frozen_by: What froze a FROZEN rollout last; of a guardrail that holds its metric.
         weight_bp: The canary's weight now; 10,000 once promoted, whatever its standby keeps for a while.
         evidence: All counts judged so far, by weight epoch.
     """
@@ -109,7 +82,7 @@ class Rollout:
     phase_deadline: datetime | None
     decide_by: datetime
     held_from: Phase | None = None
-    frozen_by: str | None = None
+    frozen_by: Metric | Cause | None = None
     weight_bp: int = 0
     first_exposed_at: datetime | None = None
     brake_open_since: datetime | None = None
@@ -150,7 +123,7 @@ def begin(
         evidence=Evidence.begin(
             stable,
             canary,
-            policy,
+            slow_limits(policy),
             reference,
             int(now.timestamp()),
             per_caller=per_caller,
@@ -279,14 +252,12 @@ class Resolution:
     """Why something was done, for a decision row.
 
     Attributes:
-        trigger: The metric that decided, or "operator", "brake", "deadline", "policy", "split", "counts",
-            "ceiling", "external", "decay".
         sentence: One plain sentence for people who are not statisticians.
         numbers: The figures behind it, JSON values only; enough to recompute the decision.
     """
 
     action: Action
-    trigger: str
+    trigger: Trigger | Cause
     sentence: str
     numbers: Mapping[str, object] = field(default_factory=dict)
 

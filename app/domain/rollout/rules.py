@@ -11,10 +11,10 @@ from math import log
 from typing import TypeAlias
 
 from app.domain.catalog.routing import FULL_BP
-from app.domain.guardrails.common_cause import EXTERNAL
-from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.errors import exposure_guardrail
+from app.domain.guardrails.finding import Assessment, Cause, Verdict
 from app.domain.guardrails.labels import waits_s
-from app.domain.guardrails.limits import log_limit
+from app.domain.guardrails.registry import log_limit
 from app.domain.rollout import moves, wording
 from app.domain.rollout.rollout import Assessed, Phase, Rollout, Transition
 from app.domain.stats.harm import bad_until
@@ -50,16 +50,18 @@ def _turn_back(rollout: Rollout, event: Assessed, now: datetime) -> Transition |
 
 def _hold(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
     """R3, and a guardrail that holds: harm that does not turn back."""
-    if event.assessment.held_by in {None, EXTERNAL} or rollout.weight_bp == 0:
+    hold = event.assessment.hold
+    if hold is None or hold.by == Cause.EXTERNAL or rollout.weight_bp == 0:
         return None
-    return moves.hold(rollout, now, event.assessment)
+    return moves.hold(rollout, now, event.assessment, hold)
 
 
 def _wait_for_outside(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
     """Both arms got worse together."""
-    if event.assessment.held_by != EXTERNAL:
+    hold = event.assessment.hold
+    if hold is None or hold.by != Cause.EXTERNAL:
         return None
-    return moves.hold(rollout, now, event.assessment)
+    return moves.hold(rollout, now, event.assessment, hold)
 
 
 def _distrust(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
@@ -81,7 +83,7 @@ def _promote(rollout: Rollout, event: Assessed, now: datetime) -> Transition | N
     seen = event.assessment
     if seen.verdict is not Verdict.HEALTHY or not (_covered(rollout, now) or seen.forward):
         return None
-    return moves.promote(rollout, now, moves.POLICY, wording.promoted(rollout, seen), seen)
+    return moves.promote(rollout, now, Cause.POLICY, wording.promoted(rollout, seen), seen)
 
 
 def _covered(rollout: Rollout, now: datetime) -> bool:
@@ -98,26 +100,26 @@ def _expire(rollout: Rollout, event: Assessed, now: datetime) -> Transition | No
 
 def _lower(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
     """Frozen already, and now there is a reason for the lowest weight; who froze it last is who thaws it."""
-    seen = event.assessment
-    if seen.held_by is None or seen.held_by == rollout.frozen_by:
+    hold = event.assessment.hold
+    if hold is None or hold.by == rollout.frozen_by:
         return None
     if rollout.weight_bp > rungs(rollout.policy.max_weight_bp)[0]:
-        return moves.hold(rollout, now, seen)
-    return Transition(replace(rollout, frozen_by=seen.held_by))
+        return moves.hold(rollout, now, event.assessment, hold)
+    return Transition(replace(rollout, frozen_by=hold.by))
 
 
 def _thaw(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
     """Back from R3 and R5."""
     suspicion = event.assessment.log_e
-    if event.assessment.held_by is not None:
+    if event.assessment.hold is not None:
         return None
-    if rollout.frozen_by != moves.SUSPICION and suspicion >= log(rollout.policy.freeze_at):
+    if rollout.frozen_by != Cause.SUSPICION and suspicion >= log(rollout.policy.freeze_at):
         # The brake's closing must not thaw what evidence holds by now.
-        return Transition(replace(rollout, frozen_by=moves.SUSPICION))
+        return Transition(replace(rollout, frozen_by=Cause.SUSPICION))
     if rollout.brake_open_since is not None or suspicion >= log(rollout.policy.thaw_below):
         return None
     why = f"evidence against it fell to {wording.evidence_text(event.assessment)}"
-    return moves.thaw(rollout, now, moves.POLICY, why)
+    return moves.thaw(rollout, now, Cause.POLICY, why)
 
 
 def _expose(rollout: Rollout, event: Assessed, now: datetime) -> Transition | None:
@@ -167,7 +169,7 @@ def _bears(rollout: Rollout, seen: Assessment, weight_bp: int) -> bool:
     One that always fails is known sooner at a low weight; at little traffic nothing else bounds its harm.
     """
     policy = rollout.policy
-    limit = log_limit(policy, policy.errors)
+    limit = log_limit(policy, exposure_guardrail(policy))
     failures = bad_until((), rollout.evidence.error_reference, weight_bp / FULL_BP, limit, _MOST_FAILURES)
     return failures is not None and failures * seen.excess_bound <= policy.max_extra_bad
 

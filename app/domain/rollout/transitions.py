@@ -10,6 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from app.domain.guardrails.finding import Cause
 from app.domain.rollout import moves
 from app.domain.rollout.rollout import (
     TERMINAL,
@@ -149,20 +150,20 @@ def _resumed(rollout: Rollout, _: Resumed, now: datetime) -> Transition:
 
 def _promotion_ordered(rollout: Rollout, _: PromotionOrdered, now: datetime) -> Transition:
     sentence = f"Promoted {rollout.canary} by order; not proven."
-    return moves.promote(rollout, now, moves.OPERATOR, sentence)
+    return moves.promote(rollout, now, Cause.OPERATOR, sentence)
 
 
 def _rollback_ordered(rollout: Rollout, _: RollbackOrdered, now: datetime) -> Transition:
     if rollout.phase in TERMINAL - {Phase.PROMOTED}:
         sentence = f"{rollout.canary} had been turned back already; nothing changed."
         return Transition(rollout, (), _ordered(Action.ROLL_BACK, rollout, sentence))
-    return moves.roll_back(rollout, now, moves.OPERATOR, f"Turned {rollout.canary} back by order.")
+    return moves.roll_back(rollout, now, Cause.OPERATOR, f"Turned {rollout.canary} back by order.")
 
 
 def _decayed(rollout: Rollout, event: Decayed, now: datetime) -> Transition:
     numbers = {**account(rollout), "watch": event.numbers}
     return moves.end(
-        rollout, Phase.ROLLED_BACK, now, Resolution(Action.ROLL_BACK, moves.DECAY, event.sentence, numbers)
+        rollout, Phase.ROLLED_BACK, now, Resolution(Action.ROLL_BACK, Cause.DECAY, event.sentence, numbers)
     )
 
 
@@ -172,7 +173,7 @@ def _aborted(rollout: Rollout, _: Aborted, now: datetime) -> Transition:
 
 
 def _ordered(action: Action, rollout: Rollout, sentence: str) -> Resolution:
-    return Resolution(action, moves.OPERATOR, sentence, account(rollout))
+    return Resolution(action, Cause.OPERATOR, sentence, account(rollout))
 
 
 def _brake_opened(rollout: Rollout, _: BrakeOpened, now: datetime) -> Transition:
@@ -186,13 +187,13 @@ def _brake_opened(rollout: Rollout, _: BrakeOpened, now: datetime) -> Transition
     if open_s < BRAKE_PATIENCE_S:
         return Transition(marked)
     sentence = f"Turned {rollout.canary} back: a replica kept its traffic away from it for {open_s:.0f} s."
-    return moves.roll_back(rollout, now, moves.BRAKE, sentence)
+    return moves.roll_back(rollout, now, Cause.BRAKE, sentence)
 
 
 def _brake_closed(rollout: Rollout, _: BrakeClosed, now: datetime) -> Transition:
     closed = replace(rollout, brake_open_since=None)
-    if rollout.phase is Phase.FROZEN and rollout.frozen_by == moves.BRAKE:
-        return moves.thaw(closed, now, moves.BRAKE, "no replica keeps its traffic away any more")
+    if rollout.phase is Phase.FROZEN and rollout.frozen_by == Cause.BRAKE:
+        return moves.thaw(closed, now, Cause.BRAKE, "no replica keeps its traffic away any more")
     return Transition(closed)
 
 

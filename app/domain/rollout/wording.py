@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from math import exp
 
-from app.domain.catalog.policy import Metric
 from app.domain.evidence.evidence import ArmCounts, Evidence
-from app.domain.guardrails.finding import Assessment, Finding
-from app.domain.guardrails.sentences import percent, points
+from app.domain.guardrails.finding import Assessment, Hold
+from app.domain.guardrails.phrases import percent, points
+from app.domain.guardrails.registry import kind_of
 from app.domain.rollout.rollout import Rollout
 
 # Beyond this an e-value is only shown as "more than".
 _MOST_SHOWN = 1e9
+# Of each arm at each weight; every outcome by itself is in what the decision was made from.
+_COUNTED = ("drawn", "ended", "judged", "errors", "timeouts", "timed", "awaited")
 
 
 def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[str, object]:
@@ -35,7 +37,7 @@ def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[s
         numbers["unverified"] = list(assessment.unverified)
         numbers["findings"] = [
             {
-                "metric": str(finding.metric),
+                "metric": str(finding.trigger),
                 "dry_run": finding.dry_run,
                 "verdict": str(finding.verdict),
                 "log_e_worse": finding.log_e_worse,
@@ -49,7 +51,7 @@ def account(rollout: Rollout, assessment: Assessment | None = None) -> Mapping[s
 
 
 def _totals(evidence: Evidence) -> Mapping[str, object]:
-    """The whole input of `analysis.assess`, beside the policy."""
+    """What was counted, and what it is compared with."""
     return {
         "counted_per": "caller" if evidence.per_caller else "exchange",
         "error_reference": evidence.error_reference,
@@ -66,16 +68,16 @@ def _totals(evidence: Evidence) -> Mapping[str, object]:
 
 
 def _arm(counts: ArmCounts) -> Mapping[str, object]:
-    return {**asdict(counts), "slow": list(counts.slow)}
+    return {**{name: getattr(counts, name) for name in _COUNTED}, "slow": list(counts.slow)}
 
 
 def turned_back(rollout: Rollout, seen: Assessment) -> str:
     """Why evidence turned the canary back."""
     answers = seen.canary_answers + seen.stable_answers
-    finding = _heaviest(seen)
-    kind = "slow" if seen.trigger == Metric.LATENCY else "bad"
-    extra = finding.numbers.get("extra", 0.0)
-    too_many = "" if seen.trigger == Metric.COST else f", about {max(0.0, extra):,.0f} {kind} answers too many"
+    finding = seen.heaviest
+    kind = kind_of(finding.metric)
+    extra = max(0.0, finding.numbers.get("extra", 0.0))
+    too_many = "" if kind.extra is None else f", about {extra:,.0f} {kind.extra} answers too many"
     return (
         f"Turned {rollout.canary} back after {answers:,} answers ({seen.canary_answers:,} of its own): "
         f"{_clause(finding.sentence)}; evidence {evidence_text(seen)} of {1.0 / rollout.policy.alpha_rollback:,.0f} "
@@ -107,14 +109,14 @@ def let_through(rollout: Rollout, seen: Assessment) -> str:
     )
 
 
-def held(rollout: Rollout, seen: Assessment, weight_bp: int) -> str:
+def held(rollout: Rollout, why: Hold, weight_bp: int) -> str:
     """Why the canary must stay at its lowest weight for now."""
-    return f"Holding {rollout.canary} at {weight_text(weight_bp)}: {seen.held_because}."
+    return f"Holding {rollout.canary} at {weight_text(weight_bp)}: {why.because}."
 
 
 def frozen(rollout: Rollout, seen: Assessment, weight_bp: int) -> str:
     """Why the weight is held for now."""
-    finding = _heaviest(seen)
+    finding = seen.heaviest
     return (
         f"Holding {rollout.canary} at {weight_text(weight_bp)}: {_clause(finding.sentence)}; "
         f"evidence {evidence_text(seen)} is suspicious but not proof."
@@ -153,10 +155,6 @@ def span_text(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.3g} {unit}{'' if seconds == length else 's'}"
     return f"{seconds:.3g} s"
-
-
-def _heaviest(seen: Assessment) -> Finding:
-    return next(finding for finding in seen.findings if finding.metric == seen.trigger and not finding.dry_run)
 
 
 def _clause(sentence: str) -> str:

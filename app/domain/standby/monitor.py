@@ -3,7 +3,7 @@
 Rule: both versions answer the same hours by one coin, so a worse hour for both is no decay; a second is
 read once, and for both at once. Nothing of before the promotion is compared with what came after it.
 
-Bad answers and each quality metric have a detector of their own (`watch_labels`); what is held against the limit is
+Bad answers and each quality metric have a detector of their own (`label_monitor`); what is held against the limit is
 their mean, which is an e-detector as they are, so that one promise covers them all. Of a metric that several sources
 label it is the least that is left without any one of them, and in doubt about the coverage at most 1.
 """
@@ -17,15 +17,15 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Metric
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.cohort import Cohort
-from app.domain.evidence.recent import Lately, far_above, log_e_far_above, of_canary, of_stable
+from app.domain.evidence.recent import Lately
 from app.domain.evidence.tally import Horizon, TallyRow, flaw_of
-from app.domain.guardrails.common_cause import ALPHA_CANARY, ALPHA_STABLE, EXTERNAL
-from app.domain.guardrails.coverage import labelled_alike
-from app.domain.guardrails.sentences import percent
-from app.domain.rollout.moves import DECAY
+from app.domain.guardrails.common_cause import is_canary_troubled, troubled_stable
+from app.domain.guardrails.errors import exposure_guardrail
+from app.domain.guardrails.finding import Cause
+from app.domain.guardrails.phrases import percent
+from app.domain.guardrails.split import labelled_alike
 from app.domain.rollout.rollout import Rollout, RolloutId, later
 from app.domain.rollout.wording import span_text
 from app.domain.stats.e_detector import Detector, after_bucket, beside_standby, log_alarm, unalarmed
@@ -123,7 +123,7 @@ class Watch:
         suspicions: By kind of bad answer: `ANSWERS`, or the name of a quality metric.
         metrics: By their names.
         lately: What both did of late, the standby in the canary's place; a bad rate is usual as before the rollout.
-        told: What was found and told already: "external", "decay".
+        told: What was found and told already.
     """
 
     rollout_id: RolloutId
@@ -137,7 +137,7 @@ class Watch:
     acts: bool
     suspicions: Mapping[str, Suspicion]
     lately: Lately = field(default_factory=Lately)
-    told: tuple[str, ...] = ()
+    told: tuple[Cause, ...] = ()
     metrics: Mapping[str, WatchedMetric] = field(default_factory=dict)
 
     @property
@@ -174,14 +174,14 @@ class WatchStep:
     Attributes:
         ended_by: TIME or DECAY; None while it goes on.
         sentence: Why it ended, or what was found; empty when nothing was.
-        found: "external" or "decay", when it is new and nothing but telling follows.
+        found: Trouble of both or decay, when it is new and nothing but telling follows.
         numbers: JSON values.
     """
 
     watch: Watch
     ended_by: EndedBy | None = None
     sentence: str = ""
-    found: str | None = None
+    found: Cause | None = None
     numbers: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -200,7 +200,7 @@ def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
         started_at=now,
         until=later(now, rollout.policy.watch_s),
         bucket_s=BUSY_BUCKET_S if per_s >= BUSY_PER_S else QUIET_BUCKET_S,
-        acts=rollout.policy.errors.turns_back,
+        acts=exposure_guardrail(rollout.policy).turns_back,
         suspicions={kind: Suspicion(read_through) for kind in (ANSWERS, *metrics)},
         lately=Lately(usual_rate=evidence.lately.usual_rate),
         metrics=metrics,
@@ -210,7 +210,7 @@ def begun(rollout: Rollout, standby_bp: int, now: datetime) -> Watch:
 def _watched_metrics(rollout: Rollout, read_through: int) -> Mapping[str, WatchedMetric]:
     """Those that judged the rollout, but for the ones whose denominator the version itself chooses."""
     cohorts = rollout.evidence.of_model.cohorts
-    named = [(each, cohorts.get(each.of or "")) for each in rollout.policy.guardrails if each.metric is Metric.LABELS]
+    named = [(each, cohorts.get(each.of or "")) for each in rollout.policy.guardrails]
     return {
         cohort.metric.name: WatchedMetric(Cohort(cohort.metric, read_through, cohort.reference), each.turns_back)
         for each, cohort in named
@@ -315,10 +315,10 @@ def judged(watch: Watch, now: datetime) -> WatchStep:
     if now >= watch.until:
         return WatchStep(watch, EndedBy.TIME, _over(watch, now), None, _numbers(watch))
     has_decayed = bool(told_only) and _log_mean(watch, told_only) >= watch.log_limit
-    found = {DECAY: has_decayed, EXTERNAL: _is_external(watch)}
+    found = {Cause.DECAY: has_decayed, Cause.EXTERNAL: _is_external(watch)}
     sentences = {
-        DECAY: _stays(watch, told_only) if has_decayed else "",
-        EXTERNAL: f"{watch.stable} and {watch.standby} got worse together: the cause lies outside of both.",
+        Cause.DECAY: _stays(watch, told_only) if has_decayed else "",
+        Cause.EXTERNAL: f"{watch.stable} and {watch.standby} got worse together: the cause lies outside of both.",
     }
     standing = tuple(name for name, is_so in found.items() if is_so)
     new = next((name for name in standing if name not in watch.told), None)
@@ -327,13 +327,8 @@ def judged(watch: Watch, now: datetime) -> WatchStep:
 
 def _is_external(watch: Watch) -> bool:
     """Whether both are far above the rate of bad answers that was usual before the rollout."""
-    usual = watch.lately.usual_rate
-    if usual is None:
-        return False
-    limit, stretches = far_above(usual), watch.lately.stretches
-    return log_e_far_above(stretches, of_stable, limit) >= log(1.0 / ALPHA_STABLE) and log_e_far_above(
-        stretches, of_canary, limit
-    ) >= log(1.0 / ALPHA_CANARY)
+    worse = troubled_stable(watch.lately)
+    return worse is not None and is_canary_troubled(watch.lately, worse.limit)
 
 
 def _heaviest(watch: Watch, kinds: Sequence[str]) -> str:

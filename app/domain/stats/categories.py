@@ -21,7 +21,7 @@ class Categories:
     """How one distribution is cut.
 
     Attributes:
-        edges: Places of numbers, ascending, as `spread.order_of`; a number below the first is in category 0.
+        edges: Places of numbers, ascending, as `histogram.order_of`; a number below the first is in category 0.
         labels: Texts told apart; behind the numbers in this order, then other texts, missing, nonfinite.
         level: Of the reference's bins.
     """

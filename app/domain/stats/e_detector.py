@@ -58,8 +58,8 @@ def against_rate(bad: int, n: int, most: float, ratios: Sequence[float]) -> tupl
 def beside_standby(bucket: Outcomes, ratios: Sequence[float], r0: float = 1.0) -> tuple[float, ...]:
     """One bucket's factors against "at most r0 times as bad as the standby beside it", as logarithms.
 
-    log L_j = a log x_j - N log(1 + t (x_j - 1)), t = `evidence.tilted`(w, r0): the factors of
-    `evidence.log_e_tilt`. Both versions serve the same hour, so traffic may change as it likes.
+    log L_j = a log x_j - N log(1 + t (x_j - 1)), t = `eprocess.tilted`(w, r0): the factors of
+    `eprocess.log_e_tilt`. Both versions serve the same hour, so traffic may change as it likes.
 
     Args:
         bucket: The promoted version as the canary, with its weight w; the standby, which keeps

@@ -1,4 +1,4 @@
-"""The tilt mixtures of many tests over the same epochs at once: the bits of `evidence`, sooner.
+"""The tilt mixtures of many tests over the same epochs at once: the bits of `eprocess`, sooner.
 
 Rule: numpy only multiplies and adds, epoch after epoch in the order given; every logarithm and
 exponential is math's. So each result equals the one-test function's to the last bit, whatever
@@ -35,7 +35,7 @@ class ManyOutcomes(NamedTuple):
 
 
 def log_e_tilt_of_many(outcomes: ManyOutcomes, ratios: tuple[float, ...] = WORSE) -> list[float]:
-    """`evidence.log_e_tilt` at r0 = 1 of each test, shape (T,). Raises: ValueError, as there."""
+    """`eprocess.log_e_tilt` at r0 = 1 of each test, shape (T,). Raises: ValueError, as there."""
     if not outcomes.weights:
         return [0.0] * outcomes.counts.shape[-1]
     canary_bad, stable_bad, *_ = _checked(outcomes)
@@ -47,7 +47,7 @@ def log_e_tilt_of_many(outcomes: ManyOutcomes, ratios: tuple[float, ...] = WORSE
 def log_e_full_of_many(
     outcomes: ManyOutcomes, references: tuple[float, ...], ratios: tuple[float, ...] = WORSE
 ) -> list[float]:
-    """`evidence.log_e_full` of each test, shape (T,).
+    """`eprocess.log_e_full` of each test, shape (T,).
 
     Args:
         outcomes: Of T tests.

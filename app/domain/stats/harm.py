@@ -4,7 +4,7 @@ Rule: half of the weight is on bad answers alone, which is quickest while they a
 and good ones together, which is quickest where they are not. An average of e-values is one; whatever
 is printed beside a verdict is turned out of this average, not out of a half of it.
 
-Source: the two halves as in `evidence`; Vovk & Wang 2021, Ann. Stat. 49(3), for their average.
+Source: the two halves as in `eprocess`; Vovk & Wang 2021, Ann. Stat. 49(3), for their average.
 """
 
 from bisect import bisect_left
@@ -43,10 +43,10 @@ def log_e_harm(epochs: Sequence[Outcomes], reference: float) -> float:
 
     Args:
         epochs: One entry per weight, each weight in (0, 1).
-        reference: Stable's bad rate, fixed before the first exchange, in [0, 1); see `evidence.log_e_full`.
+        reference: Stable's bad rate, fixed before the first exchange, in [0, 1); see `eprocess.log_e_full`.
 
     Raises:
-        ValueError: As `evidence.log_e_full`.
+        ValueError: As `eprocess.log_e_full`.
     """
     return of_halves(log_e_tilt(epochs), log_e_full(epochs, reference))
 

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from struct import Struct
-from typing import Final
-
-from app.domain.stats.counting import add_counts
+from typing import Final, TypeVar
 
 BINS_MAX: Final = 64
 LABELS_MAX: Final = 32
@@ -20,6 +18,17 @@ OTHER: Final = "other"
 _FLOAT: Final = Struct("<d")
 _BITS: Final = Struct("<q")
 _LOW_63: Final = (1 << 63) - 1
+_K = TypeVar("_K")
+
+
+def add_counts(left: Mapping[_K, int], right: Mapping[_K, int]) -> Mapping[_K, int]:
+    """Sum two sparse count maps."""
+    if not right:
+        return left
+    total = dict(left)
+    for key, count in right.items():
+        total[key] = total.get(key, 0) + count
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Rule: of features the coin allows no difference, so one is a fault of routing or logging; of
 predictions a new version's may differ, so they are judged with a tolerance and never turn it back.
 
-Source: Lindon & Malek 2022 (arXiv:2011.03567) for counts by category; the tilts of `evidence`.
+Source: Lindon & Malek 2022 (arXiv:2011.03567) for counts by category; the tilts of `eprocess`.
 """
 
 from bisect import bisect_right
@@ -68,7 +68,7 @@ def log_e_category(epochs: Sequence[CategoryEpoch], category: int, tolerance: fl
 
 
 def outcomes_of(epochs: Sequence[CategoryEpoch], category: int) -> tuple[Outcomes, ...]:
-    """One category's exchanges as the outcomes of `evidence`: `ratio_interval` says how far it is off."""
+    """One category's exchanges as the outcomes of `eprocess`: `ratio_interval` says how far it is off."""
     return tuple(Outcomes(epoch.weight, epoch.canary[category], epoch.stable[category]) for epoch in epochs)
 
 

@@ -4,7 +4,7 @@ Rule: nothing is randomised and nobody is exposed; fair while a pair's two answe
 exchange and the version alone. Only pairs that both answered count. Half the exchanges of an
 even split show the same effect, and fewer the more alike the answers are.
 
-Source: McNemar 1947, Psychometrika 12, made sequential by the tilt mixture of `evidence`;
+Source: McNemar 1947, Psychometrika 12, made sequential by the tilt mixture of `eprocess`;
 Howard, Ramdas, McAuliffe & Sekhon 2021, Ann. Stat. 49(2), Theorem 4 with predictable centre 0.
 """
 
@@ -21,7 +21,7 @@ def log_e_discordant(canary_only: int, stable_only: int, r0: float = 1.0, excess
     """Evidence against "a pair fails for the canary alone at most r0 times as often as for stable alone".
 
     Given that just one of the two failed, each is as likely to be the one if they fail equally
-    often: X ~ Bin(D, 1/2), the coin of `evidence.log_e_tilt` at weight 1/2.
+    often: X ~ Bin(D, 1/2), the coin of `eprocess.log_e_tilt` at weight 1/2.
 
     Args:
         canary_only: Pairs in which only the canary's answer was bad, >= 0.

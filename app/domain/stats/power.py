@@ -64,7 +64,7 @@ def rate_refuted(stable: float, canary: float, under: Conditions) -> Need | None
         stable, canary: Shares in [0, 1]: of errors, or of answers slow beyond each arm's own threshold.
 
     Source:
-        log(1/alpha) / I, see `planner.information`.
+        log(1/alpha) / I, see `planning.information`.
     """
     if canary <= stable:
         return None

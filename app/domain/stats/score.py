@@ -1,6 +1,6 @@
 """The score process: sums of (arm - weight) * (outcome - centre), for absolute differences.
 
-Rule: pure in totals per weight epoch, like `evidence`; valid at every look. All logs are natural.
+Rule: pure in totals per weight epoch, like `eprocess`; valid at every look. All logs are natural.
 
 Source: Howard, Ramdas, McAuliffe & Sekhon 2021, Ann. Stat. 49(2) (arXiv:1810.08240), Theorem 4
 (empirical Bernstein) and Proposition 9 (gamma-exponential mixture).
@@ -270,7 +270,7 @@ def log_e_worse(totals: Score, margin: float, rho: float, c: float) -> float:
     """Evidence against "the canary's mean outcome is at most `margin` above stable's".
 
     log E = log m(S - margin * W, V; rho, c), c from `scale_worse`: the harm test of graded
-    outcomes, where `evidence.log_e_tilt` has nothing to count.
+    outcomes, where `eprocess.log_e_tilt` has nothing to count.
 
     Source:
         Howard et al. 2021, Theorem 4 with predictable centre 0, and Proposition 9.

@@ -19,6 +19,7 @@ from app.domain.rollout.evaluation import Sight
 from app.domain.rollout.rollout import Rollout
 from app.domain.standby.monitor import Watch
 from app.domain.stats.histogram import Spread
+from app.store.earlier import rollout_of_today, sight_of_today
 
 # An escaped NUL, and not an escaped backslash before what only looks like one.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -76,9 +77,14 @@ def rollout_from_json(state: str) -> Rollout:
     return _rollout().validate_json(state)
 
 
-def sight_from_json(state: str) -> Sight:
-    """The sight that `to_json` wrote. Raises: pydantic.ValidationError."""
-    return _sight().validate_json(state)
+def rollout_of_decision(document: object) -> Rollout:
+    """The rollout that a decision keeps. Raises: ValueError."""
+    return rollout_from_json(json.dumps(rollout_of_today(document)))
+
+
+def sight_of_decision(document: object) -> Sight:
+    """What a decision was made from. Raises: ValueError."""
+    return _sight().validate_json(json.dumps(sight_of_today(document)))
 
 
 def watch_from_json(state: str) -> Watch:

@@ -1,5 +1,7 @@
 """Offline evaluation closes a door or is shown beside what came online; it proves nothing."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from app.domain.catalog.declarations import Credentials, QualityKind, QualityMetric
 from app.domain.catalog.models import ModelName, Version, VersionName
 from app.domain.catalog.offline import OfflineLimit, compared, looks_leaked, refusal
-from app.domain.catalog.policy import Policy, check_policy
+from app.domain.guardrails.policy import DEFAULT_POLICY, check_policy
 from app.errors import InvalidInput
 
 ACCURACY = QualityMetric("accuracy", QualityKind.ACCURACY)
@@ -77,5 +79,5 @@ def test_only_what_both_were_evaluated_by_is_compared() -> None:
 )
 def test_limits_that_mean_nothing_are_no_policy(limits: tuple[OfflineLimit, ...], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        check_policy(Policy(offline=limits))
+        check_policy(replace(DEFAULT_POLICY, offline=limits))
     assert refused.value.field == field

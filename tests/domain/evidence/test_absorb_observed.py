@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from app.domain.catalog.declarations import SliceKey
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.evidence.absorb_observed import absorb_observed, flaw_of, observed_after
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence
@@ -18,6 +17,8 @@ from app.domain.evidence.observed import COST, Flaw, Measure, Observed, Observed
 from app.domain.evidence.tally import MOST_COUNTED, TallyKey
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.stats.histogram import OTHER
 
 FRAUD, V1, V2, V3 = ModelName("fraud"), VersionName("v1"), VersionName("v2"), VersionName("v3")
@@ -26,7 +27,7 @@ CARRIER = SliceKey("carrier", header="x-carrier", values_max=3)
 
 
 def begun(*keys: SliceKey, cost_cap: float | None = None, per_caller: bool = False) -> Evidence:
-    evidence = Evidence.begin(V1, V2, Policy(), HISTORY, START, per_caller=per_caller)
+    evidence = Evidence.begin(V1, V2, slow_limits(DEFAULT_POLICY), HISTORY, START, per_caller=per_caller)
     return replace(evidence, of_model=ModelEvidence(slice_keys=keys, cost_cap=cost_cap))
 
 
@@ -131,7 +132,7 @@ def test_what_cannot_have_been_read_is_not_added_and_voids_the_comparison(name: 
     assert evidence.of_model.observed[100].canary == Observed()
     assert evidence.of_model.observed[100].stable.read == 4
     assert evidence.flaw is not None
-    assert assess(evidence, Policy()).verdict is Verdict.INVALID
+    assert assess(evidence, DEFAULT_POLICY).verdict is Verdict.INVALID
 
 
 def test_a_generation_that_nobody_made_voids_the_comparison() -> None:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Policy
 from app.domain.evidence.evidence import Evidence, absorb
 from app.domain.evidence.recent import LEAST_REFERENCE, MIN_REFERENCE, MOST_REFERENCE
 from app.domain.evidence.tally import Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.stats.latency_histogram import edge_us, latency_bin
 
 STABLE, CANARY, OTHER = VersionName("v1"), VersionName("v2"), VersionName("v0")
@@ -50,11 +52,11 @@ rows = st.lists(
 )
 
 
-AT_98 = Policy(guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.LATENCY, quantile=0.98)))
+AT_98 = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"), guardrail("latency", quantile=0.98)))
 
 
 def begun(reference: Tally | None = None, policy: Policy | None = None) -> Evidence:
-    return Evidence.begin(STABLE, CANARY, policy or Policy(), reference or Tally(), START)
+    return Evidence.begin(STABLE, CANARY, slow_limits(policy or DEFAULT_POLICY), reference or Tally(), START)
 
 
 def mature(status: int, latency: int | None = None) -> Watermark:
@@ -213,11 +215,11 @@ def test_a_week_of_seconds_leaves_a_small_ledger() -> None:
 def test_per_caller_only_first_exchanges_are_evidence_and_all_exchanges_are_exposure(
     firsts: list[TallyRow], exposed: list[TallyRow], looks: list[int]
 ) -> None:
-    per_caller = Evidence.begin(STABLE, CANARY, Policy(), Tally(), START, per_caller=True)
+    per_caller = Evidence.begin(STABLE, CANARY, slow_limits(DEFAULT_POLICY), Tally(), START, per_caller=True)
     for through in [*looks, 12]:
         per_caller = absorb(per_caller, firsts, WEIGHTS, mature(through), exposed)
     per_exchange = absorb(begun(), firsts, WEIGHTS, mature(12))
-    assert replace(per_caller, recent_exchanges=None) == per_exchange
+    assert replace(per_caller, per_caller=False, recent_exchanges=()) == per_exchange
     assert per_caller.draws_per_s == per_exchange.exchanges_per_s
     of_late = sum(each.tally.exchanges for each in exposed if each.key.second > START + 2)
     assert per_caller.exchanges_per_s == max(per_exchange.draws_per_s, of_late / 10)

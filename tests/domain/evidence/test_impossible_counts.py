@@ -6,28 +6,32 @@ from math import inf, isfinite, nan
 from typing import Any
 
 import pytest
-from domain.counts import START, arm, evidence
+from domain.counts import START, arm, ended, evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import _RANGES, EVERY_MODEL, Guardrail, OnDeadline, OnRegression, Policy, check_policy
+from app.domain.catalog.policy import OnDeadline, OnRegression, Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence, absorb
 from app.domain.evidence.tally import MOST_COUNTED, Horizon, Outcome, Tally, TallyKey, TallyRow, Watermark
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment, Verdict
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import _RANGES, DEFAULT_POLICY, EVERY_MODEL, check_policy
 from app.domain.reports.outlook import advice, outlook
 from app.domain.rollout.rollout import Assessed, Phase, Rollout, RolloutId, Started, begin
 from app.domain.rollout.transitions import advance
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
+ERRORS, TIMEOUTS, LATENCY = EVERY_MODEL
 WEIGHTS = {1: 0, 2: 1, 3: 5_000, 4: 10_000}
 POLICIES = (
-    Policy(),
-    Policy(guardrails=(ERRORS,), error_ceiling=0.05),
-    Policy(guardrails=(replace(ERRORS, on_regression=OnRegression.HOLD), replace(LATENCY, required=False))),
-    Policy(on_deadline=OnDeadline.PROMOTE_IF_BELOW, deadline_margin=0.01, max_weight_bp=1),
+    DEFAULT_POLICY,
+    replace(DEFAULT_POLICY, guardrails=(ERRORS,), error_ceiling=0.05),
+    replace(
+        DEFAULT_POLICY, guardrails=(replace(ERRORS, on_regression=OnRegression.HOLD), replace(LATENCY, required=False))
+    ),
+    replace(DEFAULT_POLICY, on_deadline=OnDeadline.PROMOTE_IF_BELOW, deadline_margin=0.01, max_weight_bp=1),
 )
 policies = st.sampled_from(POLICIES)
 
@@ -35,12 +39,22 @@ policies = st.sampled_from(POLICIES)
 counts: st.SearchStrategy[Any] = st.one_of(
     st.integers(0, 2_000), st.sampled_from([nan, inf, -inf, -1, -(10**9), MOST_COUNTED + 1, 10**400, 0.5])
 )
+# Outcomes are read as whole numbers, or not at all.
+whole: st.SearchStrategy[Any] = st.one_of(
+    st.integers(0, 2_000), st.sampled_from([-1, -(10**9), MOST_COUNTED + 1, 10**400])
+)
 sound_counts = st.one_of(st.integers(0, 3_000), st.sampled_from([0, 1, MOST_COUNTED // 4]))
 
 
 def any_arm(numbers: tuple[Any, ...]) -> ArmCounts:
-    drawn, ended, judged, errors, timeouts, timed, slow = numbers
-    return ArmCounts(drawn, ended, judged, errors, timeouts, timed, (slow,) * 8)
+    drawn, fine, cancelled, errors, timeouts, timed, slow = numbers
+    outcomes = {
+        Outcome.OK: fine,
+        Outcome.CANCELLED: cancelled,
+        Outcome.OVERLOADED: errors,
+        Outcome.TIMEOUT: timeouts,
+    }
+    return ArmCounts(drawn, outcomes, timed, (slow,) * 8)
 
 
 def counted(canary: ArmCounts, stable: ArmCounts, weight_bp: int) -> Evidence:
@@ -64,7 +78,9 @@ def baking(policy: Policy) -> Rollout:
 
 
 @settings(max_examples=300)
-@given(*[st.tuples(*[counts] * 7)] * 2, st.sampled_from([-1, 0, 1, 5_000, 10_000, 10_001]), policies)
+@given(
+    *[st.tuples(counts, *[whole] * 4, counts, counts)] * 2, st.sampled_from([-1, 0, 1, 5_000, 10_000, 10_001]), policies
+)
 def test_counts_that_cannot_be_are_invalid_and_never_promote(
     canary: tuple[Any, ...], stable: tuple[Any, ...], weight_bp: int, policy: Policy
 ) -> None:
@@ -80,12 +96,10 @@ def test_counts_that_cannot_be_are_invalid_and_never_promote(
 
 def is_possible(counted_arm: ArmCounts) -> bool:
     """The rule of `soundness`, said once more in other words."""
-    numbers = (counted_arm.drawn, counted_arm.ended, counted_arm.judged, counted_arm.errors, counted_arm.timeouts)
+    numbers = (counted_arm.drawn, *counted_arm.outcomes.values())
     if any(not number >= 0 or number > MOST_COUNTED for number in (*numbers, counted_arm.timed, *counted_arm.slow)):
         return False
-    if counted_arm.errors + counted_arm.timeouts > counted_arm.judged or max(counted_arm.slow) > counted_arm.timed:
-        return False
-    return counted_arm.judged <= counted_arm.ended and counted_arm.ended <= counted_arm.drawn
+    return sum(numbers[1:]) <= counted_arm.drawn and max(counted_arm.slow) <= counted_arm.timed
 
 
 @settings(max_examples=200)
@@ -99,8 +113,8 @@ def test_any_counts_that_can_be_are_judged_in_finite_numbers(
 ) -> None:
     def both(numbers: tuple[int, ...]) -> EpochCounts:
         a, b, c, d, e, f, g, h = numbers
-        canary = ArmCounts(a + b + c + d, a + b + c, a + b + c, a, b, a + c, (min(a, c),) * 8)
-        return EpochCounts(canary, ArmCounts(e + f + g + h, e + f + g, e + f + g, e, f, g, (min(f, g),) * 8))
+        canary = ended(a + b + c + d, a + b + c, a + b + c, a, b, a + c, (min(a, c),) * 8)
+        return EpochCounts(canary, ended(e + f + g + h, e + f + g, e + f + g, e, f, g, (min(f, g),) * 8))
 
     by_weight = {weight_bp: both(numbers) for weight_bp, numbers in drawn.items()}
     counted = replace(evidence({}), by_weight=by_weight, error_reference=reference)
@@ -135,7 +149,7 @@ rows = st.lists(
 def test_any_rows_are_read_and_what_cannot_have_happened_voids_the_comparison(
     drawn: list[tuple[Any, ...]], looks: list[tuple[int, int]], policy: Policy
 ) -> None:
-    read = Evidence.begin(STABLE, CANARY, policy, Tally(), START)
+    read = Evidence.begin(STABLE, CANARY, slow_limits(policy), Tally(), START)
     tallies = [
         TallyRow(TallyKey(START + second, ModelName("fraud"), generation, version), Tally(n, outcomes, 0, bins), 1)
         for second, generation, version, n, outcomes, bins in drawn
@@ -165,19 +179,20 @@ FAIR = evidence({5_000: (arm(5_000, 50, slow=60), arm(5_000, 50, slow=250))})
 
 @pytest.mark.parametrize("reference", [nan, 0.0, -0.1, 1.0, 1.1, inf])
 def test_a_reference_that_is_no_rate_is_invalid(reference: float) -> None:
-    seen = assess(replace(FAIR, error_reference=reference), Policy())
+    seen = assess(replace(FAIR, error_reference=reference), DEFAULT_POLICY)
     assert (seen.verdict, seen.findings[0].metric) == (Verdict.INVALID, "counts")
 
 
 def test_an_arm_that_was_never_drawn_is_no_proof() -> None:
     epoch = FAIR.by_weight[5_000]
     no_canary = assess(
-        replace(FAIR, by_weight={5_000: replace(epoch, canary=ArmCounts())}), Policy(guardrails=(ERRORS,))
+        replace(FAIR, by_weight={5_000: replace(epoch, canary=ArmCounts())}),
+        replace(DEFAULT_POLICY, guardrails=(ERRORS,)),
     )
     assert no_canary.verdict is Verdict.INVALID, "the coin does not draw one arm 5,000 times"
     few = evidence({5_000: (ArmCounts(), arm(5, slow=1))})
-    assert assess(few, Policy()).verdict is Verdict.NO_EVENTS
-    no_stable = assess(replace(FAIR, by_weight={5_000: replace(epoch, stable=ArmCounts())}), Policy())
+    assert assess(few, DEFAULT_POLICY).verdict is Verdict.NO_EVENTS
+    no_stable = assess(replace(FAIR, by_weight={5_000: replace(epoch, stable=ArmCounts())}), DEFAULT_POLICY)
     assert no_stable.verdict is Verdict.REGRESSED, "all bad answers are the canary's, and R1 comes first"
 
 
@@ -186,7 +201,7 @@ def test_a_policy_at_an_edge_of_what_may_be_is_judged(name: str, value: float) -
     wide: dict[str, Any] = {"thaw_below": 1.0, "freeze_at": 1e6, name: value}
     if name == "deadline_margin":
         wide["on_deadline"] = OnDeadline.PROMOTE_IF_BELOW
-    policy = check_policy(replace(Policy(), **wide))
+    policy = check_policy(replace(DEFAULT_POLICY, **wide))
     seen = assess(FAIR, policy)
     outlook(FAIR, policy, seen)
     advice(replace(FAIR, usual_per_s=1.0), policy)
@@ -196,12 +211,12 @@ def test_a_policy_at_an_edge_of_what_may_be_is_judged(name: str, value: float) -
 
 def test_a_stable_that_never_fails_and_has_no_history_is_a_baseline_all_the_same() -> None:
     perfect = replace(evidence({5_000: (arm(5_000, slow=60), arm(5_000, slow=250))}), error_reference=0.001)
-    assert assess(perfect, Policy()).verdict is Verdict.HEALTHY
+    assert assess(perfect, DEFAULT_POLICY).verdict is Verdict.HEALTHY
 
 
 def test_errors_that_stop_arriving_prove_nothing_however_many_answers_stable_gives() -> None:
-    lost = replace(arm(500, 5, slow=6), drawn=50_000, ended=50_000)
-    seen = assess(evidence({5_000: (lost, arm(50_000, 500, slow=2_500))}), Policy())
+    lost = replace(arm(500, 5, slow=6), drawn=50_000, outcomes=ended(50_000, 50_000, 500, 5).outcomes)
+    seen = assess(evidence({5_000: (lost, arm(50_000, 500, slow=2_500))}), DEFAULT_POLICY)
     assert seen.verdict is not Verdict.HEALTHY
 
 
@@ -229,8 +244,8 @@ def test_a_clock_that_jumps_never_promotes_what_is_not_proven(looks: list[tuple[
 
 @pytest.mark.parametrize("behind_s", [300.0, -300.0, 1e8, -1e8])
 def test_the_weight_stays_while_what_was_read_and_the_clock_are_far_apart(behind_s: float) -> None:
-    rollout = baking(Policy(guardrails=(ERRORS,)))
-    seen = replace(assess(FAIR, Policy(guardrails=(ERRORS,))), verdict=Verdict.INCONCLUSIVE_HEALTHY)
+    rollout = baking(replace(DEFAULT_POLICY, guardrails=(ERRORS,)))
+    seen = replace(assess(FAIR, replace(DEFAULT_POLICY, guardrails=(ERRORS,))), verdict=Verdict.INCONCLUSIVE_HEALTHY)
     now = rollout.phase_since + timedelta(seconds=1)
     fresh = replace(seen, excess_bound=1.0, exchanges_per_s=50.0, read_through_s=int(now.timestamp()))
     assert advance(rollout, Assessed(fresh), now).rollout.weight_bp == 2
@@ -239,8 +254,8 @@ def test_the_weight_stays_while_what_was_read_and_the_clock_are_far_apart(behind
 
 
 def test_seconds_that_are_missing_are_neither_good_nor_bad_news() -> None:
-    begun = Evidence.begin(STABLE, CANARY, Policy(), Tally(), START)
+    begun = Evidence.begin(STABLE, CANARY, slow_limits(DEFAULT_POLICY), Tally(), START)
     jumped = absorb(begun, (), WEIGHTS, Watermark(START + 10**6, START + 10**6))
     assert jumped.read_through == dict.fromkeys(Horizon, START + 10**6)
-    seen = assess(jumped, Policy())
+    seen = assess(jumped, DEFAULT_POLICY)
     assert (seen.verdict, seen.excess_bound, seen.exchanges_per_s) == (Verdict.NO_EVENTS, 1.0, 0.0)

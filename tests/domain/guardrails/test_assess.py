@@ -5,19 +5,18 @@ from dataclasses import replace
 from math import exp, isfinite, log
 
 import pytest
-from domain.counts import arm, evidence, found
+from domain.counts import arm, ended, evidence, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
-from app.domain.evidence.evidence import ArmCounts
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
-from app.domain.guardrails.limits import shares
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import shares
 from app.domain.reports.outlook import outlook
 
-ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
+ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))
 
 
 # The ramp of docs/statistics.md, "An example".
@@ -46,12 +45,12 @@ def test_the_worked_example_is_turned_back_with_the_bound_that_its_own_test_give
 
 
 def test_the_same_counts_weigh_less_when_other_metrics_share_the_alarm() -> None:
-    assert shares(Policy()) == pytest.approx(
-        {Metric.ERRORS: 0.30 / 0.65, Metric.TIMEOUTS: 0.10 / 0.65, Metric.LATENCY: 0.25 / 0.65}
+    assert shares(DEFAULT_POLICY) == pytest.approx(
+        {"errors": 0.30 / 0.65, "timeouts": 0.10 / 0.65, "latency": 0.25 / 0.65}
     )
-    alone, among = assess(EXAMPLE, ERRORS_ONLY), assess(EXAMPLE, Policy())
+    alone, among = assess(EXAMPLE, ERRORS_ONLY), assess(EXAMPLE, DEFAULT_POLICY)
     assert among.log_e < alone.log_e
-    assert among.trigger == "errors"
+    assert str(among.trigger) == "errors"
 
 
 def test_equal_arms_are_proven_not_worse_and_the_bound_lies_inside_the_margin() -> None:
@@ -67,22 +66,22 @@ def test_timeouts_count_against_the_proof_of_no_harm() -> None:
 
 
 def test_timeouts_alone_turn_back() -> None:
-    seen = assess(evidence({5_000: (arm(5_000, 50, 60), arm(5_000, 50))}), Policy())
-    assert (seen.verdict, seen.trigger) == (Verdict.REGRESSED, "timeouts")
+    seen = assess(evidence({5_000: (arm(5_000, 50, 60), arm(5_000, 50))}), DEFAULT_POLICY)
+    assert (seen.verdict, str(seen.trigger)) == (Verdict.REGRESSED, "timeouts")
 
 
 def test_no_latency_thresholds_means_no_promotion() -> None:
     young = evidence({5_000: (arm(5_000, 50), arm(5_000, 50))}, history=Tally())
-    seen = assess(young, Policy())
+    seen = assess(young, DEFAULT_POLICY)
     assert found(seen, "latency").verdict is Verdict.INSUFFICIENT_DATA
     assert found(seen, "latency").log_e_worse is None
     assert seen.verdict is Verdict.INCONCLUSIVE_HEALTHY
 
 
 def test_a_slow_canary_is_turned_back_and_an_equally_fast_one_promoted() -> None:
-    slow = assess(evidence({5_000: (arm(5_000, 50, slow=900), arm(5_000, 50, slow=250))}), Policy())
-    assert (slow.verdict, slow.trigger) == (Verdict.REGRESSED, "latency")
-    equal = assess(evidence({5_000: (arm(5_000, 50, slow=60), arm(5_000, 50, slow=250))}), Policy())
+    slow = assess(evidence({5_000: (arm(5_000, 50, slow=900), arm(5_000, 50, slow=250))}), DEFAULT_POLICY)
+    assert (slow.verdict, str(slow.trigger)) == (Verdict.REGRESSED, "latency")
+    equal = assess(evidence({5_000: (arm(5_000, 50, slow=60), arm(5_000, 50, slow=250))}), DEFAULT_POLICY)
     assert equal.verdict is Verdict.HEALTHY
     sentence = found(slow, "latency").sentence
     assert re.search(r"^18\.0 % of v2's answers took over [\d.]+ ms, 5\.00 % of v1's over [\d.]+ ms", sentence)
@@ -100,14 +99,14 @@ def test_answers_that_one_arm_never_gave_are_invalid_too() -> None:
 
 
 def test_a_canary_whose_clients_all_leave_is_never_proven_good() -> None:
-    silent = ArmCounts(drawn=5_000, ended=5_000)
+    silent = ended(5_000, 5_000, 0)
     seen = assess(evidence({5_000: (silent, arm(5_000, 50))}), ERRORS_ONLY)
     assert seen.verdict is Verdict.NO_EVENTS
     assert seen.excess_bound == 1.0
 
 
 def test_a_canary_whose_clients_nearly_all_leave_is_not_proven_by_the_few_who_stay() -> None:
-    hanging = replace(arm(50), drawn=5_000, ended=5_000)
+    hanging = ended(5_000, 5_000, 50)
     by_weight = {1: (arm(0), arm(10)), 500: (hanging, arm(95_000, 950))}
     seen = assess(replace(evidence(by_weight), error_reference=0.001), ERRORS_ONLY)
     assert seen.verdict is not Verdict.HEALTHY
@@ -115,7 +114,7 @@ def test_a_canary_whose_clients_nearly_all_leave_is_not_proven_by_the_few_who_st
 
 
 def test_what_never_came_from_both_arms_alike_is_held_against_neither() -> None:
-    canary, stable = (replace(arm(4_500, bad), drawn=5_000, ended=5_000) for bad in (45, 45))
+    canary, stable = (ended(5_000, 5_000, 4_500, bad) for bad in (45, 45))
     seen = assess(evidence({5_000: (canary, stable)}), ERRORS_ONLY)
     assert seen.verdict is Verdict.HEALTHY
     assert seen.log_e < 0.0
@@ -123,23 +122,23 @@ def test_what_never_came_from_both_arms_alike_is_held_against_neither() -> None:
 
 def test_a_coin_that_is_off_is_no_regression() -> None:
     # A tenth of the canary's draws got lost; its answers are as good as stable's.
-    seen = assess(evidence({5_000: (arm(4_500, 45, slow=225), arm(5_500, 55, slow=275))}), Policy())
+    seen = assess(evidence({5_000: (arm(4_500, 45, slow=225), arm(5_500, 55, slow=275))}), DEFAULT_POLICY)
     assert seen.verdict is Verdict.INVALID
-    assert Verdict.REGRESSED not in {found(seen, metric).verdict for metric in EVERY_MODEL}
+    assert Verdict.REGRESSED not in {found(seen, each.metric).verdict for each in EVERY_MODEL}
     latency = found(seen, "latency")
     assert max(latency.log_e_worse or 0.0, latency.log_e_not_worse or 0.0) <= 0.0
 
 
 def test_nothing_is_neither_good_nor_bad_news() -> None:
-    seen = assess(evidence({}), Policy())
+    seen = assess(evidence({}), DEFAULT_POLICY)
     assert (seen.verdict, seen.excess_bound) == (Verdict.NO_EVENTS, 1.0)
     assert seen.log_e == pytest.approx(0.0)
-    ahead = outlook(evidence({}), Policy(), seen)
+    ahead = outlook(evidence({}), DEFAULT_POLICY, seen)
     assert (ahead.eta_s, ahead.smallest_effect) == (None, None)
 
 
 def test_few_answers_are_called_few() -> None:
-    assert assess(evidence({100: (arm(20), arm(1_980, 20))}), Policy()).verdict is Verdict.INSUFFICIENT_DATA
+    assert assess(evidence({100: (arm(20), arm(1_980, 20))}), DEFAULT_POLICY).verdict is Verdict.INSUFFICIENT_DATA
 
 
 def test_suspicion_has_its_own_verdict() -> None:
@@ -150,7 +149,7 @@ def test_suspicion_has_its_own_verdict() -> None:
 
 def test_epochs_without_a_coin_are_no_evidence() -> None:
     nobody = evidence({0: (arm(0), arm(9_000, 900)), 10_000: (arm(9_000, 9_000), arm(0))})
-    assert assess(nobody, Policy()).log_e == pytest.approx(0.0)
+    assert assess(nobody, DEFAULT_POLICY).log_e == pytest.approx(0.0)
 
 
 def test_pooled_rates_that_differ_only_by_the_mix_of_weights_are_no_difference() -> None:
@@ -187,7 +186,7 @@ def test_every_finding_of_any_counts_is_a_sentence_and_every_number_finite(
         bp: (arm(a + b + c, a, b, slow=min(a + b, c)), arm(d + e + f, d, e, slow=min(d, e)))
         for bp, (a, b, c, d, e, f) in drawn.items()
     }
-    seen = assess(evidence(by_weight), Policy())
+    seen = assess(evidence(by_weight), DEFAULT_POLICY)
     for finding in seen.findings:
         assert re.fullmatch(r"[A-Z0-9v][^\n]*\.", finding.sentence)
         assert "nan" not in finding.sentence

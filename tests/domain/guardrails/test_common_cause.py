@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Guardrail, Metric, Policy
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.recent import (
     MIN_REFERENCE,
@@ -25,10 +24,11 @@ from app.domain.evidence.recent import (
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.common_cause import troubled_stable
-from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.finding import Cause, Hold, Verdict
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
-ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
+ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))
 EQUAL = evidence({5_000: (arm(5_000, 50), arm(5_000, 50))})
 
 
@@ -42,10 +42,10 @@ def of_late(counts: Evidence, stable_bad: int, canary_bad: int) -> Evidence:
 
 def test_both_arms_far_above_the_usual_rate_is_a_cause_from_outside() -> None:
     seen = assess(of_late(EQUAL, 200, 190), ERRORS_ONLY)
-    assert seen.held_by == "external"
-    assert seen.held_because == (
+    assert seen.hold == Hold(
+        Cause.EXTERNAL,
         "v1 and v2 got worse together: 20.0 % of v1's answers are bad of late, usually 1.00 %, "
-        "so the cause lies outside"
+        "so the cause lies outside",
     )
 
 
@@ -67,10 +67,11 @@ def test_without_knowing_what_is_usual_nobody_is_far_above_it() -> None:
 def test_the_ceiling_holds_whatever_stable_does() -> None:
     policy = replace(ERRORS_ONLY, error_ceiling=0.05)
     seen = assess(of_late(EQUAL, 100, 100), policy)
-    assert seen.held_by == "ceiling"
+    assert seen.hold is not None
+    assert seen.hold.by == "ceiling"
     assert seen.verdict is not Verdict.REGRESSED
-    assert (seen.held_because or "").startswith("at least 6.82 % of its answers are bad of late")
-    assert (seen.held_because or "").endswith("with 99 % confidence at any time, and never more than 5.00 % may be")
+    assert seen.hold.because.startswith("at least 6.82 % of its answers are bad of late")
+    assert seen.hold.because.endswith("with 99 % confidence at any time, and never more than 5.00 % may be")
 
 
 @pytest.mark.parametrize("canary_bad", [0, 50, 55])
@@ -93,7 +94,7 @@ def test_a_canary_proven_better_than_a_suffering_stable_need_not_wait_for_covera
 @pytest.mark.parametrize("usual", [0.35, 1.0])
 def test_nothing_can_be_far_above_a_stable_that_fails_every_third_time(usual: float) -> None:
     always = replace(EQUAL, lately=lately(1_000, 1_000, usual_rate=usual))
-    assert troubled_stable(always) is None
+    assert troubled_stable(always.lately) is None
 
 
 @pytest.mark.parametrize("usual", [0.01, 0.05, 0.2])

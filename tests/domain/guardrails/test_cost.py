@@ -9,18 +9,21 @@ from domain.walking import pending
 
 from app.domain.catalog.declarations import Prices
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import Guardrail, OnRegression
 from app.domain.evidence.evidence import EpochCounts, Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.evidence.observed import COST, Measure, Observed
 from app.domain.guardrails.assess import assess
-from app.domain.guardrails.cost import cost_per_answer, cost_per_day, judge_cost, keeping_warm
+from app.domain.guardrails.cost import cost_per_answer, cost_per_day, keeping_warm
 from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import judge
 from app.domain.reports.outlook import outlook
 from app.domain.rollout import wording
 
-COSTLY = Guardrail(Metric.COST)
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), COSTLY))
+COSTLY = guardrail("cost")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, COSTLY))
 
 
 def costs(rng: np.random.Generator, n: int, mean: float, cap: float = 1.0) -> Observed:
@@ -30,7 +33,7 @@ def costs(rng: np.random.Generator, n: int, mean: float, cap: float = 1.0) -> Ob
 
 
 def evidence(epochs: dict[int, tuple[Observed, Observed]], reference: float | None = 0.1) -> Evidence:
-    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), POLICY, HISTORY, START)
+    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), slow_limits(POLICY), HISTORY, START)
     observed = {bp: ObservedEpoch(*arms) for bp, arms in epochs.items()}
     return replace(begun, of_model=ModelEvidence(observed=observed, cost_reference=reference, cost_cap=1.0))
 
@@ -46,7 +49,7 @@ def judged(
 ) -> Finding:
     rng = np.random.default_rng(seed)
     arms = (costs(rng, n, 0.1 * ratio), costs(rng, n if stable_n is None else stable_n, 0.1))
-    return judge_cost(evidence({5_000: arms}, reference), POLICY, guardrail)
+    return judge(evidence({5_000: arms}, reference), POLICY, guardrail)
 
 
 @pytest.mark.parametrize("reference", [0.1, None, 0.7])
@@ -84,7 +87,7 @@ def test_rates_of_traffic_that_move_with_the_weight_are_no_difference_in_cost() 
         100: (costs(rng, 200, cheap), costs(rng, 19_800, cheap)),
         5_000: (costs(rng, 5_000, dear), costs(rng, 5_000, dear)),
     }
-    finding = judge_cost(evidence(epochs), POLICY, COSTLY)
+    finding = judge(evidence(epochs), POLICY, COSTLY)
     assert finding.verdict is not Verdict.REGRESSED
     assert finding.numbers["canary_cost"] == pytest.approx(finding.numbers["stable_cost"], rel=0.05)
 
@@ -97,7 +100,7 @@ def test_costs_that_are_known_more_often_of_one_version_prove_nothing_and_turn_n
 
 
 def test_without_prices_nothing_is_said_and_the_sentence_says_why() -> None:
-    finding = judge_cost(evidence({5_000: (Observed(read=9), Observed(read=9))}), POLICY, COSTLY)
+    finding = judge(evidence({5_000: (Observed(read=9), Observed(read=9))}), POLICY, COSTLY)
     assert (finding.verdict, finding.log_e_worse) == (Verdict.NO_EVENTS, None)
     assert finding.sentence.startswith("Cost is not judged: no answer of v2 or of v1 has a price")
 
@@ -105,7 +108,7 @@ def test_without_prices_nothing_is_said_and_the_sentence_says_why() -> None:
 def test_costs_at_the_cap_do_not_break_the_bounds_of_the_process() -> None:
     at_cap = Observed(measures={COST: Measure(3, 0.1 + 0.1 + 0.1, 3 * 0.1**2)})
     begun = evidence({5_000: (at_cap, at_cap)})
-    finding = judge_cost(replace(begun, of_model=replace(begun.of_model, cost_cap=0.1)), POLICY, COSTLY)
+    finding = judge(replace(begun, of_model=replace(begun.of_model, cost_cap=0.1)), POLICY, COSTLY)
     assert finding.verdict is Verdict.INSUFFICIENT_DATA
 
 
@@ -125,7 +128,7 @@ def test_money_of_a_day_counts_answers_and_the_machine_that_gives_them() -> None
 
 def test_a_canary_with_prices_beside_a_stable_without_any_is_not_compared() -> None:
     rng = np.random.default_rng(5)
-    finding = judge_cost(evidence({5_000: (costs(rng, 2, 0.1), Observed(read=2))}), POLICY, COSTLY)
+    finding = judge(evidence({5_000: (costs(rng, 2, 0.1), Observed(read=2))}), POLICY, COSTLY)
     assert finding.sentence == "Cost: no answer of v1 has a price to compare with at the same weights yet."
     assert finding.verdict is Verdict.INSUFFICIENT_DATA
 
@@ -134,7 +137,7 @@ def test_a_rollout_turned_back_by_cost_counts_no_bad_answers_and_one_still_open_
     rng = np.random.default_rng(6)
     found = evidence({5_000: (costs(rng, 20_000, 0.3), costs(rng, 20_000, 0.1))})
     seen = assess(found, POLICY)
-    assert (seen.verdict, seen.trigger) == (Verdict.REGRESSED, "cost")
+    assert (seen.verdict, str(seen.trigger)) == (Verdict.REGRESSED, "cost")
     led = replace(pending(POLICY), evidence=found, weight_bp=5_000)
     assert wording.turned_back(led, seen).endswith("of 100 needed.")
     few = evidence({5_000: (costs(rng, 50, 0.1), costs(rng, 50, 0.1))})

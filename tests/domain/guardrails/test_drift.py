@@ -9,20 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
-from app.domain.evidence.absorb_histograms import absorb_spreads
+from app.domain.catalog.policy import OnRegression
+from app.domain.evidence.absorb_observed import absorb_spreads
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, SpreadEpoch
 from app.domain.evidence.observed import SpreadRow
 from app.domain.evidence.tally import TallyKey
 from app.domain.guardrails.assess import assess
-from app.domain.guardrails.drift import INPUTS, judge_drift, judge_inputs, predictions_differing, standing_out
-from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.drift import judge_inputs, predictions_differing, standing_out
+from app.domain.guardrails.finding import Cause, Verdict
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import judge
 from app.domain.stats.categories import categories_of, counted, shared_level
 from app.domain.stats.histogram import Spread, histogram_of
 
-DRIFT = Guardrail(Metric.DRIFT)
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), DRIFT))
+DRIFT = guardrail("drift")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, DRIFT))
 values = st.lists(st.one_of(st.floats(allow_nan=True), st.sampled_from(["a", "b"]), st.none()), max_size=80)
 
 
@@ -66,7 +68,7 @@ def test_inputs_that_are_alike_are_trusted_and_a_difference_voids_the_comparison
     routed = seen(usual, inputs(rng, 3_000, shifted=0.4), inputs(rng, 3_000))
     found = judge_inputs(routed)
     assert found is not None
-    assert (found.metric, found.verdict) == (INPUTS, Verdict.INVALID)
+    assert (found.metric, found.verdict) == (Cause.INPUTS, Verdict.INVALID)
     assert "f0 differs" in found.sentence
     assert [each.name for each in standing_out(routed)] == ["f0"]
     assert assess(routed, POLICY).verdict is Verdict.INVALID
@@ -84,24 +86,24 @@ def test_predictions_that_differ_are_told_and_turn_nothing_back_unless_the_polic
     usual, same = (Spread(histogram_of(["yes"] * 300 + ["no"] * 700)) for _ in range(2))
     other = Spread(histogram_of(["yes"] * 900 + ["no"] * 100))
     differing = seen(usual, other, same)
-    finding = judge_drift(differing, POLICY, DRIFT)
+    finding = judge(differing, POLICY, DRIFT)
     assert finding.verdict is Verdict.REGRESSED
     assert finding.numbers["psi"] > 0.2
-    undeclared = Policy()
+    undeclared = DEFAULT_POLICY
     assert assess(differing, undeclared).verdict is not Verdict.REGRESSED
-    held = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), replace(DRIFT, on_regression=OnRegression.HOLD)))
+    held = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, replace(DRIFT, on_regression=OnRegression.HOLD)))
     assert assess(differing, held).held_by == "drift"
 
 
 def test_a_difference_too_small_to_matter_is_no_drift_however_much_is_seen() -> None:
     usual = Spread(histogram_of(["yes"] * 300 + ["no"] * 700))
     canary, stable = (Spread(histogram_of(["yes"] * n + ["no"] * (100_000 - n))) for n in (34_000, 30_000))
-    assert judge_drift(seen(usual, canary, stable), POLICY, DRIFT).verdict is Verdict.INCONCLUSIVE_HEALTHY
+    assert judge(seen(usual, canary, stable), POLICY, DRIFT).verdict is Verdict.INCONCLUSIVE_HEALTHY
 
 
 @pytest.mark.parametrize("per_caller", [False, True])
 def test_rows_are_read_once_in_any_order_and_never_of_sticky_models(per_caller: bool) -> None:
-    begun = replace(evidence({}), started_s=100, recent_exchanges=() if per_caller else None)
+    begun = replace(evidence({}), started_s=100, per_caller=per_caller)
     rows = [
         SpreadRow(
             TallyKey(second, ModelName("m"), 1, VersionName(version)), inputs(np.random.default_rng(second), 9), 1

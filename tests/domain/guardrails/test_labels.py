@@ -11,19 +11,21 @@ from hypothesis import strategies as st
 
 from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric, SliceKey
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, Policy
+from app.domain.catalog.policy import Guardrail
 from app.domain.evidence.absorb_cohort import Matured, absorb_cohort, begun
 from app.domain.evidence.cohort import MISSING, Cohort, LossSums
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.loss import Labelled
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Finding, Verdict
-from app.domain.guardrails.labels import judge_labels, waits_s
+from app.domain.guardrails.labels import waits_s
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import judge
 
 STABLE, CANARY = VersionName("v1"), VersionName("v2")
 ACCURACY = QualityMetric("accuracy", QualityKind.ACCURACY, horizon_s=60.0)
-GUARDRAIL = Guardrail(Metric.LABELS, of="accuracy")
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), GUARDRAIL))
+GUARDRAIL = guardrail("labels", of="accuracy")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, GUARDRAIL))
 WEIGHTS = {1: 1_000, 2: 5_000}
 
 
@@ -52,7 +54,7 @@ def cohort_of(*groups: list[Labelled], of: QualityMetric = ACCURACY, drawn: int 
 
 
 def judged(cohort: Cohort, guardrail: Guardrail = GUARDRAIL) -> Finding:
-    return judge_labels(with_cohort(cohort), POLICY, guardrail)
+    return judge(with_cohort(cohort), POLICY, guardrail)
 
 
 def with_cohort(cohort: Cohort) -> Evidence:
@@ -63,7 +65,7 @@ def with_cohort(cohort: Cohort) -> Evidence:
 def test_a_version_that_is_wrong_more_often_is_turned_back_by_labels_alone() -> None:
     rng = np.random.default_rng(1)
     seen = assess(with_cohort(cohort_of(rows_of(rng, 900, (0.1, 0.4)))), POLICY)
-    assert (seen.verdict, seen.trigger) == (Verdict.REGRESSED, "labels")
+    assert (seen.verdict, str(seen.trigger)) == (Verdict.REGRESSED, "labels")
 
 
 def test_one_as_good_is_proven_so_and_promotion_waits_for_that() -> None:
@@ -164,7 +166,7 @@ def test_the_reference_is_what_stable_lost_before() -> None:
 def test_a_promotion_that_waits_for_labels_says_how_long() -> None:
     cohort = cohort_of(rows_of(np.random.default_rng(13), 50, (0.1, 0.1)))
     assert waits_s(with_cohort(cohort), POLICY) == 60.0
-    assert waits_s(with_cohort(cohort), Policy()) == 0.0
+    assert waits_s(with_cohort(cohort), DEFAULT_POLICY) == 0.0
 
 
 def test_losses_add() -> None:

@@ -12,7 +12,7 @@ from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence
 from app.domain.guardrails.finding import Verdict
 from app.domain.guardrails.learnt_signature import learnt, strange
-from app.domain.guardrails.validity import judge_validity
+from app.domain.guardrails.registry import judge
 from app.domain.stats.histogram import Spread, histogram_of
 
 ANIMALS = classes(1_000, cat=0.4, dog=0.3, cow=0.3)
@@ -100,7 +100,7 @@ def test_an_equal_canary_is_turned_back_no_more_often_than_promised() -> None:
     false = 0
     for _ in range(400):
         usual, canary, stable = (rng.choice(names, n, p=shares).tolist() for n in (200, 500, 500))
-        false += judge_validity(learning(canary, stable, usual), POLICY, VALID).verdict is Verdict.REGRESSED
+        false += judge(learning(canary, stable, usual), POLICY, VALID).verdict is Verdict.REGRESSED
     assert false <= 4
 
 

@@ -6,13 +6,14 @@ from math import log
 import pytest
 from domain.counts import arm, evidence, found
 
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import Guardrail, OnRegression, Policy
 from app.domain.evidence.evidence import Evidence
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
-from app.domain.guardrails.limits import log_limit, shares
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL
+from app.domain.guardrails.registry import log_limit, shares
 
-ERRORS, TIMEOUTS, LATENCY = map(Guardrail, EVERY_MODEL)
+ERRORS, TIMEOUTS, LATENCY = EVERY_MODEL
 SLOW = evidence({5_000: (arm(5_000, 50, slow=900), arm(5_000, 50, slow=250))})
 FINE = evidence({5_000: (arm(5_000, 50, slow=60), arm(5_000, 50, slow=250))})
 # As slow as the margin allows: suspicious of nothing, proven of nothing.
@@ -20,12 +21,12 @@ UNPROVEN = evidence({5_000: (arm(5_000, 50, slow=250), arm(5_000, 50, slow=250))
 
 
 def policy(*guardrails: Guardrail) -> Policy:
-    return Policy(guardrails=guardrails)
+    return replace(DEFAULT_POLICY, guardrails=guardrails)
 
 
 def test_a_guardrail_that_rolls_back_turns_back() -> None:
     seen = assess(SLOW, policy(ERRORS, LATENCY))
-    assert (seen.verdict, seen.trigger, seen.held_by) == (Verdict.REGRESSED, "latency", None)
+    assert (seen.verdict, str(seen.trigger), seen.held_by) == (Verdict.REGRESSED, "latency", None)
 
 
 def test_a_guardrail_that_holds_asks_for_the_lowest_weight_and_never_turns_back() -> None:
@@ -34,7 +35,8 @@ def test_a_guardrail_that_holds_asks_for_the_lowest_weight_and_never_turns_back(
     assert seen.log_e < log(3)
     assert found(seen, "latency").verdict is Verdict.REGRESSED
     assert found(seen, "latency").sentence.endswith("; it is held, not turned back.")
-    assert "took over" in (seen.held_because or "")
+    assert seen.hold is not None
+    assert "took over" in seen.hold.because
 
 
 def test_a_warning_neither_holds_nor_blocks() -> None:
@@ -73,14 +75,14 @@ def test_promotion_does_not_wait_for_a_proof_that_is_not_required_and_says_so() 
 
 def test_what_is_not_required_still_turns_back() -> None:
     seen = assess(SLOW, policy(ERRORS, replace(LATENCY, required=False)))
-    assert (seen.verdict, seen.trigger) == (Verdict.REGRESSED, "latency")
+    assert (seen.verdict, str(seen.trigger)) == (Verdict.REGRESSED, "latency")
 
 
 def test_only_live_guardrails_that_roll_back_share_the_alarm() -> None:
     hold = replace(LATENCY, on_regression=OnRegression.HOLD)
     warn = replace(TIMEOUTS, on_regression=OnRegression.WARN)
     trial = replace(LATENCY, dry_run=True)
-    assert shares(policy(ERRORS, warn, hold, trial)) == {Metric.ERRORS: 1.0}
+    assert shares(policy(ERRORS, warn, hold, trial)) == {"errors": 1.0}
     assert log_limit(policy(ERRORS, hold), ERRORS) == log_limit(policy(ERRORS), ERRORS) == pytest.approx(log(100))
     for alone in (hold, warn, trial):
         assert log_limit(policy(ERRORS, alone), alone) == pytest.approx(log(100))
@@ -129,8 +131,8 @@ def untimed(count: int, counts: Evidence) -> Evidence:
 
 
 def test_latencies_that_stop_coming_prove_nothing_any_more_and_are_no_harm_either() -> None:
-    assert assess(untimed(0, FINE), Policy()).verdict is Verdict.HEALTHY
-    seen = assess(untimed(2_000, FINE), Policy())
+    assert assess(untimed(0, FINE), DEFAULT_POLICY).verdict is Verdict.HEALTHY
+    seen = assess(untimed(2_000, FINE), DEFAULT_POLICY)
     assert seen.verdict is Verdict.INCONCLUSIVE_HEALTHY
     latency = found(seen, "latency")
     assert (latency.log_e_worse or 0.0) < log(3)
@@ -138,11 +140,11 @@ def test_latencies_that_stop_coming_prove_nothing_any_more_and_are_no_harm_eithe
 
 
 def test_latencies_that_stopped_coming_still_speak_against_the_canary() -> None:
-    assert assess(untimed(2_000, SLOW), Policy()).verdict is Verdict.REGRESSED
+    assert assess(untimed(2_000, SLOW), DEFAULT_POLICY).verdict is Verdict.REGRESSED
 
 
 def test_stables_missing_latencies_make_nobody_slow() -> None:
     epoch = FINE.by_weight[5_000]
     lost = replace(epoch.stable, timed=2_500, slow=(125,) * 8, awaited=5_000)
-    seen = assess(replace(FINE, by_weight={5_000: replace(epoch, stable=lost)}), Policy())
+    seen = assess(replace(FINE, by_weight={5_000: replace(epoch, stable=lost)}), DEFAULT_POLICY)
     assert (found(seen, "latency").log_e_worse or 0.0) < log(3)

@@ -1,13 +1,14 @@
 """What people read is plain, right to the digit, and free of statistics jargon."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Policy
-from app.domain.guardrails.finding import Assessment, Verdict
-from app.domain.guardrails.sentences import milliseconds, percent
+from app.domain.guardrails.finding import Assessment, Cause, Trigger, Verdict
+from app.domain.guardrails.phrases import milliseconds, percent
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout import wording
 from app.domain.rollout.rollout import Phase
 from bench.world import Arm, Setting, play
@@ -62,7 +63,7 @@ def test_latencies_are_milliseconds() -> None:
     ],
 )
 def test_the_last_sentence_of_a_rollout_says_what_ended_it(canary: Arm, phase: Phase, said: list[str]) -> None:
-    story = play(Setting(FINE, canary, 500.0, Policy(warmup_s=0.0)), 4, 900)
+    story = play(Setting(FINE, canary, 500.0, replace(DEFAULT_POLICY, warmup_s=0.0)), 4, 900)
     sentences = [resolution.sentence for resolution in story.resolutions]
     assert story.phase is phase, sentences
     assert all(part in sentences[-1] for part in said), sentences[-1]
@@ -76,4 +77,4 @@ def test_the_last_sentence_of_a_rollout_says_what_ended_it(canary: Arm, phase: P
     ("log_e", "text"), [(0.0, "1"), (log(23.456), "23.5"), (log(301.2), "301"), (900.0, "over 1,000,000,000")]
 )
 def test_evidence_is_short_and_huge_evidence_is_cut(log_e: float, text: str) -> None:
-    assert wording.evidence_text(Assessment(Verdict.NO_EVENTS, (), log_e)) == text
+    assert wording.evidence_text(Assessment(Verdict.NO_EVENTS, (), log_e, Trigger(Cause.COUNTS))) == text

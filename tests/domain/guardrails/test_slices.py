@@ -13,21 +13,24 @@ from hypothesis import strategies as st
 
 from app.domain.catalog.declarations import QualityKind, QualityMetric, SliceKey
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import Guardrail, OnRegression
 from app.domain.evidence.cohort import Cohort, CohortArm, CohortEpoch, LossSums, SliceEpoch
 from app.domain.evidence.evidence import EpochCounts, Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch
 from app.domain.evidence.observed import Observed, SliceCounts
 from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import judge
 from app.domain.guardrails.slices.evidence import compared_slices, hypotheses
-from app.domain.guardrails.slices.worst import judge_slices, standing_out
+from app.domain.guardrails.slices.worst import standing_out
 from app.domain.stats.eprocess import WORSE, Outcomes, log_e_tilt
 from app.domain.stats.harm import of_halves
 from app.domain.stats.score import ScoreEpoch, Sums, best_rho, log_e_worse, scale_worse, score
 
 CARRIER = SliceKey("carrier", header="x-carrier", values_max=20)
-SLICING = Guardrail(Metric.SLICES)
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), SLICING))
+SLICING = guardrail("slices")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, SLICING))
 ON_TIME = QualityMetric("on_time", QualityKind.ACCURACY)
 MINUTES = QualityMetric("minutes", QualityKind.ABSOLUTE_ERROR, high=60.0)
 HITS = QualityMetric("hits", QualityKind.PRECISION)
@@ -45,7 +48,7 @@ def observed(slices: Slices) -> Observed:
 def evidence(
     epochs: Mapping[int, Both], cohorts: Mapping[str, Cohort] | None = None, key: SliceKey = CARRIER
 ) -> Evidence:
-    begun = Evidence.begin(VersionName("v7"), VersionName("v8"), POLICY, HISTORY, START)
+    begun = Evidence.begin(VersionName("v7"), VersionName("v8"), slow_limits(POLICY), HISTORY, START)
     seen = {bp: ObservedEpoch(*map(observed, arms)) for bp, arms in epochs.items()}
     whole = {bp: EpochCounts(*(arm(each.judged, each.bad) for each in (e.canary, e.stable))) for bp, e in seen.items()}
     return replace(begun, by_weight=whole, of_model=ModelEvidence(cohorts or {}, seen, slice_keys=(key,)))
@@ -56,7 +59,7 @@ def alike(n: int = 500, bad: int = 5, flawed: int = 2) -> dict[str, SliceCounts]
 
 
 def judged(found: Evidence, guardrail: Guardrail = SLICING) -> Finding:
-    return judge_slices(found, POLICY, guardrail)
+    return judge(found, POLICY, guardrail)
 
 
 def sums(a: list[float], b: list[float] | None = None) -> LossSums:
@@ -78,7 +81,7 @@ def cohort(
 def test_a_fault_in_one_slice_is_named_with_its_rates_while_the_whole_looks_clean() -> None:
     faulty = {**alike(), "c07": SliceCounts(500, 75, 425, 2)}
     finding = judged(evidence({5_000: (faulty, alike())}))
-    assert (finding.verdict, finding.metric) == (Verdict.REGRESSED, "slice:carrier=c07")
+    assert (finding.verdict, str(finding.trigger)) == (Verdict.REGRESSED, "slice:carrier=c07")
     assert finding.sentence == (
         "v8 is worse where carrier=c07: errors 15.0 % of 500, 1.00 % of 500 for v7 at the same weights; "
         "of all answers 1.70 % and 1.00 % are bad."
@@ -91,7 +94,7 @@ def test_a_fault_in_one_slice_is_named_with_its_rates_while_the_whole_looks_clea
 
 def test_flawed_answers_of_one_slice_are_named_too() -> None:
     finding = judged(evidence({5_000: ({**alike(), "c03": SliceCounts(500, 5, 495, 99)}, alike())}))
-    assert (finding.verdict, finding.metric) == (Verdict.REGRESSED, "slice:carrier=c03")
+    assert (finding.verdict, str(finding.trigger)) == (Verdict.REGRESSED, "slice:carrier=c03")
     assert "flawed answers 20.0 % of 495, 0.40 % of 500 for v7" in finding.sentence
 
 
@@ -104,10 +107,10 @@ def test_equal_versions_are_nothing_suspicious_and_the_trigger_names_no_slice() 
 
 
 def test_without_slice_keys_and_before_anything_was_read_the_sentence_says_so() -> None:
-    undeclared = Evidence.begin(VersionName("v7"), VersionName("v8"), POLICY, HISTORY, START)
+    undeclared = Evidence.begin(VersionName("v7"), VersionName("v8"), slow_limits(POLICY), HISTORY, START)
     assert judged(undeclared).sentence == "Slices are not judged: the model declares no slice keys."
     assert judged(evidence({})).sentence == "Slices are not judged: nothing of v8's answers has been read yet."
-    sticky = replace(evidence({}), recent_exchanges=())
+    sticky = replace(evidence({}), per_caller=True)
     assert "callers keep their arm" in judged(sticky).sentence
     assert judged(sticky).verdict is Verdict.NO_EVENTS
 
@@ -160,7 +163,7 @@ def test_a_slice_that_is_mislabelled_is_found_by_its_labels() -> None:
     wrong, right = sums([1.0] * 90 + [0.0] * 210), sums([1.0] * 30 + [0.0] * 270)
     slices = {name: (wrong if name == "c05" else right, right) for name in NAMES}
     finding = judged(evidence({5_000: (alike(), alike())}, {"on_time": cohort(ON_TIME, slices)}))
-    assert (finding.verdict, finding.metric) == (Verdict.REGRESSED, "slice:carrier=c05")
+    assert (finding.verdict, str(finding.trigger)) == (Verdict.REGRESSED, "slice:carrier=c05")
     assert "wrong answers by on_time 30.0 % of 300, 10.0 % of 300 for v7" in finding.sentence
 
 
@@ -168,7 +171,7 @@ def test_a_graded_fault_is_told_by_its_mean_loss() -> None:
     far, near = sums([0.5] * 150), sums([0.1] * 150)
     slices = {name: (far if name == "c05" else near, near) for name in NAMES}
     finding = judged(evidence({}, {"minutes": cohort(MINUTES, slices)}))
-    assert (finding.verdict, finding.metric) == (Verdict.REGRESSED, "slice:carrier=c05")
+    assert (finding.verdict, str(finding.trigger)) == (Verdict.REGRESSED, "slice:carrier=c05")
     assert "a mean loss by minutes 0.5 of 150, 0.1 of 150 for v7" in finding.sentence
 
 
@@ -189,7 +192,7 @@ def test_a_canary_whose_alarms_are_more_often_false_is_worse() -> None:
     both = (precision(0.4, 400), precision(0.8, 400))
     slices = {name: both if name == "c11" else (both[1], both[1]) for name in NAMES}
     finding = judged(evidence({}, {"hits": cohort(HITS, slices)}))
-    assert (finding.verdict, finding.metric) == (Verdict.REGRESSED, "slice:carrier=c11")
+    assert (finding.verdict, str(finding.trigger)) == (Verdict.REGRESSED, "slice:carrier=c11")
     assert "false alarms by hits" in finding.sentence
 
 
@@ -243,12 +246,11 @@ def test_a_guardrail_that_only_warns_says_so() -> None:
 def test_a_suspicion_is_told_as_one_and_without_rates_where_stable_has_not_answered() -> None:
     found = evidence({100: ({"c07": SliceCounts(4, 3, 1, 0)}, {"c08": SliceCounts(900, 9, 891, 0)})})
     finding = judged(found)
-    assert (finding.verdict, finding.metric) == (Verdict.INCONCLUSIVE_WORSE, "slice:carrier=c07")
+    assert (finding.verdict, str(finding.trigger)) == (Verdict.INCONCLUSIVE_WORSE, "slice:carrier=c07")
     assert finding.sentence.startswith(
         "v8 looks worse, which is not proven, where carrier=c07: errors in 4 answers; v7 has given 0"
     )
     assert "canary_rate" not in finding.numbers
-    assert finding.family == "slices"
-    assert replace(finding, metric="errors").family == "errors"
+    assert finding.metric == "slices"
     uncounted = replace(found, by_weight={})
     assert judged(uncounted).sentence.endswith("v7 has given 0.")

@@ -11,19 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import EVERY_MODEL, Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import Guardrail, OnRegression
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.model_evidence import ModelEvidence, ObservedEpoch, SpreadEpoch
 from app.domain.evidence.observed import Flaw, Observed
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Finding, Verdict
+from app.domain.guardrails.latency import slow_limits
 from app.domain.guardrails.output_collapse import LEAST_RATIO, Variety, variety
-from app.domain.guardrails.validity import judge_validity
+from app.domain.guardrails.policy import DEFAULT_POLICY, EVERY_MODEL, guardrail
+from app.domain.guardrails.registry import judge
 from app.domain.stats.eprocess import BETTER, WORSE, Outcomes, log_e_tilt, log_weighted_mean
 from app.domain.stats.histogram import Histogram, Spread, histogram_of, order_of
 
-VALID = Guardrail(Metric.VALIDITY)
-POLICY = Policy(guardrails=(*map(Guardrail, EVERY_MODEL), VALID))
+VALID = guardrail("validity")
+POLICY = replace(DEFAULT_POLICY, guardrails=(*EVERY_MODEL, VALID))
 Value = float | str | None
 
 
@@ -32,7 +34,7 @@ def read(n: int, flawed: int = 0, flaw: Flaw = Flaw.SCHEMA) -> Observed:
 
 
 def evidence(epochs: dict[int, tuple[Observed, Observed]]) -> Evidence:
-    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), POLICY, HISTORY, START)
+    begun = Evidence.begin(VersionName("v1"), VersionName("v2"), slow_limits(POLICY), HISTORY, START)
     return replace(begun, of_model=ModelEvidence(observed={bp: ObservedEpoch(*arms) for bp, arms in epochs.items()}))
 
 
@@ -46,7 +48,7 @@ def predicting(
 
 
 def judged(found: Evidence, guardrail: Guardrail = VALID) -> Finding:
-    return judge_validity(found, POLICY, guardrail)
+    return judge(found, POLICY, guardrail)
 
 
 def varied(found: Evidence) -> Variety:
@@ -96,13 +98,13 @@ def test_answers_that_are_read_more_often_of_one_version_prove_nothing_and_missi
 def test_nothing_read_is_no_proof_and_says_why() -> None:
     assert judged(evidence({})).verdict is Verdict.NO_EVENTS
     assert judged(evidence({})).sentence == "Validity is not judged: nothing of v2's answers has been read yet."
-    sticky = replace(evidence({}), recent_exchanges=())
+    sticky = replace(evidence({}), per_caller=True)
     assert "callers keep their arm" in judged(sticky).sentence
 
 
 def test_a_flawed_canary_turns_the_whole_rollout_back_with_validity_as_the_trigger() -> None:
     assessment = assess(evidence({5_000: (read(2_000, 200), read(2_000, 2))}), POLICY)
-    assert (assessment.verdict, assessment.trigger) == (Verdict.REGRESSED, "validity")
+    assert (assessment.verdict, str(assessment.trigger)) == (Verdict.REGRESSED, "validity")
 
 
 def test_a_guardrail_that_holds_says_so() -> None:
@@ -193,7 +195,7 @@ def test_predictions_that_come_more_often_of_one_version_are_no_collapse() -> No
 
 
 def test_callers_that_keep_their_arm_are_no_evidence_of_variety() -> None:
-    assert variety(replace(predicting(USUAL, USUAL, USUAL), recent_exchanges=())) is None
+    assert variety(replace(predicting(USUAL, USUAL, USUAL), per_caller=True)) is None
 
 
 values = st.one_of(st.none(), st.just(nan), st.sampled_from(["a", "b", "c"]), st.floats(allow_nan=False))

@@ -4,26 +4,25 @@ from dataclasses import replace
 from math import exp, log
 
 import pytest
+from domain.counts import arm
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Guardrail, Metric, Policy
-from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
+from app.domain.catalog.policy import Policy
+from app.domain.evidence.evidence import EpochCounts, Evidence
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.assess import assess
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.reports.explanation import Explanation, explain, explain_pairs
 
 V1, V2 = VersionName("v1"), VersionName("v2")
-ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
-
-
-def arm(answers: int, errors: int) -> ArmCounts:
-    return ArmCounts(drawn=answers, ended=answers, judged=answers, errors=errors)
+ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))
 
 
 def evidence(by_weight: dict[int, EpochCounts]) -> Evidence:
-    return replace(Evidence.begin(V1, V2, ERRORS_ONLY, Tally(), 1_800_000_000), by_weight=by_weight)
+    return replace(Evidence.begin(V1, V2, slow_limits(ERRORS_ONLY), Tally(), 1_800_000_000), by_weight=by_weight)
 
 
 # The worked example of the methods: a ramp of 5, 25 and 50 %.
@@ -70,14 +69,14 @@ def test_the_bound_lies_above_one_exactly_when_the_guardrail_turns_back(errors: 
 
 
 def test_a_guardrail_that_shares_the_alarm_claims_less() -> None:
-    alone, shared = explained(RAMP).certain[0], explained(RAMP, Policy()).certain[0]
+    alone, shared = explained(RAMP).certain[0], explained(RAMP, DEFAULT_POLICY).certain[0]
     assert alone.ratio_confidence == shared.ratio_confidence == 0.99
     assert (alone.least_ratio or 0.0) > (shared.least_ratio or 0.0) > 0.0
 
 
 def test_a_dry_run_is_no_certainty() -> None:
-    policy = Policy(guardrails=(Guardrail(Metric.ERRORS), Guardrail(Metric.TIMEOUTS, dry_run=True)))
-    assert [certain.metric for certain in explained(RAMP, policy).certain] == [Metric.ERRORS]
+    policy = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"), guardrail("timeouts", dry_run=True)))
+    assert [certain.metric for certain in explained(RAMP, policy).certain] == ["errors"]
 
 
 def test_of_counts_that_cannot_be_trusted_nothing_is_certain() -> None:
@@ -135,7 +134,7 @@ def test_evidence_for_the_canary_is_no_p_above_one() -> None:
 def test_the_pairs_of_a_mirror_are_judged_by_those_in_which_one_failed(
     mirror_only: int, primary_only: int, said: str
 ) -> None:
-    paired = explain_pairs("v3", "v1", 1_000, mirror_only, primary_only, Policy())
+    paired = explain_pairs("v3", "v1", 1_000, mirror_only, primary_only, DEFAULT_POLICY)
     assert paired.sentence == (
         f"Of 1,000 pairs {mirror_only} failed for v3 alone and {primary_only} for v1 alone: {said}."
     )

@@ -9,14 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import VersionName
-from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
-from app.domain.evidence.evidence import EpochCounts, Evidence
+from app.domain.catalog.policy import OnRegression, Policy
+from app.domain.evidence.evidence import ArmCounts, EpochCounts, Evidence
 from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Verdict
+from app.domain.guardrails.latency import slow_limits
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.reports.outlook import Outlook, advice, bad_answers_to_turn_back, outlook
 
-ERRORS_ONLY = Policy(guardrails=(Guardrail(Metric.ERRORS),))
+ERRORS_ONLY = replace(DEFAULT_POLICY, guardrails=(guardrail("errors"),))
 
 
 def ahead(counts: Evidence, policy: Policy) -> Outlook:
@@ -28,13 +30,7 @@ def with_more_bad(counts: Evidence, more: int) -> Evidence:
     weight = max(counts.by_weight)
     epoch = counts.by_weight[weight]
     canary = epoch.canary
-    worse = replace(
-        canary,
-        drawn=canary.drawn + more,
-        ended=canary.ended + more,
-        judged=canary.judged + more,
-        errors=canary.errors + more,
-    )
+    worse = canary + ArmCounts(more, {Outcome.UPSTREAM_ERROR: more})
     return replace(counts, by_weight={**counts.by_weight, weight: EpochCounts(worse, epoch.stable)})
 
 
@@ -42,7 +38,7 @@ small = st.integers(0, 30)
 
 
 @settings(max_examples=60)
-@given(small, small, small, small, st.sampled_from([ERRORS_ONLY, Policy()]))
+@given(small, small, small, small, st.sampled_from([ERRORS_ONLY, DEFAULT_POLICY]))
 def test_so_many_more_bad_answers_turn_it_back_and_one_fewer_does_not(
     low: int, low_stable: int, high: int, high_stable: int, policy: Policy
 ) -> None:
@@ -62,7 +58,7 @@ def test_so_many_more_bad_answers_turn_it_back_and_one_fewer_does_not(
 def test_a_rollout_that_nobody_would_turn_back_soon_says_nothing_of_it() -> None:
     calm = evidence({5_000: (arm(50_000, 500), arm(50_000, 900))})
     assert bad_answers_to_turn_back(calm, ERRORS_ONLY, assess(calm, ERRORS_ONLY)) is None
-    only_hold = Policy(guardrails=(Guardrail(Metric.ERRORS, OnRegression.HOLD),))
+    only_hold = replace(DEFAULT_POLICY, guardrails=(guardrail("errors", on_regression=OnRegression.HOLD),))
     young = evidence({100: (arm(20), arm(980))})
     assert bad_answers_to_turn_back(young, only_hold, assess(young, only_hold)) is None
 
@@ -89,7 +85,7 @@ def test_promotion_says_how_many_answers_it_still_waits_for_and_they_are_about_e
     ],
 )
 def test_what_is_missing_is_said(counts: Evidence, said: str) -> None:
-    wants = ahead(counts, Policy()).wants
+    wants = ahead(counts, DEFAULT_POLICY).wants
     assert any(want.startswith(said) for want in wants), wants
 
 
@@ -98,7 +94,9 @@ def begun(per_hour: float, policy: Policy, bad_share: float = 0.0) -> Evidence:
     exchanges = round(per_hour)
     bad = round(exchanges * bad_share)
     reference = Tally(exchanges, {Outcome.OK: exchanges - bad, Outcome.UPSTREAM_ERROR: bad})
-    return Evidence.begin(VersionName("v1"), VersionName("v2"), policy, reference, START, reference_s=3_600.0)
+    return Evidence.begin(
+        VersionName("v1"), VersionName("v2"), slow_limits(policy), reference, START, reference_s=3_600.0
+    )
 
 
 def test_ten_requests_an_hour_are_told_what_they_cannot_show() -> None:
@@ -131,5 +129,5 @@ def test_traffic_that_cannot_show_anything_is_told_so() -> None:
 
 def test_enough_traffic_needs_no_advice_and_unknown_traffic_gets_none() -> None:
     assert advice(begun(360_000, ERRORS_ONLY, 0.01), ERRORS_ONLY) == ()
-    unknown = Evidence.begin(VersionName("v1"), VersionName("v2"), ERRORS_ONLY, Tally(), START)
+    unknown = Evidence.begin(VersionName("v1"), VersionName("v2"), slow_limits(ERRORS_ONLY), Tally(), START)
     assert advice(unknown, ERRORS_ONLY) == ()

@@ -3,20 +3,22 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from domain.counts import arm
+
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Policy
-from app.domain.evidence.evidence import ArmCounts, EpochCounts
+from app.domain.evidence.evidence import EpochCounts
 from app.domain.evidence.tally import Tally
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.evaluation import Sight, judge
 from app.domain.rollout.rollout import Action, Phase, Rollout, RolloutId, Started, begin
 from app.domain.rollout.transitions import advance
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
-FAILING = {1: EpochCounts(ArmCounts(30, 30, 30, 30), ArmCounts(900, 900, 900, 0))}
+FAILING = {1: EpochCounts(arm(30, 30), arm(900))}
 
 
 def warming() -> Rollout:
-    policy = Policy(warmup_s=0.0)
+    policy = replace(DEFAULT_POLICY, warmup_s=0.0)
     pending = begin(RolloutId("r1"), ModelName("fraud"), VersionName("v1"), VersionName("v2"), policy, Tally(), NOON)
     return advance(pending, Started(), NOON).rollout
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Policy
 from app.domain.evidence.tally import Tally
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.replay import Difference, differences, weights_after
 from app.domain.rollout.rollout import MakeStable, RolloutId, ShiftWeight, begin
 from bench.world import START
@@ -58,7 +58,7 @@ def test_a_whole_float_may_come_back_as_an_integer() -> None:
 
 
 def test_the_weights_after_a_decision_are_those_its_effects_leave() -> None:
-    rollout = begin(RolloutId("r1"), ModelName("fraud"), V1, V2, Policy(), Tally(), START)
+    rollout = begin(RolloutId("r1"), ModelName("fraud"), V1, V2, DEFAULT_POLICY, Tally(), START)
     before = {V1: 9_900, V2: 100}
     assert weights_after(rollout, (), before) == before
     assert weights_after(rollout, (ShiftWeight(0),), before) == {V1: 10_000}

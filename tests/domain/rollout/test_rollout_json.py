@@ -1,5 +1,6 @@
 """A rollout survives JSON bit for bit, as the store keeps it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from pydantic import TypeAdapter
 
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment
-from app.domain.rollout.rollout import BrakeOpened, Paused, Policy, Resolution, Rollout
+from app.domain.guardrails.policy import DEFAULT_POLICY
+from app.domain.rollout.rollout import BrakeOpened, Paused, Resolution, Rollout
 from bench.world import START, Arm, Setting, World
 
 ROLLOUT: TypeAdapter[Any] = TypeAdapter(Rollout)
@@ -19,7 +21,7 @@ ASSESSMENT: TypeAdapter[Any] = TypeAdapter(Assessment)
 def played(seconds: int, seed: int = 3) -> World:
 
     arm = Arm(0.01, 0.002, 40.0)
-    world = World(Setting(arm, arm, 200.0, Policy(warmup_s=0.0)), np.random.default_rng(seed))
+    world = World(Setting(arm, arm, 200.0, replace(DEFAULT_POLICY, warmup_s=0.0)), np.random.default_rng(seed))
     world.play(seconds)
     return world
 

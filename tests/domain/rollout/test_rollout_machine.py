@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from app.domain.catalog.policy import OnDeadline
 from app.domain.guardrails.finding import Verdict
 from app.domain.rollout.rollout import (
     TERMINAL,
@@ -29,7 +30,6 @@ from app.domain.rollout.rollout import (
     BrakeOpened,
     Event,
     MakeStable,
-    OnDeadline,
     Paused,
     Phase,
     PromotionOrdered,

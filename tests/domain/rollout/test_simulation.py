@@ -8,11 +8,12 @@ import pytest
 
 from app.domain.catalog.policy import Policy
 from app.domain.evidence.tally import Tally, TallyRow
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.rollout import Phase, Rollout, RolloutId, begin
 from app.domain.rollout.simulation import Ending, Fate, Glimpse, Retrial, compared, retry
 from bench.world import CANARY, MODEL, STABLE, START, START_S, Arm, Setting, Story, World
 
-POLICY = Policy(warmup_s=0.0)
+POLICY = replace(DEFAULT_POLICY, warmup_s=0.0)
 GOOD, BAD = Arm(0.01, 0.001, 40.0), Arm(0.05, 0.001, 40.0)
 
 

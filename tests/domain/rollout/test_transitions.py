@@ -7,8 +7,9 @@ import pytest
 from domain.walking import CANARY, NOON, POLICY, STABLE, Walk, held, look, saw
 
 from app.domain.catalog.models import ModelName
+from app.domain.catalog.policy import Metric, OnDeadline
 from app.domain.evidence.tally import Tally
-from app.domain.guardrails.finding import Assessment, Finding, Verdict
+from app.domain.guardrails.finding import Assessment, Cause, Finding, Verdict
 from app.domain.rollout.rollout import (
     TERMINAL,
     Aborted,
@@ -18,7 +19,6 @@ from app.domain.rollout.rollout import (
     BrakeOpened,
     Decayed,
     MakeStable,
-    OnDeadline,
     Paused,
     Phase,
     PromotionOrdered,
@@ -63,7 +63,7 @@ def test_a_bad_canary_is_turned_back_by_evidence_in_every_phase_with_traffic() -
         assert walk.rollout.phase is Phase.ROLLED_BACK, phase
         assert walk.last.effects == (ShiftWeight(0),)
         assert walk.last.resolution is not None
-        assert walk.last.resolution.trigger == "errors"
+        assert str(walk.last.resolution.trigger) == "errors"
 
 
 def test_a_person_ends_a_rollout_without_a_verdict() -> None:
@@ -90,7 +90,7 @@ def test_a_brake_that_closes_in_time_thaws_and_one_that_stays_open_turns_back() 
     walk.take(BrakeOpened(), *[BrakeOpened()] * 10)
     assert walk.phases[-2:] == [Phase.FROZEN, Phase.ROLLED_BACK]
     assert walk.last.resolution is not None
-    assert walk.last.resolution.trigger == "brake"
+    assert str(walk.last.resolution.trigger) == "brake"
 
 
 def test_a_closing_brake_does_not_thaw_what_evidence_holds() -> None:
@@ -125,7 +125,7 @@ def test_a_canary_that_never_gets_ready_is_turned_back() -> None:
     walk = Walk().take(Started()).take(Assessed(saw(), canary_ready=False), after=605.0)
     assert walk.rollout.phase is Phase.ROLLED_BACK
     assert walk.last.resolution is not None
-    assert walk.last.resolution.trigger == "deadline"
+    assert str(walk.last.resolution.trigger) == "deadline"
 
 
 def test_a_rollout_that_nobody_starts_is_dropped() -> None:
@@ -218,7 +218,7 @@ def test_a_hold_takes_the_lowest_weight_in_every_phase_with_traffic_and_gives_it
         walk.take(look(held(by)))
         assert (walk.rollout.phase, walk.rollout.weight_bp, walk.rollout.frozen_by) == (Phase.FROZEN, 1, by)
         assert walk.last.resolution is not None
-        assert walk.last.resolution.trigger == by
+        assert str(walk.last.resolution.trigger) == by
         assert walk.last.resolution.sentence == "Holding v2 at 0.01 %: it answers too badly of late."
         walk.take(look(held(by)))
         assert walk.rollout.phase is Phase.FROZEN
@@ -270,7 +270,7 @@ def test_a_stable_that_is_the_worse_one_need_not_be_covered() -> None:
 
 
 def test_a_promotion_says_what_it_does_not_know() -> None:
-    seen = replace(saw(verdict=Verdict.HEALTHY), unverified=("timeouts", "latency"))
+    seen = replace(saw(verdict=Verdict.HEALTHY), unverified=(Metric("timeouts"), Metric("latency")))
     walk = Walk().to_ramp().take(look(seen))
     assert walk.last.resolution is not None
     assert walk.last.resolution.sentence.endswith("by more than its margin; timeouts and latency unverified.")
@@ -283,7 +283,7 @@ def test_the_deadline_lets_a_bounded_canary_through_and_calls_it_not_proven() ->
     walk = Walk(LENIENT).to_ramp().take(look(saw(bound=0.019)), after=3_600.0)
     assert (walk.rollout.phase, walk.last.effects) == (Phase.PROMOTED, (MakeStable(CANARY, LENIENT.standby_bp),))
     assert walk.last.resolution is not None
-    assert walk.last.resolution.trigger == "deadline"
+    assert str(walk.last.resolution.trigger) == "deadline"
     assert walk.last.resolution.sentence == (
         "Promoted v2 because its time was over, not proven: at most 1.9 points more of its answers are bad "
         "than v1's, and the policy lets 2 points through."
@@ -301,11 +301,13 @@ def test_the_deadline_lets_nobody_through_who_is_held() -> None:
 
 
 def test_counts_that_cannot_be_end_the_judging_with_their_own_name() -> None:
-    finding = Finding("counts", Verdict.INVALID, None, None, "The counts of v2 and v1 cannot be: a count is negative.")
-    walk = Walk().to_ramp().take(look(Assessment(Verdict.INVALID, (finding,), 0.0)))
+    finding = Finding(
+        Cause.COUNTS, Verdict.INVALID, None, None, "The counts of v2 and v1 cannot be: a count is negative."
+    )
+    walk = Walk().to_ramp().take(look(Assessment(Verdict.INVALID, (finding,), 0.0, finding.trigger)))
     assert (walk.rollout.phase, walk.rollout.weight_bp) == (Phase.INVALID, 0)
     assert walk.last.resolution is not None
-    assert walk.last.resolution.trigger == "counts"
+    assert str(walk.last.resolution.trigger) == "counts"
 
 
 def test_little_traffic_does_not_expose_more_than_the_worst_canary_may_cost() -> None:

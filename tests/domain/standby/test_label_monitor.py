@@ -10,10 +10,11 @@ from domain.walking import POLICY, Walk
 from scipy.stats import binom
 
 from app.domain.catalog.declarations import Missing, QualityKind, QualityMetric
-from app.domain.catalog.policy import Guardrail, Metric, OnRegression
+from app.domain.catalog.policy import OnRegression
 from app.domain.evidence.absorb_cohort import Matured
 from app.domain.evidence.cohort import Cohort
 from app.domain.evidence.loss import Labelled
+from app.domain.guardrails.policy import guardrail
 from app.domain.rollout.rollout import PromotionOrdered
 from app.domain.standby.label_monitor import read_labels
 from app.domain.standby.monitor import ANSWERS, EndedBy, Suspicion, Watch, WatchedMetric, absorbed, begun, judged
@@ -150,7 +151,7 @@ def test_the_end_says_which_labels_came_too_late() -> None:
 
 @pytest.mark.parametrize("on_regression", [OnRegression.ROLLBACK, OnRegression.HOLD])
 def test_a_watch_begins_with_the_metrics_that_judged_the_rollout(on_regression: OnRegression) -> None:
-    guardrails = (Guardrail(Metric.ERRORS), Guardrail(Metric.LABELS, of="right", on_regression=on_regression))
+    guardrails = (guardrail("errors"), guardrail("labels", of="right", on_regression=on_regression))
     promoted = Walk(replace(POLICY, guardrails=guardrails)).to_ramp().take(PromotionOrdered())
     rollout = promoted.rollout
     evidence = rollout.evidence

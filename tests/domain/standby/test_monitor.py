@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Guardrail, Metric, OnRegression, Policy
+from app.domain.catalog.policy import Guardrail, OnRegression, Policy
 from app.domain.evidence.recent import Lately
 from app.domain.evidence.tally import Outcome, Tally, TallyKey, TallyRow
+from app.domain.guardrails.policy import guardrail
 from app.domain.rollout.rollout import PromotionOrdered, RolloutId
 from app.domain.standby.monitor import (
     ANSWERS,
@@ -237,8 +238,8 @@ def test_proof_that_comes_with_the_end_still_turns_back() -> None:
 @pytest.mark.parametrize(
     ("guardrail", "acts"),
     [
-        (Guardrail(Metric.ERRORS), True),
-        (Guardrail(Metric.ERRORS, on_regression=OnRegression.HOLD), False),
+        (guardrail("errors"), True),
+        (guardrail("errors", on_regression=OnRegression.HOLD), False),
     ],
 )
 def test_a_watch_begins_with_the_roles_and_the_time_that_the_policy_says(guardrail: Guardrail, acts: bool) -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.policy import Guardrail, Metric, Policy
+from app.domain.catalog.policy import Policy
 from app.domain.evidence.evidence import ArmCounts, EpochCounts
 from app.domain.evidence.model_evidence import SpreadEpoch
 from app.domain.evidence.tally import Outcome, Tally
 from app.domain.guardrails.assess import assess
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.domain.rollout.rollout import Phase, Rollout, RolloutId, begin
 from app.domain.stats.histogram import Spread, histogram_of
 from app.store.pg.codec import rollout_from_json, to_json
@@ -24,7 +25,7 @@ from app.store.pg.database import Database
 from bench import slices
 
 NOW = datetime(2026, 9, 1, 10, 11, 12, 131_415, UTC)
-POLICY, NOTHING = Policy(), Tally()
+POLICY, NOTHING = DEFAULT_POLICY, Tally()
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -51,8 +52,8 @@ def bits(number: float) -> bytes:
     alpha=numbers, margin=numbers, weight_bp=st.integers(0, 10_000), slow=st.lists(st.integers(0, 2**31), max_size=4)
 )
 def test_what_was_stored_comes_back(alpha: float, margin: float, weight_bp: int, slow: list[int]) -> None:
-    before = rollout(replace(POLICY, alpha_rollback=alpha, guardrails=(Guardrail(Metric.ERRORS, margin=margin),)))
-    counts = EpochCounts(ArmCounts(5, 4, 3, 2, 1, 4, tuple(slow)), ArmCounts())
+    before = rollout(replace(POLICY, alpha_rollback=alpha, guardrails=(guardrail("errors", margin=margin),)))
+    counts = EpochCounts(ArmCounts(5, {Outcome.TIMEOUT: 3, Outcome.CANCELLED: 1}, 4, tuple(slow)), ArmCounts())
     before = replace(
         before,
         phase=Phase.PAUSED,
@@ -107,9 +108,10 @@ def test_what_was_read_and_labelled_is_judged_to_the_bit_the_same_after_it_was_s
     of_model = replace(
         evidence.of_model, spreads={100: SpreadEpoch(seen, seen), 5_000: SpreadEpoch(seen, usual)}, usual=usual
     )
-    metrics = (Metric.ERRORS, Metric.VALIDITY, Metric.SLICES, Metric.COST)
+    metrics = ("errors", "validity", "slices", "cost")
     before = replace(
-        rollout(Policy(guardrails=tuple(map(Guardrail, metrics)))), evidence=replace(evidence, of_model=of_model)
+        rollout(replace(DEFAULT_POLICY, guardrails=tuple(map(guardrail, metrics)))),
+        evidence=replace(evidence, of_model=of_model),
     )
     after = rollout_from_json(json.dumps(reordered(json.loads(to_json(before)))))
     assert after == before

@@ -1,15 +1,19 @@
 """Migrations and tables say the same, and every step has a way back."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import psycopg
+import pytest
 from alembic import command
 from psycopg.types.json import Jsonb
 
-from app.domain.catalog.policy import Guardrail, Metric, OnDeadline, OnRegression, Policy
+from app.domain.catalog.policy import OnDeadline, OnRegression
+from app.domain.evidence.evidence import ArmCounts, SlowLimit
 from app.domain.evidence.labels import Rank
-from app.domain.guardrails.latency import SlowLimit
+from app.domain.evidence.tally import Outcome
+from app.domain.guardrails.policy import DEFAULT_POLICY, guardrail
 from app.store.pg import migrate
 from app.store.pg.codec import rollout_from_json
 
@@ -84,12 +88,13 @@ OLD_ROLLOUT = {
 }
 OLD_DECISION = {"stable": "v1", "policy": OLD_POLICY, "numbers": {"weight_bp": 0}}
 BY_HAND = {"weights": "by hand, without a policy"}
-NEW_POLICY = Policy(
+NEW_POLICY = replace(
+    DEFAULT_POLICY,
     max_extra_bad=0.30000000000000004,
     on_deadline=OnDeadline.ROLLBACK,
     guardrails=(
-        Guardrail(Metric.LATENCY, margin=0.1, floor=2.5, quantile=0.98),
-        Guardrail(Metric.ERRORS, margin=0.4, floor=0.02),
+        guardrail("latency", margin=0.1, floor=2.5, quantile=0.98),
+        guardrail("errors", margin=0.4, floor=0.02),
     ),
 )
 
@@ -114,6 +119,37 @@ def test_what_was_stored_before_guardrails_had_names_of_their_own_is_read_and_gi
             OLD_DECISION,
             BY_HAND,
         ]
+    migrate.upgrade(database_url)
+
+
+SUMMED = {
+    "canary": {"drawn": 9, "ended": 8, "judged": 7, "errors": 2, "timeouts": 1, "timed": 3, "slow": [1], "awaited": 4},
+    "stable": {"drawn": 0, "ended": 0, "judged": 0, "errors": 0, "timeouts": 0, "timed": 0, "slow": [], "awaited": 0},
+}
+
+
+@pytest.mark.parametrize("exchanges", [None, [], [4, 5]])
+def test_outcomes_that_were_summed_up_are_told_apart_and_given_back(
+    database_url: str, exchanges: list[int] | None
+) -> None:
+    evidence = {**OLD_EVIDENCE, "by_weight": {"100": SUMMED}, "recent_exchanges": exchanges}
+    command.downgrade(migrate.config(database_url), "0003")
+    with psycopg.connect(database_url) as connection:
+        _store(connection)
+        connection.execute("UPDATE rollouts SET state = %s", [Jsonb({**OLD_ROLLOUT, "evidence": evidence})])
+    migrate.upgrade(database_url)
+    with psycopg.connect(database_url) as connection:
+        (state,) = connection.execute("SELECT state::text FROM rollouts").fetchone() or (None,)
+    read = rollout_from_json(state).evidence
+    assert (read.per_caller, read.recent_exchanges) == (exchanges is not None, tuple(exchanges or ()))
+    assert read.by_weight[100].stable == ArmCounts()
+    canary = read.by_weight[100].canary
+    assert canary.outcomes == {Outcome.OK: 4, Outcome.UPSTREAM_ERROR: 2, Outcome.TIMEOUT: 1, Outcome.CANCELLED: 1}
+    assert {name: getattr(canary, name) for name in SUMMED["canary"]} == {**SUMMED["canary"], "slow": (1,)}
+    command.downgrade(migrate.config(database_url), "0003")
+    with psycopg.connect(database_url) as connection:
+        (given_back,) = connection.execute("SELECT state -> 'evidence' FROM rollouts").fetchone() or (None,)
+    assert given_back == evidence
     migrate.upgrade(database_url)
 
 

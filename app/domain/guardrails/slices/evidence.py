@@ -1,7 +1,7 @@
 """The evidence of every slice, all slices of a metric at once.
 
 Rule: a slice is judged like the whole, by what the coin alone decides; nothing is assumed about what is usual in it,
-since nobody knew its rates before. Equal to the one-slice functions of `evidence` and `score`, whatever the number.
+since nobody knew its rates before. Equal to the one-slice functions of `eprocess` and `score`, whatever the number.
 
 Per slice, of errors and of flawed answers: P1 of the bad ones alone. Of a quality metric's loss a / b:
 
@@ -12,27 +12,26 @@ Per slice, of errors and of flawed answers: P1 of the bad ones alone. Of a quali
 - of precision and F1, whose b the version chooses: the smaller of P1 on a, "it is wrong more often", and the reversed
   P1 on b - a, "it is right less often". A ratio that is no worse leaves one of the two a fair process.
 
-Source: `evidence` and `score`; the chords by convexity, as Waudby-Smith & Ramdas 2024 bet on bounded means.
+Source: `eprocess` and `score`; the chords by convexity, as Waudby-Smith & Ramdas 2024 bet on bounded means.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, log
-from typing import NamedTuple
 
 import numpy as np
 
 from app.domain.catalog.declarations import QualityKind
-from app.domain.catalog.policy import Metric
 from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.absorb_observed import read_by_coin
 from app.domain.evidence.cohort import Cohort, LossSums, SliceEpoch
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
 from app.domain.evidence.observed import Observed, SliceCounts
-from app.domain.guardrails.coverage import labelled_alike
-from app.domain.guardrails.limits import LEAST_WEIGHT, SPLIT_LIMIT
+from app.domain.guardrails.finding import Slice
+from app.domain.guardrails.rates import LEAST_WEIGHT
+from app.domain.guardrails.split import SPLIT_LIMIT, labelled_alike
 from app.domain.stats.eprocess import BETTER, SPLIT_RATIOS, WORSE
 from app.domain.stats.eprocess_batch import Counts, ManyOutcomes, log_e_tilt_of_many
 from app.domain.stats.harm import of_halves
@@ -42,13 +41,9 @@ _HIGHEST = 0.5
 # About where a loss that is 0.3 greater in one slice shows, among a hundred slices.
 _RHO = best_rho(3.0, 2e-5)
 _NO_COUNTS, _NO_LOSSES = SliceCounts(), SliceEpoch()
-
-
-class Slice(NamedTuple):
-    """One value of one slice key."""
-
-    key: str
-    value: str
+# What is counted of every slice: where its answers, and the bad ones among them, stand in `SliceCounts`.
+ERRORS, VALIDITY = "errors", "validity"
+COUNTED = {ERRORS: (0, 1), VALIDITY: (2, 3)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ class Compared:
     """One slice by one metric.
 
     Attributes:
-        metric: "errors", "validity", or the name of a quality metric.
+        metric: One of `COUNTED`, or the name of a quality metric.
         log_e: Evidence that the canary is worse in it.
         canary_n, stable_n: Answers that were judged, read or labelled, by metric.
         canary_rate, stable_rate: Share of bad ones, or mean loss; stable's standardised to the canary's mix of
@@ -125,7 +120,7 @@ def compared_slices(evidence: Evidence) -> tuple[Compared, ...]:
 def hypotheses(evidence: Evidence) -> int:
     """How many slices and metrics there can be, fixed by what was declared at the start."""
     values = sum(key.values_max + 1 for key in evidence.of_model.slice_keys)
-    return values * (len((Metric.ERRORS, Metric.VALIDITY)) + len(evidence.of_model.cohorts))
+    return values * (len(COUNTED) + len(evidence.of_model.cohorts))
 
 
 def _of_observed(evidence: Evidence) -> Iterator[Iterator[Compared]]:
@@ -138,9 +133,9 @@ def _of_observed(evidence: Evidence) -> Iterator[Iterator[Compared]]:
     size = (len(epochs), 2, len(slices), len(SliceCounts._fields))
     counts = np.fromiter(chain.from_iterable(found), np.float64).reshape(size)
     canary, stable = counts[:, 0].transpose(2, 0, 1), counts[:, 1].transpose(2, 0, 1)
-    for metric, n, bad in ((Metric.ERRORS, 0, 1), (Metric.VALIDITY, 2, 3)):
+    for metric, (n, bad) in COUNTED.items():
         sums = _Losses(slices, tuple(epochs), (canary[n], stable[n]), (canary[bad], stable[bad]))
-        yield sums.compared(str(metric), log_e_tilt_of_many(_many(sums.weights, *sums.a)))
+        yield sums.compared(metric, log_e_tilt_of_many(_many(sums.weights, *sums.a)))
 
 
 def _counts_of(arm: Observed, slices: Sequence[Slice]) -> Iterator[SliceCounts]:

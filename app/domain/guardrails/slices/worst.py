@@ -6,22 +6,33 @@ slices may appear at any time and none is chosen because of what it says.
 Source: Vovk & Wang 2021 for the average; Wang & Ramdas 2022 (e-BH) for the list of those that stand out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 
-from app.domain.catalog.policy import Guardrail, Policy
-from app.domain.evidence.estimates import BAD, JUDGED, drawn_by_coin, rates
+from app.domain.catalog.declarations import QualityKind
+from app.domain.catalog.models import Model
+from app.domain.catalog.policy import Guardrail, Metric
+from app.domain.evidence.estimates import BAD, JUDGED, Rates, drawn_by_coin, rates
 from app.domain.evidence.evidence import Evidence
 from app.domain.evidence.memo import once_per_evidence
-from app.domain.guardrails import model_sentences, sentences
-from app.domain.guardrails.finding import OF_SLICE, Finding, Verdict
-from app.domain.guardrails.limits import WORSE_VERDICTS, verdict_of
-from app.domain.guardrails.slices.evidence import Compared, compared_slices, hypotheses
+from app.domain.guardrails.finding import WORSE_VERDICTS, Finding, Verdict
+from app.domain.guardrails.kind import GuardrailKind, Terms
+from app.domain.guardrails.phrases import closing, not_read, percent
+from app.domain.guardrails.slices.evidence import ERRORS, Compared, compared_slices, hypotheses
 from app.domain.stats.e_bh import discoveries
 from app.domain.stats.eprocess import log_sum_exp
+from app.errors import InvalidInput
 
 # Largest expected share of false ones among the slices that are listed as standing out.
 FALSE_DISCOVERIES = 0.1
+_LOSSES = {
+    QualityKind.ACCURACY: "wrong answers",
+    QualityKind.PRECISION: "false alarms",
+    QualityKind.RECALL: "missed positives",
+    QualityKind.F1: "wrong answers, counted half,",
+    QualityKind.EVENT: "answers without it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +49,26 @@ class _Together:
     answers: int
 
 
-def judge_slices(evidence: Evidence, policy: Policy, guardrail: Guardrail) -> Finding:
+def judge_slices(evidence: Evidence, terms: Terms) -> Finding:
     """Slices by errors, flawed answers and labels together: turned back by their average; nothing to prove."""
     together = _together(evidence)
     if together is None:
-        sentence = model_sentences.of_no_slices(evidence)
-        return Finding(guardrail.metric, Verdict.NO_EVENTS, None, None, sentence, dry_run=guardrail.dry_run)
+        return terms.nothing(f"Slices are not judged: {_why_not(evidence)}.")
     worst = together.worst
-    verdict = verdict_of(policy, guardrail, together.log_e, None, together.answers)
-    is_worse = verdict in WORSE_VERDICTS
-    metric = f"{OF_SLICE}{worst.slice.key}={worst.slice.value}" if is_worse else str(guardrail.metric)
+    verdict = terms.verdict(together.log_e, None, together.answers)
     numbers = {
         "slices": float(len({each.slice for each in compared_slices(evidence)})),
         "hypotheses": float(hypotheses(evidence)),
         "standing_out": float(len(standing_out(evidence))),
         **_numbers(worst),
     }
+    is_worse = verdict in WORSE_VERDICTS
     if is_worse:
-        overall = rates(drawn_by_coin(evidence), BAD, JUDGED)
-        sentence = model_sentences.of_slice(evidence, worst, verdict, overall)
+        sentence = _one(evidence, worst, verdict, rates(drawn_by_coin(evidence), BAD, JUDGED))
     else:
-        sentence = model_sentences.of_slices(evidence, numbers, verdict)
-    sentence = sentences.with_consequence(sentence, evidence.canary, guardrail, verdict)
-    return Finding(metric, verdict, together.log_e, None, sentence, numbers, dry_run=guardrail.dry_run)
+        sentence = _all(evidence, numbers, verdict)
+    found = worst.slice if is_worse else None
+    return terms.finding(evidence, verdict, (together.log_e, None), sentence, numbers, slice=found)
 
 
 def standing_out(evidence: Evidence) -> tuple[Compared, ...]:
@@ -95,3 +103,57 @@ def _numbers(worst: Compared) -> dict[str, float]:
         numbers |= {"canary_rate": worst.canary_rate, "stable_rate": worst.stable_rate}
         numbers["extra"] = (worst.canary_rate - worst.stable_rate) * worst.canary_n
     return numbers
+
+
+def _why_not(evidence: Evidence) -> str:
+    return not_read(evidence) if evidence.of_model.slice_keys else "the model declares no slice keys"
+
+
+def _all(evidence: Evidence, numbers: Mapping[str, float], verdict: Verdict) -> str:
+    """All slices, while none of them looks worse."""
+    count = int(numbers["slices"])
+    return f"{evidence.canary} in {count:,} slice{'s' if count != 1 else ''}{closing(verdict, is_proven=False)}."
+
+
+def _one(evidence: Evidence, worst: Compared, verdict: Verdict, overall: Rates | None) -> str:
+    """The slice that looks worst, beside what the whole looks like."""
+    canary, stable = evidence.canary, evidence.stable
+    says = "is worse" if verdict is Verdict.REGRESSED else "looks worse, which is not proven,"
+    sentence = f"{canary} {says} where {worst.slice.key}={worst.slice.value}: {_noun(worst)} "
+    if worst.canary_rate is None or worst.stable_rate is None:
+        # Bad answers speak by themselves where stable has not answered yet at the same weight.
+        sentence += f"in {worst.canary_n:,} answers; {stable} has given {worst.stable_n:,}"
+    else:
+        sentence += (
+            f"{_amount(worst, worst.canary_rate)} of {worst.canary_n:,}, "
+            f"{_amount(worst, worst.stable_rate)} of {worst.stable_n:,} for {stable} at the same weights"
+        )
+    if overall is not None:
+        sentence += f"; of all answers {percent(overall.canary)} and {percent(overall.stable)} are bad"
+    return f"{sentence}."
+
+
+def _noun(worst: Compared) -> str:
+    if worst.kind is None:
+        return "errors" if worst.metric == ERRORS else "flawed answers"
+    return f"{_LOSSES.get(worst.kind, 'a mean loss')} by {worst.metric}"
+
+
+def _amount(worst: Compared, rate: float) -> str:
+    return percent(rate) if worst.kind is None or worst.kind in _LOSSES else f"{rate:.3g}"
+
+
+def _completed(guardrail: Guardrail, model: Model, field: str) -> Guardrail:
+    if not model.slices:
+        raise InvalidInput(field, f"model {model.name} declares no slices")
+    return guardrail
+
+
+KIND = GuardrailKind(
+    usual=Guardrail(Metric("slices")),
+    share=0.20,
+    judge=judge_slices,
+    is_proven=False,
+    is_usual=lambda model: bool(model.slices),
+    completed=_completed,
+)
