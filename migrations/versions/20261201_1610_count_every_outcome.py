@@ -7,7 +7,7 @@ were neither wrong nor late become ok ones. Decisions are a record and stay as t
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
