@@ -3,8 +3,9 @@
 Method: real gateway processes in role all behind a wire of their own, and a real Postgres. The fault begins in the
 middle of the named loop's statement (or in its clean-up); a rollback is committed while it lasts; it is taken away
 after a moment drawn anew. From that instant on it is measured how long the process takes to follow the rollback, to
-commit its next push and to end its next tick, and afterwards how long ago each loop was heard of. A second process
-meets the same fault and gets SIGTERM while it lasts. Times are of this machine, with whatever else it did.
+commit its next push and to end its next tick, and afterwards how long ago each loop was heard of. Other processes,
+three at once, meet the same faults and get SIGTERM while they last. Times are of this machine, with whatever else it
+did.
 Run `python -m bench.loop_faults [--rounds 10] [--report docs/bench]`.
 """
 
@@ -16,8 +17,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -141,25 +142,24 @@ class Cell:
 
 
 class Fault:
-    """One way to fail, in one loop, for some processes."""
+    """One way to fail, in one loop of a process."""
 
-    def __init__(self, scene: World, way: str, loop: str, gateways: Sequence[Gateway]) -> None:
+    def __init__(self, scene: World, way: str, loop: str, gateway: Gateway) -> None:
         self._scene, self._way, self._loop = scene, way, loop
-        self._gateways = gateways
+        self._gateway = gateway
 
     async def begin(self) -> None:
-        """Returns when every process has met it."""
+        """Returns when the process has met it."""
         if self._way in WIRES:
-            await self._break_wires(SAYS[self._loop], WIRES[self._way])
+            await self._break_wire(SAYS[self._loop], WIRES[self._way])
         elif self._way == IN_STATEMENT:
-            await self._break_wires(SAYS[self._loop], Wire.HANGS)
-            self._cancel()
+            await self._break_wire(SAYS[self._loop], Wire.HANGS)
+            self._gateway.signal(CANCELS[self._loop])
         elif self._way == IN_CLEAN_UP:
             # The statement is refused, so that a ROLLBACK follows, and that hangs.
-            hits = [each.wire.breaks_at(b"ROLLBACK", Wire.HANGS) for each in self._gateways]
             await self._scene.sql(_REVOKED[self._loop][0])
-            await _all_set(hits)
-            self._cancel()
+            await self._break_wire(b"ROLLBACK", Wire.HANGS)
+            self._gateway.signal(CANCELS[self._loop])
         else:
             await self._scene.sql(*SQL[self._way][self._loop][0])
 
@@ -168,38 +168,24 @@ class Fault:
             await self._scene.sql(_REVOKED[self._loop][1])
         elif self._way in SQL:
             await self._scene.sql(*SQL[self._way][self._loop][1])
-        for each in self._gateways:
-            await each.wire.passes()
+        await self._gateway.wire.passes()
 
-    async def _break_wires(self, marker: bytes, mode: Wire) -> None:
-        await _all_set([each.wire.breaks_at(marker, mode) for each in self._gateways])
-
-    def _cancel(self) -> None:
-        for each in self._gateways:
-            if each.process.returncode is None:
-                each.signal(CANCELS[self._loop])
+    async def _break_wire(self, marker: bytes, mode: Wire) -> None:
+        async with asyncio.timeout(HIT_WITHIN_S):
+            await self._gateway.wire.breaks_at(marker, mode).wait()
 
 
-async def _all_set(hits: Sequence[asyncio.Event]) -> None:
-    async with asyncio.timeout(HIT_WITHIN_S):
-        await asyncio.gather(*(each.wait() for each in hits))
-
-
-async def play(scene: World, cell: Cell, survivor: Gateway, held_s: float, *, terminate: bool) -> None:
-    """One round of a cell. Args: held_s: How long the fault lasts; terminate: Whether a second process gets SIGTERM."""
+async def play(scene: World, cell: Cell, survivor: Gateway, held_s: float) -> None:
+    """One round of a cell for a process that lives on. Args: held_s: How long the fault lasts."""
     split = await scene.route(SPLIT)
     await _until_at(survivor, split)
     events_before = len(survivor.events())
-    async with AsyncExitStack() as stack:
-        victims = [await stack.enter_async_context(scene.gateway())] if terminate else []
-        fault = Fault(scene, cell.way, cell.loop, [survivor, *victims])
-        await fault.begin()
-        rolled_back = await scene.route(STABLE_ONLY)
-        ending = [asyncio.create_task(_terminated(each)) for each in victims]
-        await asyncio.sleep(held_s)
-        cell.ended_s += await asyncio.gather(*ending)
-        await fault.end()
-        followed, pushed, ticked = await _recovered(scene, survivor, rolled_back)
+    fault = Fault(scene, cell.way, cell.loop, survivor)
+    await fault.begin()
+    rolled_back = await scene.route(STABLE_ONLY)
+    await asyncio.sleep(held_s)
+    await fault.end()
+    followed, pushed, ticked = await _recovered(scene, survivor, rolled_back)
     cell.followed_s.append(followed)
     cell.pushed_s.append(pushed)
     cell.ticked_s.append(ticked)
@@ -207,9 +193,14 @@ async def play(scene: World, cell: Cell, survivor: Gateway, held_s: float, *, te
     cell.told += sum("database" in event for event in survivor.events()[events_before:])
 
 
-async def _terminated(victim: Gateway) -> float | None:
-    victim.signal(signal.SIGTERM)
-    return await victim.ended(ENDED_WITHIN_S + 5.0)
+async def end(scene: World, cell: Cell) -> None:
+    """One round of a cell for a process that gets SIGTERM while the fault lasts."""
+    async with scene.gateway() as victim:
+        fault = Fault(scene, cell.way, cell.loop, victim)
+        await fault.begin()
+        victim.signal(signal.SIGTERM)
+        cell.ended_s.append(await victim.ended(ENDED_WITHIN_S + 5.0))
+        await fault.end()
 
 
 async def _recovered(
@@ -250,22 +241,27 @@ async def _dead(gateway: Gateway) -> list[str]:
     return [name for name, most in HEARD_WITHIN_S.items() if ages.get(name, most + 1) > most]
 
 
-async def run(rounds: int, seed: int, tell: Callable[[Cell], None]) -> list[Cell]:
-    """Play every cell so many times; each loop's against one process that lives through all of them."""
-    cells = {(way, loop): Cell(way, loop) for way in WAYS for loop in LOOPS}
+async def run(rounds: int, seed: int, tell: Callable[[str], None]) -> list[Cell]:
+    """Play every cell so many times, against one process that lives through all of it; then end others under each."""
+    random = Random(seed)
+    cells = [Cell(way, loop) for way in WAYS for loop in LOOPS]
+    async with world() as scene, scene.gateway() as survivor:
+        for cell in cells:
+            for _ in range(rounds):
+                await play(scene, cell, survivor, random.uniform(*HELD_S))
+            tell(" | ".join(row(cell)))
 
-    async def play_all(loop: str) -> None:
-        random = Random(f"{seed} {loop}")
-        async with world() as scene, scene.gateway() as survivor:
-            for way in WAYS:
-                for _ in range(rounds):
-                    await play(scene, cells[way, loop], survivor, random.uniform(*HELD_S), terminate=True)
-                tell(cells[way, loop])
+    async def end_all(loop: str) -> None:
+        async with world() as scene:
+            for cell in cells:
+                for _ in range(rounds if cell.loop == loop else 0):
+                    await end(scene, cell)
+            tell(f"SIGTERM in {loop}: done")
 
-    async with asyncio.TaskGroup() as all_loops:
+    async with asyncio.TaskGroup() as side_by_side:
         for loop in LOOPS:
-            all_loops.create_task(play_all(loop))
-    return list(cells.values())
+            side_by_side.create_task(end_all(loop))
+    return cells
 
 
 HEADINGS = ("way to fail", "loop", "follows, s", "pushes, s", "ticks, s", "SIGTERM, s", "dead loops", "events", "holds")
@@ -303,8 +299,8 @@ def page(cells: Sequence[Cell], rounds: int, seed: int) -> str:
 Written by `python3 -m bench.loop_faults --rounds {rounds} --seed {seed} --report docs/bench`
 ({model_name()}, Python {platform.python_version()}).
 The method stands at the head of `bench/loop_faults.py`. Times are median / maximum of {rounds} rounds, from the
-database's return, or from SIGTERM, sent while the fault lasted, on a machine that others used too. All rounds of a
-loop hit the same process. `events` are its log lines about a lost or returned database, of all rounds.
+database's return, or from SIGTERM, sent while the fault lasted, on a machine that others used too. All rounds but those
+with SIGTERM hit one and the same process. `events` are its log lines about a lost or returned database, of all rounds.
 
 - {len(followed)} rounds; {late} followed later than {FOLLOWED_WITHIN_S:g} s; the slowest took {_slowest(followed)}.
 - SIGTERM's deadline is {ENDED_WITHIN_S:g} s (`TURNBACK_DRAIN_S`={DRAIN_S:g}); the slowest end took {_slowest(ended)}.
@@ -325,7 +321,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, help="folder for loop-faults.md and .json")
     given = parser.parse_args()
-    cells = asyncio.run(run(given.rounds, given.seed, lambda cell: print(" | ".join(row(cell)), flush=True)))
+    cells = asyncio.run(run(given.rounds, given.seed, partial(print, flush=True)))
     print(table(cells))
     if given.report is not None:
         (given.report / "loop-faults.md").write_text(page(cells, given.rounds, given.seed), encoding="utf-8")

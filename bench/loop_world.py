@@ -259,7 +259,9 @@ async def _until_ready(gateway: Gateway) -> None:
 
 
 def _client(port: int) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10.0)
+    # Shorter than a server keeps an idle connection, or the next request meets its end.
+    limits = httpx.Limits(keepalive_expiry=1.0)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10.0, limits=limits)
 
 
 def _environment(url: str, state: Path, ports: dict[str, int]) -> dict[str, str]:

@@ -5,8 +5,8 @@ to be current, or was so not long ago, whatever keeps it from being read: nobody
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
@@ -109,8 +109,9 @@ class Routing:
             loops.beat()
             if reading is not None:
                 await self._adopt(reading, from_disk=False)
-            self._current_at = self._clock.monotonic()
-            self.enforce()
+            with self._all_or_nothing():
+                self._current_at = self._clock.monotonic()
+                self.enforce()
         except Exception as odd:  # noqa: BLE001 -- whatever it was, there is no news
             self.contact.failed(odd)
             await self._start_from_disk()
@@ -171,24 +172,33 @@ class Routing:
         """Make it the table that is known; of what cannot be read or used, what was known before stays."""
         why = dict(reading.unreadable)
         known = await self._known(why)
-        before = self.table, self._current_at, self._trouble
+        table, trouble = self.table, self._trouble
         while True:
-            self.table, self._trouble = self._merged(reading, why, known)
-            self._current_at = self._clock.monotonic()
             try:
-                self.enforce()
+                with self._all_or_nothing():
+                    self.table, self._trouble = self._merged(reading, why, known)
+                    self._current_at = self._clock.monotonic()
+                    self.enforce()
+                break
             except ModelUnusable as refused:
-                self.table, self._current_at, self._trouble = before
                 name = ModelName(refused.model)
                 if name in why:
                     known.pop(name, None)
                 why.setdefault(name, refused.why)
-            else:
-                break
         self.from_disk = from_disk
-        self._tell_trouble(before[2])
-        if self.table is not before[0]:
+        self._tell_trouble(trouble)
+        if self.table is not table:
             self.unsaved.set()
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """What could not be put in force is not known either, and least of all to be current."""
+        before = self.table, self._current_at, self._trouble
+        try:
+            yield
+        except Exception:
+            self.table, self._current_at, self._trouble = before
+            raise
 
     def _merged(
         self, reading: Reading, why: Mapping[ModelName, str], known: Mapping[ModelName, RoutedModel]

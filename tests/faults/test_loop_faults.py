@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.loop_faults import LOOPS, WAYS, Cell, play
+from bench.loop_faults import LOOPS, WAYS, Cell, end, play
 from bench.loop_world import world
 
 HELD_S = 0.3
@@ -17,7 +17,9 @@ async def test_whatever_postgres_does_every_loop_lives_and_the_process_follows_a
     cells = [Cell(way, loop) for way in WAYS]
     async with world() as scene, scene.gateway(**QUICK) as survivor:
         for cell in cells:
-            await play(scene, cell, survivor, HELD_S, terminate=(cell.way, loop) in TERMINATED)
+            await play(scene, cell, survivor, HELD_S)
+            if (cell.way, loop) in TERMINATED:
+                await end(scene, cell)
         said = survivor.events()
     assert [cell for cell in cells if cell.dead] == []
     assert [cell for cell in cells if None in (*cell.followed_s, *cell.pushed_s, *cell.ticked_s, *cell.ended_s)] == []

@@ -314,3 +314,33 @@ async def test_a_refused_push_acknowledges_nothing_and_goes_on(
         plane.count(3)
         await until(lambda: plane.recorder.waiting == 0)
         assert await stored(database) == 10
+
+
+async def test_a_table_that_the_data_plane_does_not_take_is_no_news_however_often_it_is_read(
+    database: Database,
+) -> None:
+    means, clock = await two_models(database), Later()
+    plane = Plane(database, STALE, monotonic=clock)
+    assert await plane.replica.pull()
+    broken = True
+
+    def swap(table: RoutingTable) -> None:
+        if broken and has_weight_of(table, 500):
+            raise ZeroDivisionError
+        plane.tables.append(table)
+
+    plane.replica._routing._swap = swap
+    await split(means, 500)
+    for _ in range(3):
+        assert not await plane.replica.pull()
+        clock.ahead_s += STALE.canary_max_stale_s / 2
+    assert weights(plane, FRAUD) == {V1: FULL_BP}
+    assert plane.replica.status.canary_withheld
+    assert plane.replica.status.contacts[0].why == "ZeroDivisionError:"
+    broken = False
+    assert await plane.replica.pull()
+    assert has_weight(plane, 500)
+
+
+def has_weight_of(table: RoutingTable, canary_bp: int) -> bool:
+    return table.models[0].route.weights_bp.get(V2) == canary_bp
