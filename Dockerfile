@@ -18,7 +18,7 @@ COPY requirements-compile.lock pyproject.toml ./
 RUN /opt/turnback/bin/python -m pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
     -r requirements-compile.lock
 COPY app app
-RUN /opt/turnback/bin/python -c "from app.cli.dev.compile import compile_modules; compile_modules()"
+RUN /opt/turnback/bin/python -c "from app.cli.dev.compile import command; command()"
 
 FROM python:3.13-slim
 # The state folder is made inside the volume, whoever that belongs to.

@@ -71,7 +71,7 @@ def main() -> None:
         raise SystemExit(int(code))
     if is_checkout():
         try:
-            _enter(DEV_LOCK if VERBS[arguments[0]].checkout else RUN_LOCK, arguments)
+            _enter(DEV_LOCK if VERBS[arguments[0]].needs_checkout else RUN_LOCK, arguments)
         except SetupFailed as failed:
             raise SystemExit(f"turnback: {failed}") from None
         except KeyboardInterrupt:

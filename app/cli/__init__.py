@@ -5,7 +5,6 @@ and a verb imports what it alone needs.
 """
 
 import sys
-from importlib import import_module
 
 from app import __version__
 from app.cli.verbs import VERBS, ExitCode, is_checkout, overview, unknown
@@ -25,7 +24,7 @@ def answered_without_packages(arguments: list[str]) -> int | None:
     if arguments[0] not in VERBS:
         sys.stderr.write(unknown(arguments[0]) + "\n")
         return ExitCode.USAGE
-    if VERBS[arguments[0]].checkout and not is_checkout():
+    if VERBS[arguments[0]].needs_checkout and not is_checkout():
         sys.stderr.write(f"turnback: `{arguments[0]}` needs a checkout of the sources, and this is an installation.\n")
         return ExitCode.FAILED
     return None
@@ -36,5 +35,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     code = answered_without_packages(arguments)
     if code is None:
-        code = import_module("app.cli.program").run(arguments)
+        from app.cli import program  # noqa: PLC0415 -- what was answered above must need no package
+
+        code = program.run(arguments)
     raise SystemExit(int(code))

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from app.cli.output import Document, columns, moment, percent, plain
-from app.cli.screens import ENDED, e_value
+from app.terminal.rollouts import ENDED, e_value
+from app.terminal.text import Document, columns, moment, percent, plain
 
 _MOMENTS_SHOWN = 12
 

@@ -4,20 +4,14 @@ import getpass
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
-import typer
 
-from app.cli.output import Document, Refused
+from app.cli.output import Refused
 from app.cli.verbs import ExitCode
-
-Url = Annotated[
-    str,
-    typer.Option("--url", "--admin-url", envvar="TURNBACK_ADMIN_URL", help="The gateway's admin address."),
-]
-DEFAULT_URL = "http://127.0.0.1:8321"
+from app.terminal.text import Document
 
 _ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 

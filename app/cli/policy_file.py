@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from app.cli.output import Document, Refused, plain
+from app.cli.output import Refused
 from app.cli.verbs import ExitCode
+from app.terminal.text import Document, plain
 
 # Most fit in a few hundred bytes; the API takes no more than this unless it is set to.
 BYTES_MAX = 65_536

@@ -30,7 +30,7 @@ def _program(verb: Verb) -> typer.Typer:
     )
     # With a callback, a program of one command still wants the command's name.
     program.callback()(_keep_the_name)
-    command = import_module(f"app.cli.{verb.module}").COMMANDS[verb.name]
+    command = import_module(f"app.cli.{verb.group.package}.{verb.name}").command
     extra = {"allow_extra_args": True, "ignore_unknown_options": True} if verb.passes_on else {}
     program.command(verb.name, help=verb.summary, context_settings=_HELP | extra)(command)
     return program

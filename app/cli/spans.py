@@ -2,8 +2,9 @@
 
 import re
 
-from app.cli.output import Refused, plain
+from app.cli.output import Refused
 from app.cli.verbs import ExitCode
+from app.terminal.text import plain
 
 _SPAN = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -14,10 +14,10 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from app.cli.output import columns
-from app.cli.screens import model_lines
 from app.demo.replay import Counts
 from app.demo.story import Scene
+from app.terminal.rollouts import model_lines
+from app.terminal.text import columns
 
 RECENT = 1_000
 TOLD_LINES = 6

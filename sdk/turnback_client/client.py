@@ -1,3 +1,4 @@
+# Made from async_client.py by `poe sdk`: edit that file, not this one.
 """The client for programs that wait."""
 
 import time

@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from cli.command import Command
 
 from app.cli.verbs import ExitCode
-from cli.command import Command
 
 DECLARED = """
 observation: {prediction: /outputs/0/data/0}

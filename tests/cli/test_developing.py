@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.cli.dev.bench import _tables
+from bench.__main__ import figure_tables
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN = "from app.cli import main; main()"
@@ -29,7 +29,7 @@ def test_the_exit_code_of_test_is_that_of_pytest() -> None:
 
 def test_figures_that_belong_together_stand_beside_each_other() -> None:
     figures = {"seconds": 3, "cost": {"ours": {"low": 1, "high": 2}, "theirs": {"low": 3, "high": 4}}, "not_run": {}}
-    single, beside = _tables(figures)
+    single, beside = figure_tables(figures)
     assert single.splitlines() == ["FIGURE   VALUE", "seconds  3"]
     assert [line.split() for line in beside.splitlines()] == [
         ["COST", "low", "high"],

@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from cli.command import Command, Ran
 from fakes.fixed_answer import fixed_answer
 
 from app.cli import program
 from app.cli.verbs import VERBS, ExitCode
-from cli.command import Command, Ran
 
 CASES = [
     (401, ExitCode.FORBIDDEN),

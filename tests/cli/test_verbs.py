@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from cli.command import Command
 
 from app.cli.gateway import Gateway
-from app.cli.screens import model_lines
 from app.cli.verbs import ExitCode
-from cli.command import Command
+from app.terminal.rollouts import model_lines
 
 WHY = ("-m", "a test")
 

@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from app import compiled
-from app.cli.output import Json, Refused, say, write, write_document
+from app.cli.options import Json
+from app.cli.output import Refused, say, write, write_document
 from app.cli.verbs import ExitCode
 
 # A process of its own: mypyc leaves the interpreter's state, its folder and its stdout as it likes.
@@ -26,7 +27,7 @@ distribution.run_command("build_ext")
 """
 
 
-def compile_modules(*, as_json: Json = False) -> None:
+def command(*, as_json: Json = False) -> None:
     """Compile what every exchange runs through; `serve` takes it from then on, until a source changes."""
     folder = compiled.build()
     compiled.FOLDER.mkdir(exist_ok=True)
@@ -67,6 +68,3 @@ def _build(folder: Path) -> None:
             shutil.move(extension, target)
         kept.chmod(0o755)
         kept.rename(folder)
-
-
-COMMANDS = {"compile": compile_modules}

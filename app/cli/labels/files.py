@@ -12,10 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from app.cli.output import Refused, plain
+from app.cli.output import Refused
 from app.cli.verbs import ExitCode
 from app.errors import InvalidInput
 from app.strict_json import strict_loads
+from app.terminal.text import plain
 
 Item: TypeAlias = Mapping[str, Any]  # as the feedback API takes it
 

@@ -15,8 +15,9 @@ import httpx
 
 from app.cli.gateway import refused
 from app.cli.labels.files import Item, LabelFile, Place, Record
-from app.cli.output import Refused, plain
+from app.cli.output import Refused
 from app.cli.verbs import ExitCode
+from app.terminal.text import plain
 
 PATH = "/turnback/v1/feedback"
 RESULTS = ("joined", "pending", "duplicate", "orphan", "unknown", "invalid")

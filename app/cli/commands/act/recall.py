@@ -11,9 +11,11 @@ from uuid import UUID
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, Refused, columns, moment, plain, say, write, write_document
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Url
+from app.cli.output import Refused, say, write, write_document
 from app.cli.verbs import ExitCode
+from app.terminal.text import Document, columns, moment, plain
 
 _PAGE = 200
 
@@ -25,7 +27,7 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def recall(
+def command(
     what: Annotated[str, typer.Argument(metavar="MODEL|ID", help="A model, or one recall.")],
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Call back what it answered.")] = None,
     *,
@@ -130,6 +132,3 @@ def _save(pieces: Iterable[bytes], output: Path) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-COMMANDS = {"recall": recall}

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, NotThere
-from app.cli.output import Document, Json, Refused, plain, write, write_document
+from app.cli.gateway import Gateway, NotThere
+from app.cli.options import DEFAULT_URL, Json, Model
+from app.cli.output import Refused, write, write_document
 from app.cli.policy_file import read_object
 from app.cli.verbs import ExitCode
+from app.terminal.text import Document, plain
 
 _NEW = "For a new model: "
 
@@ -43,8 +45,8 @@ _BYTES_MAX = 16_777_216
 AdminUrl = Annotated[str, typer.Option("--admin-url", envvar="TURNBACK_ADMIN_URL", help="The gateway's admin address.")]
 
 
-def register(
-    model: Annotated[str, typer.Argument(metavar="MODEL")],
+def command(
+    model: Model,
     version: Annotated[str, typer.Argument(metavar="VERSION")],
     *,
     url: Urls,
@@ -125,6 +127,3 @@ def _says(known: object, wanted: object) -> bool:
     if isinstance(wanted, list):
         return isinstance(known, list) and len(known) == len(wanted) and all(map(_says, known, wanted))
     return known == wanted
-
-
-COMMANDS = {"register": register}

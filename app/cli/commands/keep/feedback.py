@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
+from app.cli.gateway import Gateway
 from app.cli.labels.files import LabelFile, Place
 from app.cli.labels.sending import RESULTS, Bookmark, FeedbackPort, Progress, sent
-from app.cli.output import Document, Json, Refused, columns, plain, say, write, write_document
+from app.cli.options import DEFAULT_URL, Json, Url
+from app.cli.output import Refused, say, write, write_document
 from app.cli.verbs import ExitCode
+from app.terminal.text import Document, columns, plain
 
 SHOWN_PROBLEMS = 10
 KEY = "TURNBACK_FEEDBACK_KEY"
@@ -25,7 +27,7 @@ class Word(StrEnum):
     STATS = "stats"
 
 
-def feedback(
+def command(
     word: Annotated[Word, typer.Argument(metavar="send|stats")],
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="Of stats; of send, for records with an id and no model.")
@@ -146,6 +148,3 @@ def _coverage_row(covered: Document) -> Sequence[object]:
     share = None if covered["coverage"] is None else f"{covered['coverage']:.1%}"
     lags = (f"{covered[name]:,.0f} s" for name in ("lag_median_s", "lag_p95_s"))
     return covered["metric"], covered["version"], covered["drawn"], covered["labelled"], share, *lags
-
-
-COMMANDS = {"feedback": feedback}

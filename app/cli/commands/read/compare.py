@@ -5,10 +5,12 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from app.cli.commands.read.quality import ModelArgument, Window, interval, number, share
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, columns, plain, write, write_document
+from app.cli.figures import interval, number, share
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Model, Url, Window
+from app.cli.output import write, write_document
 from app.cli.spans import seconds_of
+from app.terminal.text import Document, columns, plain
 
 _Row: TypeAlias = tuple[object, ...]
 
@@ -25,8 +27,8 @@ _COSTS = {
 }
 
 
-def compare(
-    model: ModelArgument,
+def command(
+    model: Model,
     first: Annotated[str, typer.Argument(metavar="A", help="The version that is compared with.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The other one, such as the same model quantised.")],
     *,
@@ -94,6 +96,3 @@ def _offline(shown: Document) -> Iterator[_Row]:
     first, second = shown["first"]["offline"], shown["second"]["offline"]
     for name in sorted({*first, *second}):
         yield _apart(f"offline {plain(name)}", first.get(name), second.get(name))
-
-
-COMMANDS = {"compare": compare}

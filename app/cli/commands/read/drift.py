@@ -5,15 +5,17 @@ from typing import Annotated
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, columns, moment, plain, write, write_document
-from app.cli.screens import SYMBOLS, e_value
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Model, Url
+from app.cli.output import write, write_document
+from app.terminal.rollouts import SYMBOLS, e_value
+from app.terminal.text import Document, columns, moment, plain
 
 _HEAD = ("NAME", "N", "REFERENCE", "PSI", "JS", "WASSERSTEIN", "E", "LIMIT")
 
 
-def drift(
-    model: Annotated[str, typer.Argument(metavar="MODEL")],
+def command(
+    model: Model,
     *,
     version: Annotated[str | None, typer.Option(help="Default: stable.", show_default=False)] = None,
     window: Annotated[int, typer.Option(metavar="SECONDS", help="A multiple of 10.")] = 3_600,
@@ -27,10 +29,10 @@ def drift(
     if as_json:
         write_document(found)
     else:
-        write("\n".join(drift_lines(found)))
+        write("\n".join(_lines(found)))
 
 
-def drift_lines(found: Document) -> Iterator[str]:
+def _lines(found: Document) -> Iterator[str]:
     """A version's window beside its reference, and a canary beside stable."""
     who = f"{plain(found['model'])} {plain(found['version'])}"
     if found["since"] is None:
@@ -87,6 +89,3 @@ def _short(value: float | None) -> str:
 
 def _names(names: list[str]) -> str:
     return ", ".join(map(plain, names))
-
-
-COMMANDS = {"drift": drift}

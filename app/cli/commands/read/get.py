@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, columns, moment, percent, write, write_document
-from app.cli.screens import ENDED, SYMBOLS, e_value
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Url
+from app.cli.output import write, write_document
+from app.terminal.rollouts import ENDED, SYMBOLS, e_value
+from app.terminal.text import Document, columns, moment, percent
 
 _POLL_S = 1.0
 
@@ -24,7 +26,7 @@ class Noun(StrEnum):
     SLICES = "slices"
 
 
-def get(
+def command(
     noun: Annotated[Noun, typer.Argument(metavar="models|versions|rollouts|decisions|slices")],
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only of this model.")] = None,
     *,
@@ -155,5 +157,3 @@ _LISTS: dict[Noun, tuple[_Read, Sequence[str], _Row]] = {
     Noun.DECISIONS: (_decisions, ("AT", "MODEL", "ACTION", "BY", "ID", "WHY"), _decision_row),
     Noun.SLICES: (_slices, ("MODEL", "SLICE", "METRIC", "CANARY N", "RATE", "STABLE N", "RATE", "E"), _slice_row),
 }
-
-COMMANDS = {"get": get}

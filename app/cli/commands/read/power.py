@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, Refused, columns, percent, plain, write, write_document
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Url
+from app.cli.output import Refused, write, write_document
 from app.cli.spans import seconds_of, span_text
 from app.cli.verbs import ExitCode
+from app.terminal.text import Document, columns, percent, plain
 
 _SHARE = re.compile(r"(?P<number>[0-9]{1,3}(?:\.[0-9]{1,8})?) ?(?P<percent>%?)")
 
 
-def power(
+def command(
     metric: Annotated[str, typer.Argument(metavar="errors|latency|score")] = "errors",
     *,
     stable: Annotated[
@@ -90,6 +92,3 @@ def _row(question: str, need: Document) -> tuple[object, ...]:
     counts = [f"{need[name]:,.0f}" for name in ("limit", "exchanges", "canary_answers", "judged")]
     bad = None if need["extra_bad"] is None else f"{need['extra_bad']:,.0f}"
     return (question, *counts, bad, None if need["seconds"] is None else span_text(need["seconds"]))
-
-
-COMMANDS = {"power": power}

@@ -1,25 +1,24 @@
-"""`quality` and `cost`: how good and how dear each version's answers were."""
+"""`quality`: how good each version's answers were."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, columns, moment, plain, write, write_document
+from app.cli.figures import interval, number, share
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Model, Url, Window
+from app.cli.output import write, write_document
 from app.cli.spans import seconds_of
+from app.terminal.text import Document, columns, moment, plain
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL")]
-Window = Annotated[str, typer.Option(metavar="SPAN", help="How much traffic: 7d, 12h, 90m.")]
+_SHOWN_MISTAKES = 3
 
-SHOWN_MISTAKES = 3
-
-_QUALITY = ("VERSION", "DRAWN", "LABELLED", "COVERED", "VALUE", "95 %", "OFFLINE", "LAG P50/P95", "DISAGREE", "LATE")
-_COST = ("VERSION", "ANSWERS", "PER S", "PER ANSWER", "PER DAY", "RUNNING/H", "SECONDS", "MB", "TOKENS IN/OUT")
+_HEAD = ("VERSION", "DRAWN", "LABELLED", "COVERED", "VALUE", "95 %", "OFFLINE", "LAG P50/P95", "DISAGREE", "LATE")
 
 
-def quality(
-    model: ModelArgument,
+def command(
+    model: Model,
     *,
     metric: Annotated[str | None, typer.Option(metavar="NAME", help="Only this declared metric.")] = None,
     window: Window = "1d",
@@ -33,22 +32,22 @@ def quality(
     if as_json:
         write_document(shown)
     else:
-        write("\n".join(_quality_lines(shown)))
+        write("\n".join(_lines(shown)))
 
 
-def _quality_lines(shown: Document) -> Iterator[str]:
+def _lines(shown: Document) -> Iterator[str]:
     if not shown["metrics"]:
         yield f"{plain(shown['model'])} declares no feedback; docs/quality.md says how."
     for each in shown["metrics"]:
         metric = each["metric"]
         better = "lower" if each["lower_is_better"] else "higher"
         yield f"{plain(metric['name'])} ({plain(metric['kind'])}, {better} is better), to {moment(each['through'])}"
-        yield columns(_QUALITY, map(_quality_row, each["versions"]))
+        yield columns(_HEAD, map(_row, each["versions"]))
         for version in each["versions"]:
             yield from _below(version)
 
 
-def _quality_row(version: Document) -> tuple[object, ...]:
+def _row(version: Document) -> tuple[object, ...]:
     matured, told = version["matured"], version["told"] or {}
     lags = [told.get(name) for name in ("lag_s_p50", "lag_s_p95")]
     return (
@@ -99,53 +98,5 @@ def _mistakes(confusion: Sequence[Document]) -> str:
     )
     return ", ".join(
         f"{plain(each['label'])} taken for {plain(each['predicted'])} {each['predictions']} times"
-        for each in wrong[:SHOWN_MISTAKES]
+        for each in wrong[:_SHOWN_MISTAKES]
     )
-
-
-def cost(model: ModelArgument, *, window: Window = "1d", url: Url = DEFAULT_URL, as_json: Json = False) -> None:
-    """Show costs per answer and per day, of standing by, and of a rollback."""
-    with Gateway(url) as gateway:
-        shown = gateway.get("models", model, "cost", window_s=int(seconds_of("--window", window)))
-    if as_json:
-        write_document(shown)
-    else:
-        write("\n".join(_cost_lines(shown)))
-
-
-def _cost_lines(shown: Document) -> Iterator[str]:
-    yield columns(_COST, map(_cost_row, shown["versions"]))
-    for kept in shown["kept_warm"]:
-        yield f"keeping {plain(kept['version'])} running as {plain(kept['role'])}: {number(kept['per_day'])} a day"
-    if shown["rollback"] is not None:
-        yield plain(shown["rollback"]["sentence"])
-
-
-def _cost_row(version: Document) -> tuple[object, ...]:
-    tokens = [number(version[f"{kind}_tokens_per_answer"]) for kind in ("prompt", "completion")]
-    return (
-        version["version"],
-        version["exchanges"],
-        number(version["answers_per_s"]),
-        *(number(version[name]) for name in ("cost_per_answer", "cost_per_day", "per_hour", "seconds_per_answer")),
-        number(version["megabytes_per_answer"]),
-        "/".join(tokens),
-    )
-
-
-def number(value: float | None) -> str:
-    """Four digits are enough for people."""
-    return "–" if value is None else f"{value:.4g}"
-
-
-def share(value: float | None) -> str:
-    """A share as percent."""
-    return "–" if value is None else f"{100.0 * value:.3g} %"
-
-
-def interval(value: Document) -> str:
-    """From low to high, if there is an interval."""
-    return "–" if value["low"] is None else f"{number(value['low'])} … {number(value['high'])}"
-
-
-COMMANDS = {"quality": quality, "cost": cost}

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, NotThere, Url
-from app.cli.output import Document, Json, Refused, plain, write, write_document
-from app.cli.screens import decision_lines
+from app.cli.gateway import Gateway, NotThere
+from app.cli.options import DEFAULT_URL, Json, Url
+from app.cli.output import Refused, write, write_document
 from app.cli.verbs import ExitCode
+from app.terminal.decisions import decision_lines
+from app.terminal.text import Document, plain
 
 # An hour of a busy model's rows takes its time to be summed again.
 _PATIENCE_S = 120.0
@@ -21,7 +23,7 @@ _CODES = {
 }
 
 
-def replay(
+def command(
     decision: Annotated[str, typer.Argument(metavar="DECISION")],
     *,
     from_rows: Annotated[
@@ -65,6 +67,3 @@ def _difference_lines(found: list[Document]) -> Iterator[str]:
         yield f"  {plain(each['name'])}: stored {plain(each['stored'])}, recomputed {plain(each['recomputed'])}"
     if len(found) > _SHOWN_MAX:
         yield f"  and {len(found) - _SHOWN_MAX} more; --json has them all"
-
-
-COMMANDS = {"replay": replay}

@@ -6,19 +6,21 @@ from typing import Annotated
 
 import typer
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, columns, moment, percent, plain, write, write_document
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Model, Url
+from app.cli.output import write, write_document
 from app.cli.policy_file import read_policy
-from app.cli.screens import SYMBOLS
 from app.cli.spans import seconds_of
+from app.terminal.rollouts import SYMBOLS
+from app.terminal.text import Document, columns, moment, percent, plain
 
 # Many rollouts are many looks.
 _PATIENCE_S = 300.0
 _STEPS_SHOWN = 8
 
 
-def simulate(
-    model: Annotated[str, typer.Argument(metavar="MODEL")],
+def command(
+    model: Model,
     *,
     file: Annotated[Path, typer.Option("-f", "--file", metavar="FILE", help="The policy to try, YAML or JSON.")],
     history: Annotated[str, typer.Option(metavar="SPAN", help="How long ago rollouts may have begun: 7d, 12h.")] = "7d",
@@ -71,6 +73,3 @@ def _step_lines(would_be: Document | None) -> Iterator[str]:
         yield f"  {len(steps) - _STEPS_SHOWN} earlier decisions; --json has them"
     for step in steps[-_STEPS_SHOWN:]:
         yield f"  {moment(step['at'])}  {step['action']} at {percent(step['weight_bp'])}: {plain(step['sentence'])}"
-
-
-COMMANDS = {"simulate": simulate}

@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from app.cli.gateway import DEFAULT_URL, Gateway, Url
-from app.cli.output import Document, Json, Refused, say, write, write_document
-from app.cli.screens import model_lines, rollout_line
+from app.cli.gateway import Gateway
+from app.cli.options import DEFAULT_URL, Json, Model, Url
+from app.cli.output import Refused, say, write, write_document
 from app.cli.verbs import ExitCode
+from app.terminal.rollouts import model_lines, rollout_line
+from app.terminal.text import Document
 
 _POLL_S = 0.5
 # A gateway that is restarted is waited for so long.
@@ -32,8 +34,8 @@ _ENDS = {
 Show = Callable[[Document], None]
 
 
-def watch(
-    model: Annotated[str, typer.Argument(metavar="MODEL")],
+def command(
+    model: Model,
     *,
     follow: Annotated[bool, typer.Option("-w", "--follow", help="Go on after the rollout has ended.")] = False,
     timeout_s: Annotated[
@@ -123,6 +125,3 @@ def _line(seen: Document) -> str:
     if seen["rollout"] is None:
         return "\n".join(model_lines(seen["model"], None, None))
     return f"{rollout_line(seen['rollout'])}  {seen['rollout']['assessment']['verdict']}"
-
-
-COMMANDS = {"watch": watch}

@@ -1,28 +1,28 @@
-"""`serve` and `demo`: run the gateway, or a story through it."""
+"""`serve`: runs the gateway."""
 
-import os
 from typing import Annotated
 
 import typer
 
-from app.cli.output import Json, Refused, write_document
+from app.cli.options import Json
+from app.cli.output import Refused, write_document
 from app.cli.verbs import ExitCode
 
-Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="0 takes a free one.", show_default=False)]
-Host = Annotated[str | None, typer.Option(help="Address to bind to.", show_default=False)]
+_Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="0 takes a free one.", show_default=False)]
+_Host = Annotated[str | None, typer.Option(help="Address to bind to.", show_default=False)]
 
 
-def run_gateway(
+def command(
     *,
     role: Annotated[
         str, typer.Option(metavar="all|proxy|control", help="proxy serves, control decides, all is both.")
     ] = "all",
-    inference_host: Host = None,
-    inference_port: Port = None,
-    admin_host: Host = None,
-    admin_port: Port = None,
-    ops_host: Host = None,
-    ops_port: Port = None,
+    inference_host: _Host = None,
+    inference_port: _Port = None,
+    admin_host: _Host = None,
+    admin_port: _Port = None,
+    ops_host: _Host = None,
+    ops_port: _Port = None,
     insecure_admin: Annotated[
         bool, typer.Option("--insecure-admin", help="Let admin bind to more than loopback, though it asks for no key.")
     ] = False,
@@ -55,26 +55,3 @@ def run_gateway(
     if as_json:
         write_document({"role": role, "exit_code": status})
     return status
-
-
-def play_demo(
-    *,
-    headless: Annotated[bool, typer.Option("--headless", help="No live view; one JSON document at the end.")] = False,
-    fault: Annotated[
-        str | None, typer.Option(metavar="postgres", help="What breaks in the middle.", show_default=False)
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Play the story; exit code 0 only if it ended as expected. --json is --headless."""
-    from app.demo.fault import Fault  # noqa: PLC0415 -- likewise
-    from app.demo.play import run  # noqa: PLC0415 -- likewise
-
-    if fault is not None and fault not in set(Fault):
-        raise Refused(ExitCode.USAGE, f"--fault is one of {', '.join(Fault)}, and not {fault!r}.")
-    # The demo chooses its own settings; what is exported for a real gateway must not reach it.
-    for name in [name for name in os.environ if name.startswith("TURNBACK_")]:
-        del os.environ[name]
-    return run(headless=headless or as_json, fault=fault)
-
-
-COMMANDS = {"serve": run_gateway, "demo": play_demo}
