@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.admin.fields import WeightBp
 from app.domain.catalog.policy import Metric, OnDeadline, OnRegression, Policy
-from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import ArmCounts, Evidence
 from app.domain.guardrails import assess
 from app.domain.guardrails.finding import Finding
 from app.domain.reports import outlook
 from app.domain.rollout.rollout import Phase, Rollout
-
-WeightBp = Annotated[int, Field(ge=0, le=FULL_BP, description="Weight in basis points.")]
 
 
 class GuardrailView(BaseModel):
