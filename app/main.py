@@ -55,7 +55,6 @@ from app.store.pg import migrate
 from app.store.pg.contact import Contact
 from app.store.pg.database import Database
 from app.store.pg.embedded import REVIVE_MAX_S, EmbeddedPostgres
-from app.store.routing.replicas import Brake
 from app.telemetry import Series
 from app.web.listeners import Listener, bind, listener
 
@@ -224,14 +223,7 @@ class _Process:
                 database,
                 self._boot,
                 self._role,
-                swap=self._gateway.swap,
-                collect=self._gateway.collect,
-                acknowledge=self._gateway.recorder.acknowledge,
-                collect_observed=self._gateway.collect_observed,
-                acknowledge_observed=self._gateway.acknowledge_observed,
-                open_brakes=lambda: [
-                    Brake(brake.model, brake.version, brake.cause) for brake in self._gateway.open_brakes()
-                ],
+                data_plane=self._gateway,
                 clock=self._clock,
                 pace=Pace(settings.poll_interval_s, settings.flush_interval_s, settings.canary_max_stale_s),
                 dead_boots=DeadBoots(settings.state_dir / "journal").find,

@@ -90,9 +90,7 @@ async def flush_for_ever(gateway: Gateway, journal: Journal | None) -> None:
         if journal is not None and not journal.is_up:
             raise SystemExit("the journal is down")
         await asyncio.sleep(FLUSH_S)
-        flush, observed = gateway.collect(), gateway.collect_observed()
-        gateway.recorder.acknowledge(flush)
-        gateway.acknowledge_observed(observed)
+        gateway.acknowledge(gateway.collect())
 
 
 async def serve(port: int, table: RoutingTable, journal_folder: Path | None) -> None:

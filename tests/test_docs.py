@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.schemas import PolicyBody
+from app.admin.rollouts.bodies import PolicyBody
 from app.cli.policy_file import read_policy
 from app.cli.verbs import VERBS, overview
 from app.domain.catalog.policy import Guardrail, Policy

@@ -1,1 +1,1 @@
-"""One transaction per change: the one path for people, CI and the engine."""
+"""Writes: one transaction per change, the one path for people, CI and the engine."""

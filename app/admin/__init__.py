@@ -1,1 +1,1 @@
-"""REST for people and CI, the ops listener, and the gateway's own paths on the inference port."""
+"""REST for people and CI: each resource with its bodies, its views and its routes."""

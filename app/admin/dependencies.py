@@ -1,25 +1,18 @@
-"""What a handler of the admin API may ask for: the means of change, a transaction to read in, who asks."""
+"""What a handler of the admin API may ask for: the means of change and of reading, who asks."""
 
-import base64
-import binascii
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import Depends, Header, Path, Request
 
 from app.actions.context import ENGINE, REPLICA, Means
-from app.admin.views import DecisionView
 from app.domain.catalog.models import ModelName, Timeouts, VersionName, model_name, version_name
 from app.domain.rollout.rollout import RolloutId
 from app.errors import InvalidInput, UnknownDecision, UnknownModel, UnknownRecall, UnknownRollout, UnknownVersion
-from app.store.pg.database import Transaction
-from app.store.rollouts.decisions import Decision, DecisionId
-from app.store.rollouts.recalls import RecallId
+from app.queries.stored import Decision, DecisionId, RecallId
 from app.telemetry import DecisionCount
 
 log = structlog.get_logger()
@@ -42,8 +35,8 @@ class Services:
     observed_window_s: int
     decided: DecisionCount
 
-    def told(self, decision: Decision) -> DecisionView:
-        """Count, log and show a person's decision."""
+    def note(self, decision: Decision) -> None:
+        """Count and log a person's decision."""
         self.decided.add(decision.model, decision.action, by_engine=False)
         log.info(
             "decision.made",
@@ -55,7 +48,6 @@ class Services:
             sentence=decision.sentence,
             generation=decision.generation_after,
         )
-        return DecisionView.of(decision)
 
 
 def services(request: Request) -> Services:
@@ -68,13 +60,11 @@ def services(request: Request) -> Services:
 InServices = Annotated[Services, Depends(services)]
 
 
-async def transaction(given: InServices) -> AsyncIterator[Transaction]:
-    async with given.means.database.transaction() as tx:
-        yield tx
+def means(given: InServices) -> Means:
+    return given.means
 
 
-# The function scope ends the transaction before the answer is sent: a failed commit is no 200.
-InTransaction = Annotated[Transaction, Depends(transaction, scope="function")]
+InMeans = Annotated[Means, Depends(means)]
 
 
 def actor(
@@ -138,27 +128,6 @@ InRollout = Annotated[RolloutId, Depends(known_rollout)]
 InDecision = Annotated[DecisionId, Depends(known_decision)]
 InRecall = Annotated[RecallId, Depends(known_recall)]
 
-Limit = Annotated[int, Query(ge=1, le=200, description="Most items on one page.")]
-Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
-
-
-def after_cursor(cursor: str | None) -> str | None:
-    """The id a page continues from. Raises: InvalidInput."""
-    if cursor is None:
-        return None
-    with _refused("/query/cursor", "is not a cursor of this list"):
-        return str(UUID(bytes=base64.urlsafe_b64decode(cursor + "==")))
-
-
-def next_cursor(ids: list[str], limit: int) -> str | None:
-    """The cursor behind a full page's last id; None when the list has ended for sure."""
-    return None if len(ids) < limit else cursor_behind(ids[-1])
-
-
-def cursor_behind(last_id: str) -> str:
-    """The cursor that continues a list after this id."""
-    return base64.urlsafe_b64encode(UUID(last_id).bytes).rstrip(b"=").decode()
-
 
 def _uuid_text(text: str) -> str | None:
     """The id in its one spelling, None when it is none."""
@@ -166,11 +135,3 @@ def _uuid_text(text: str) -> str | None:
         return str(UUID(text))
     except ValueError:
         return None
-
-
-@contextmanager
-def _refused(field: str, why: str) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, binascii.Error):
-        raise InvalidInput(field, why) from None

@@ -5,7 +5,7 @@ Rule: one rollout's trouble never stops another's look, and whatever Postgres do
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,13 +19,13 @@ from app.controller.look import Look, Looker
 from app.controller.sentinel import Sentinel, is_due
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.guardrails.drift import all_differing
-from app.domain.rollout.rollout import Phase, Rollout, RolloutId
-from app.domain.standby.monitor import Watch
+from app.domain.rollout.rollout import Phase, RolloutId
+from app.domain.standby.monitor import ANSWERS, Watch
 from app.errors import DatabaseUnavailable, OutcomeUnknown, StaleGeneration, TargetUnhealthy
 from app.loops import Loop
 from app.store.evidence import randomization_units
 from app.store.pg import partitions
-from app.store.pg.complaints import complaint
+from app.store.pg.complaints import RowUnreadable, complaint
 from app.store.pg.contact import Contact
 from app.store.pg.database import TRANSACTION_MAX_S, Transaction
 from app.store.rollouts import rollouts, standbys
@@ -87,9 +87,11 @@ class Controller:
         self._keep_days = tally_keep_days
         self._monotonic = monotonic
         self._wall = wall
-        self._active: dict[RolloutId, Rollout] | None = None
+        self._active: dict[RolloutId, rollouts.Listed] | None = None
         self._failing: set[RolloutId] = set()
-        self._unreadable: dict[ModelName, str] = {}
+        self._unreadable: dict[RolloutId, tuple[ModelName, str]] = {}
+        # Watches that go on, and through which second the figures of them are.
+        self._watches: dict[RolloutId, int | None] = {}
         self._partitions_due = float("-inf")
         self.standing = Standing()
         self.contact = Contact("tick", monotonic, lost="controller.database_lost", returned="controller.database_back")
@@ -114,6 +116,7 @@ class Controller:
                 await self._safely(rollout.model, rollout.id, self._look(rollout))
             for watch in await self._list_watches():
                 await self._safely(watch.model, watch.rollout_id, self._watch(watch))
+            self._note_unreadable()
             await self._audit_brakes()
             await self._keep_partitions(started)
         except Exception as odd:  # noqa: BLE001 -- whatever it was, the next tick is tried
@@ -123,15 +126,15 @@ class Controller:
             self.standing.completed_at = self._wall()
             self._note_duration(self._monotonic() - started)
 
-    async def _list_active(self) -> tuple[Rollout, ...]:
+    async def _list_active(self) -> tuple[rollouts.Listed, ...]:
         async with self._database.transaction() as tx:
-            seen, self._unreadable = await rollouts.readable(tx)
-            found = {each.rollout.id: each.rollout for each in seen}
+            found = {each.id: each for each in await rollouts.listed(tx)}
             for name in await self._models_to_read_again(tx, found):
                 await self._read_phase(tx, name)
         for rollout in found.values():
-            self.standing.phases[rollout.model] = rollout.phase
-        running = {rollout.model for rollout in found.values()}
+            if rollout.phase is not None:
+                self.standing.phases[rollout.model] = rollout.phase
+        running = {rollout.model for key, rollout in found.items() if key not in self._unreadable}
         self.standing.evidence = {key: log_e for key, log_e in self.standing.evidence.items() if key[0] in running}
         self.standing.drift = {key: psi for key, psi in self.standing.drift.items() if key[0] in running}
         self._active = found
@@ -142,23 +145,37 @@ class Controller:
         if phase is not None:
             self.standing.phases[name] = phase
 
-    async def _models_to_read_again(self, tx: Transaction, found: Mapping[RolloutId, Rollout]) -> list[ModelName]:
+    async def _models_to_read_again(self, tx: Transaction, found: Collection[RolloutId]) -> list[ModelName]:
         """Models whose rollout ended since the last tick; at the first tick all models."""
         if self._active is None:
             return list(await catalog.names(tx))
         return [rollout.model for key, rollout in self._active.items() if key not in found]
 
-    async def _list_watches(self) -> tuple[Watch, ...]:
-        """Those that have something new to look at."""
+    async def _list_watches(self) -> tuple[standbys.Listed, ...]:
+        """Those that have something new to look at; of others the figures, where another process has looked."""
         async with self._database.transaction() as tx:
-            found, unreadable = await standbys.readable(tx)
+            found = await standbys.listed(tx)
             mature = await replicas.watermark(tx) if found else None
-            for name in self.standing.watched.keys() - {watched.watch.model for watched in found}:
+            for name in self.standing.watched.keys() - {each.model for each in found}:
                 # A promotion that was taken back, by whomever, is no active rollout.
                 await self._read_phase(tx, name)
-        self._note_unreadable({**self._unreadable, **unreadable})
-        self.standing.watched = {watched.watch.model: watched.watch.log_m for watched in found}
-        return tuple(watched.watch for watched in found if is_due(watched, mature))
+                del self.standing.watched[name]
+            due = tuple(each for each in found if is_due(each.read_through, each.until, each.at, mature))
+            for each in found:
+                if each not in due and self._watches.get(each.rollout_id) != each.read_through:
+                    await self._safely(each.model, each.rollout_id, self._read_watch(tx, each))
+        self._watches = {each.rollout_id: self._watches.get(each.rollout_id) for each in found}
+        return due
+
+    async def _read_watch(self, tx: Transaction, listed: standbys.Listed) -> None:
+        watched = await standbys.going_on(tx, listed.rollout_id)
+        if watched is not None:
+            self._unreadable.pop(listed.rollout_id, None)
+            self._note_watch(watched.watch)
+
+    def _note_watch(self, watch: Watch) -> None:
+        self._watches[watch.rollout_id] = watch.suspicions[ANSWERS].read_through
+        self.standing.watched[watch.model] = watch.log_m
 
     async def _safely(self, model: ModelName, rollout_id: RolloutId, looking: Awaitable[None]) -> None:
         loops.beat()
@@ -168,6 +185,8 @@ class Controller:
             log.info("rollout.look_dropped", model=model, rollout=rollout_id)
         except TargetUnhealthy as unhealthy:
             self._note_failing(model, rollout_id, "rollout.target_unhealthy", unhealthy.detail)
+        except RowUnreadable as odd:
+            self._unreadable[rollout_id] = (model, odd.why)
         except (DatabaseUnavailable, OutcomeUnknown):
             raise
         except Exception as broken:  # noqa: BLE001 -- one rollout's bug must not stop the others
@@ -175,15 +194,18 @@ class Controller:
         else:
             self._failing.discard(rollout_id)
 
-    async def _look(self, rollout: Rollout) -> None:
+    async def _look(self, rollout: rollouts.Listed) -> None:
         look = await self._looker.look(rollout)
         if look is not None:
+            self._unreadable.pop(rollout.id, None)
             await self._note_look(look)
 
-    async def _watch(self, watch: Watch) -> None:
+    async def _watch(self, watch: standbys.Listed) -> None:
         look = await self._sentinel.look(watch.rollout_id)
         if look is None:
             return
+        self._unreadable.pop(watch.rollout_id, None)
+        self._note_watch(look.step.watch)
         if look.step.found is not None:
             log.warning("watch.finding", model=watch.model, found=look.step.found, sentence=look.step.sentence)
         if look.decision is not None:
@@ -230,7 +252,11 @@ class Controller:
             self._failing.add(rollout_id)
             log.error(event, model=model, rollout=rollout_id, why=why, exc_info=trace)
 
-    def _note_unreadable(self, unreadable: dict[ModelName, str]) -> None:
+    def _note_unreadable(self) -> None:
+        """What could not be read at the last try, of all that still goes on."""
+        going_on = {*(self._active or {}), *self._watches}
+        self._unreadable = {key: found for key, found in self._unreadable.items() if key in going_on}
+        unreadable = dict(self._unreadable.values())
         for name in unreadable.keys() - self.standing.unreadable.keys():
             log.error("rollout.unreadable", model=name, why=unreadable[name])
         self.standing.unreadable = unreadable

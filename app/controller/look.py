@@ -21,7 +21,7 @@ from app.store.evidence import randomization_units, tallies
 from app.store.pg.database import Transaction
 from app.store.rollouts import rollouts
 from app.store.rollouts.decisions import Decision
-from app.store.rollouts.rollouts import Seen
+from app.store.rollouts.rollouts import Listed, Seen
 from app.store.routing import catalog, replicas, routes
 
 
@@ -41,13 +41,13 @@ class Looker:
         self._means = means
         self._probe = probe
 
-    async def look(self, before: Rollout) -> Look | None:
+    async def look(self, before: Listed) -> Look | None:
         """Judge once; None when another process is at it or it has ended meanwhile.
 
         Args:
-            before: The rollout as it was listed; only decides which probe to make first.
+            before: As it was listed; only decides which probe to make first.
 
-        Raises: StaleGeneration, TargetUnhealthy, DatabaseUnavailable, OutcomeUnknown.
+        Raises: StaleGeneration, TargetUnhealthy, RowUnreadable, DatabaseUnavailable, OutcomeUnknown.
         """
         answers: Answers = {}
         if before.phase is Phase.WARMING:

@@ -4,6 +4,7 @@ Rule: as a rollout's look, nothing waits for a model server while a transaction 
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from app.actions.context import Means, Probe
@@ -60,10 +61,11 @@ class Sentinel:
             return WatchLook(step, decision)
 
 
-def is_due(watched: Watched, mature: Watermark | None) -> bool:
-    """Whether enough seconds became mature since the last look, or its time is over."""
-    after = watched.watch.suspicions[ANSWERS].read_through
-    return watched.at >= watched.watch.until or (mature is not None and mature.status >= after + LOOK_EVERY_S)
+def is_due(read_through: int | None, until: datetime, at: datetime, mature: Watermark | None) -> bool:
+    """Whether enough seconds became mature since the last look, or its time is over; nobody knows: it is."""
+    if read_through is None or at >= until:
+        return True
+    return mature is not None and mature.status >= read_through + LOOK_EVERY_S
 
 
 async def _looked(tx: Transaction, watched: Watched) -> WatchStep | None:
@@ -71,7 +73,7 @@ async def _looked(tx: Transaction, watched: Watched) -> WatchStep | None:
     watch = watched.watch
     after = watch.suspicions[ANSWERS].read_through
     mature = await replicas.watermark(tx)
-    if not is_due(watched, mature):
+    if not is_due(after, watch.until, watched.at, mature):
         return None
     if mature is None or mature.status <= after:
         return judged(watch, watched.at)

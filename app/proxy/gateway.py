@@ -13,8 +13,6 @@ import structlog
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.receipt import ReceiptKey
 from app.domain.catalog.routing import EMPTY_TABLE, RoutedModel, RoutingTable
-from app.domain.evidence.observed import ObservedFlush
-from app.domain.evidence.tally import Flush
 from app.errors import ModelUnusable
 from app.proxy.bounds.limits import DEFAULT_LIMITS, Limits
 from app.proxy.bounds.memory import Room
@@ -32,6 +30,7 @@ from app.proxy.upstream.breaker import OpenBrake, OpenCount
 from app.proxy.upstream.breaker_evidence import Suspect, suspects
 from app.proxy.upstream.connector import Reach
 from app.proxy.upstream.pool import Pool
+from app.recording.batch import Batch
 from app.recording.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -244,18 +243,17 @@ class Gateway(Port):
 
     # ------------------------------------------------------------------ after an answer
 
-    def collect(self) -> Flush:
-        """What changed of the tallies, after all that ended was looked at; then `collect_observed` is complete too."""
+    def collect(self) -> Batch:
+        """What changed since the last acknowledged batch, after all that ended was looked at."""
         self.observer.catch_up()
-        return self.observer.complete(self.recorder.collect())
+        tallies = self.observer.complete(self.recorder.collect())
+        return Batch(tallies, self.observer.collect())
 
-    def collect_observed(self) -> ObservedFlush:
-        """What was read since the last acknowledged flush; to be called right after `collect`."""
-        return self.observer.collect()
-
-    def acknowledge_observed(self, flush: ObservedFlush) -> None:
-        """This is in Postgres; to be called after the tallies of the same flush were acknowledged."""
-        self.observer.acknowledge(flush)
+    def acknowledge(self, batch: Batch) -> None:
+        """The batch is in Postgres: forget what can no longer change."""
+        # In this order: what was read of a second goes only when its tallies are known to be final.
+        self.recorder.acknowledge(batch.tallies)
+        self.observer.acknowledge(batch.observed)
 
     @property
     def waiting(self) -> int:

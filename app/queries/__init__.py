@@ -1,1 +1,1 @@
-"""Reads: what handlers and actions ask of the store, put together for them."""
+"""Reads: one transaction each (of long lists one a page), put together into frozen values for whoever shows them."""

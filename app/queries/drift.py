@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from app.actions.context import Means
 from app.domain.catalog.declarations import PREDICTIONS
 from app.domain.catalog.models import ModelName, Version, VersionName
 from app.domain.guardrails.drift import Differing, inputs_differing, predictions_differing
@@ -15,10 +16,11 @@ from app.domain.reports.drift import Drifted, drifted
 from app.domain.rollout.rollout import TERMINAL, Rollout
 from app.domain.stats.categories import REFERENCE_MIN
 from app.domain.stats.histogram import Spread
+from app.errors import InvalidInput
 from app.store.evidence import observed
 from app.store.pg.database import Transaction
 from app.store.rollouts import rollouts
-from app.store.routing import catalog, replicas
+from app.store.routing import catalog, replicas, routes
 
 
 class ReferenceKind(StrEnum):
@@ -79,6 +81,48 @@ class BesideStable:
     predictions: Differing | None
 
 
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """A version's drift, and what of it a running rollout explains.
+
+    Attributes:
+        in_both: Names that are flagged of both versions of the rollout: the traffic's doing.
+        beside: None when the version is in no running rollout.
+    """
+
+    drift: Drift
+    in_both: frozenset[str]
+    beside: BesideStable | None
+
+
+async def drift_report(
+    means: Means, model: ModelName, version: VersionName | None, window_s: int, floor: float
+) -> DriftReport:
+    """Drift of a version, by default of stable; see `drift_of`.
+
+    Raises: UnknownModel, UnknownVersion, InvalidInput: no version is stable yet.
+    """
+    async with means.database.transaction() as tx:
+        asked = await _version(tx, model, version)
+        found = await drift_of(tx, asked, window_s, floor)
+        rollout = await _running(tx, model)
+        other = None if rollout is None else await _other_arm(tx, rollout, asked.name)
+        if rollout is None or other is None:
+            return DriftReport(found, frozenset(), None)
+        in_both = found.flagged & (await drift_of(tx, other, window_s, floor)).flagged
+    return DriftReport(found, in_both, _beside_stable(rollout))
+
+
+async def _version(tx: Transaction, model: ModelName, version: VersionName | None) -> Version:
+    await catalog.model(tx, model)
+    if version is not None:
+        return await catalog.version(tx, model, version)
+    route = await routes.route(tx, model)
+    if route is None:
+        raise InvalidInput("/version", f"model {model} has no stable version yet")
+    return await catalog.version(tx, model, route.stable)
+
+
 async def drift_of(tx: Transaction, version: Version, window_s: int, floor: float) -> Drift:
     """A version against its training reference, and what that lacks against its own first windows.
 
@@ -135,19 +179,19 @@ async def _bake_in(
     return None, Spread()
 
 
-async def running(tx: Transaction, model: ModelName) -> Rollout | None:
+async def _running(tx: Transaction, model: ModelName) -> Rollout | None:
     """The model's rollout that has not ended."""
     last = await rollouts.latest(tx, model)
     return None if last is None or last.phase in TERMINAL else last
 
 
-async def other_arm(tx: Transaction, rollout: Rollout, version: VersionName) -> Version | None:
+async def _other_arm(tx: Transaction, rollout: Rollout, version: VersionName) -> Version | None:
     """Whom the coin sends the rest of the traffic; None if the version is in no rollout."""
     others = {rollout.stable: rollout.canary, rollout.canary: rollout.stable}
     return await catalog.version(tx, rollout.model, others[version]) if version in others else None
 
 
-def beside_stable(rollout: Rollout) -> BesideStable:
+def _beside_stable(rollout: Rollout) -> BesideStable:
     """What a rollout's evidence says of inputs and predictions."""
     evidence = rollout.evidence
     return BesideStable(rollout.canary, rollout.stable, inputs_differing(evidence), predictions_differing(evidence))

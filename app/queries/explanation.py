@@ -4,18 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.actions.context import Means
 from app.actions.decision_writer import RouteAction
-from app.domain.catalog.models import VersionName
+from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.policy import Policy
 from app.domain.catalog.routing import Mirror, Route
 from app.domain.evidence.tally import Counter, Horizon, Tally
 from app.domain.guardrails.assess import assess
+from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.reports.explanation import Explanation, PairedFinding, explain, explain_pairs
-from app.domain.rollout.rollout import TERMINAL, Rollout
+from app.domain.rollout.rollout import TERMINAL, Rollout, RolloutId
 from app.store.evidence import tallies
 from app.store.pg.database import Transaction
-from app.store.rollouts import decisions
+from app.store.rollouts import decisions, rollouts
 from app.store.rollouts.decisions import Decision
+from app.store.routing import catalog, routes
 
 # What is not evidence is shown of the last hour: it is a look at the present, not a sum to decide by.
 NOT_COUNTED_S = 3_600
@@ -51,6 +54,38 @@ class ExplainedMirror:
     since: datetime
     counters: Mapping[Counter, int]
     paired: PairedFinding
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedModel:
+    """A model's running or last rollout, its mirror and its last decision; None where there is none."""
+
+    rollout: ExplainedRollout | None
+    mirror: ExplainedMirror | None
+    decision: Decision | None
+
+
+async def rollout_explanation(means: Means, rollout_id: RolloutId) -> ExplainedRollout:
+    """Why a rollout is where it is. Raises: UnknownRollout."""
+    async with means.database.transaction() as tx:
+        seen = await rollouts.rollout(tx, rollout_id)
+        return await explained_rollout(tx, seen.rollout, seen.at)
+
+
+async def model_explanation(means: Means, model: ModelName) -> ExplainedModel:
+    """Why a model stands where it stands. Raises: UnknownModel."""
+    async with means.database.transaction() as tx:
+        await catalog.model(tx, model)
+        rollout = await rollouts.latest(tx, model)
+        route = await routes.route(tx, model)
+        made = await decisions.made(tx, model=model, limit=1)
+        now = (await routes.revision(tx)).at
+        policy = DEFAULT_POLICY if rollout is None else rollout.policy
+        return ExplainedModel(
+            None if rollout is None else await explained_rollout(tx, rollout, now),
+            None if route is None else await explained_mirror(tx, route, policy),
+            made[0] if made else None,
+        )
 
 
 async def explained_rollout(tx: Transaction, rollout: Rollout, now: datetime) -> ExplainedRollout:

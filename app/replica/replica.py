@@ -15,28 +15,23 @@ import structlog
 
 from app import loops
 from app.domain.catalog.models import ModelName
-from app.domain.evidence.observed import ObservedFlush
-from app.domain.evidence.tally import Flush, TallyRow, UnitRow
+from app.domain.evidence.tally import TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.loops import Loop
+from app.recording.batch import Batch
 from app.replica.clock import DatabaseClock
-from app.replica.routing import CONNECTIONS, Routing, Swap, Unreadable
+from app.replica.data_plane import DataPlane
+from app.replica.routing import CONNECTIONS, Routing, Unreadable
 from app.replica.snapshot import Snapshot
-from app.store.evidence import observed, tallies
-from app.store.evidence import randomization_units as units
+from app.store.evidence import observed, randomization_units, tallies
 from app.store.labels import answers
 from app.store.pg import notifications
 from app.store.pg.contact import Contact
-from app.store.pg.database import TRANSACTION_MAX_S, Database
+from app.store.pg.database import TRANSACTION_MAX_S, Database, Transaction
 from app.store.routing import replicas
 from app.store.routing.replicas import Brake
 
-Collect: TypeAlias = Callable[[], Flush]
-Acknowledge: TypeAlias = Callable[[Flush], None]
-CollectObserved: TypeAlias = Callable[[], ObservedFlush]
-AcknowledgeObserved: TypeAlias = Callable[[ObservedFlush], None]
 DeadBoots: TypeAlias = Callable[[], Iterator["DeadBoot"]]
-OpenBrakes: TypeAlias = Callable[[], Iterable[Brake]]
 _Row = TypeVar("_Row")
 
 # A push of so many rows may have left some behind; the next one does not wait.
@@ -119,12 +114,7 @@ class Replica:
         boot: str,
         role: str,
         *,
-        swap: Swap,
-        collect: Collect,
-        acknowledge: Acknowledge,
-        collect_observed: CollectObserved = ObservedFlush,
-        acknowledge_observed: AcknowledgeObserved = lambda _: None,
-        open_brakes: OpenBrakes,
+        data_plane: DataPlane,
         clock: DatabaseClock,
         pace: Pace = Pace(),
         dead_boots: DeadBoots = lambda: iter(()),
@@ -135,20 +125,14 @@ class Replica:
         Args:
             database: Where to pull from and push to.
             boot, role: A UUID of this process' life, hexadecimal, and what it does.
-            swap: Puts a table in force.
-            collect: What changed since the last acknowledged flush; called only when Postgres listens.
-            collect_observed: The same of what was read of answers; called right after `collect`.
-            acknowledge, acknowledge_observed: Are told each flush that was committed.
-            open_brakes: What this process refuses now.
+            data_plane: What is given tables, and counts.
             clock: Learns database time here.
             dead_boots: What other processes of this machine left, one after the other; blocks.
             snapshot: The last table on this machine's disk, for a start without Postgres.
         """
         self._database = database
         self._boot, self._role = boot, role
-        self._collect, self._collect_observed = collect, collect_observed
-        self._acknowledge, self._acknowledge_observed = acknowledge, acknowledge_observed
-        self._open_brakes = open_brakes
+        self._data_plane = data_plane
         self._clock = clock
         self._pace = pace
         self._dead_boots = dead_boots
@@ -156,7 +140,7 @@ class Replica:
         self._routing = Routing(
             database.apart(CONNECTIONS),
             clock,
-            swap=swap,
+            swap=data_plane.swap,
             canary_max_stale_s=pace.canary_max_stale_s,
             snapshot=snapshot,
         )
@@ -204,20 +188,25 @@ class Replica:
         try:
             async with self._database.transaction() as tx:
                 # Only now: what was once handed out is never merged any more, however long Postgres is away.
-                flush, seen = self._collect(), self._collect_observed()
-                await tallies.upsert(tx, self._boot, flush.rows)
-                await units.upsert(tx, self._boot, flush.units)
-                await observed.upsert(tx, self._boot, (*seen.observed, *seen.spreads))
-                await answers.add(tx, seen.answers)
-                revision = self._routing.table.revision
-                await replicas.beat(tx, self._boot, self._role, flush.watermark, revision, self._open_brakes())
+                batch = self._data_plane.collect()
+                await self._write(tx, batch)
         except Exception as odd:  # noqa: BLE001 -- whatever it was, nothing is acknowledged and so nothing is lost
             self._pushing.failed(odd)
             return None
         self._pushing.works()
-        self._acknowledge(flush)
-        self._acknowledge_observed(seen)
-        return len(flush.rows) + len(flush.units) + len(seen.observed) + len(seen.spreads) + len(seen.answers)
+        self._data_plane.acknowledge(batch)
+        return batch.size
+
+    async def _write(self, tx: Transaction, batch: Batch) -> None:
+        """The batch and, of the same moment, what this process says of itself."""
+        counted, read = batch.tallies, batch.observed
+        await tallies.upsert(tx, self._boot, counted.rows)
+        await randomization_units.upsert(tx, self._boot, counted.units)
+        await observed.upsert(tx, self._boot, (*read.observed, *read.spreads))
+        await answers.add(tx, read.answers)
+        brakes = [Brake(each.model, each.version, each.cause) for each in self._data_plane.open_brakes()]
+        revision = self._routing.table.revision
+        await replicas.beat(tx, self._boot, self._role, counted.watermark, revision, brakes)
 
     async def recover(self) -> None:
         """Write what dead processes of this machine counted, in their name; what fails is left for the next time."""
@@ -246,7 +235,7 @@ class Replica:
         for first_exchanges in _pieces(dead.units):
             loops.beat()
             async with self._database.transaction() as tx:
-                await units.upsert(tx, dead.boot, first_exchanges)
+                await randomization_units.upsert(tx, dead.boot, first_exchanges)
 
     async def _keep_pulling(self) -> None:
         while True:

@@ -16,7 +16,10 @@ class DescribedApp(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(problems.SCHEMAS)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for schema in schemas.values():
+            _say_as_answer(schema)
+        schemas.update(problems.SCHEMAS)
         return document
 
 
@@ -30,11 +33,18 @@ def described_app(title: str, version: str, *, openapi_url: str | None) -> Descr
         openapi_url=openapi_url,
         middleware=[Middleware(Envelope), Middleware(Methods)],
         redirect_slashes=False,
-        separate_input_output_schemas=False,
         generate_unique_id_function=_operation_id,
     )
     problems.install(app)
     return app
+
+
+def _say_as_answer(schema: dict[str, Any]) -> None:
+    """Leave out what only a caller of the constructor needs: a value's attributes, defaults of what is always there."""
+    if "description" in schema:
+        schema["description"] = schema["description"].partition("\n\nAttributes:")[0]
+    for name in schema.get("required", ()):
+        schema["properties"][name].pop("default", None)
 
 
 def _operation_id(route: APIRoute) -> str:

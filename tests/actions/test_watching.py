@@ -124,7 +124,7 @@ async def test_when_its_time_is_over_all_weight_goes_to_stable_by_a_decision_of_
     assert (await watched(fraud)).ended_by is EndedBy.TIME
     async with fraud.database.transaction() as tx:
         assert (await rollouts.rollout(tx, rollout.id)).rollout.phase is Phase.PROMOTED
-        assert await standbys.readable(tx) == ([], {})
+        assert await standbys.listed(tx) == ()
     await order(fraud, rollout.id, RollbackOrdered(), actor="ann", reason="as late as that")
     assert (await routed(fraud)).weights_bp == {V1: FULL_BP}
 

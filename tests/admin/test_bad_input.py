@@ -11,8 +11,9 @@ import orjson
 import pytest
 from admin.admin_client import BODY_MAX_BYTES, REASON, AdminClient, admin_client, problem_of
 
+from app.admin.models.bodies import TimeoutsBody
+from app.admin.rollouts.bodies import PolicyBody
 from app.admin.rollouts.views import PolicyView
-from app.admin.schemas import PolicyBody, TimeoutsBody
 from app.domain.catalog.models import Timeouts
 from app.domain.catalog.policy import Policy
 from app.store.pg.database import Database

@@ -11,8 +11,9 @@ import pytest
 from admin.admin_client import REASON, AdminClient, admin_client
 from sqlalchemy import text
 
-from app.admin.recalls.routes import COLUMNS, PAGE
+from app.admin.recalls.routes import COLUMNS
 from app.domain.evidence.tally import Watermark
+from app.queries.recalls import PAGE
 from app.store.pg.database import Database
 from app.store.routing import replicas
 

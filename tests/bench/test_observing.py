@@ -9,7 +9,7 @@ def test_the_bench_reads_what_it_says_it_reads() -> None:
     subject = Subject(Random(1), 100)
     for note in subject.notes():
         subject.gateway.observer._look(note)
-    flush = subject.gateway.collect_observed()
+    flush = subject.gateway.collect().observed
     assert sum(row.observed.read for row in flush.observed) == 100
     assert sum(row.spread.predictions.n for row in flush.spreads) == 100
     assert all(len(row.spread.features) == FEATURES for row in flush.spreads)

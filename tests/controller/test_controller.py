@@ -27,6 +27,7 @@ from app.domain.stats.histogram import Spread, histogram_of
 from app.proxy.upstream.breaker import Cause
 from app.store.evidence import observed, randomization_units, tallies
 from app.store.pg import partitions
+from app.store.pg.codec import rollout_from_json
 from app.store.pg.database import Database
 from app.store.pg.partitions import DAY_S
 from app.store.rollouts import audit, decisions, rollouts
@@ -398,3 +399,37 @@ async def test_the_units_of_rollouts_that_ended_long_ago_are_forgotten(world: Wo
         await World(world.database).controller.tick()
         async with world.database.transaction() as tx:
             assert await tx.scalar(text("SELECT count(*) FROM units")) == left
+
+
+async def test_a_rollout_that_cannot_be_read_is_named_until_it_can_and_the_others_are_judged(world: World) -> None:
+    await world.rollout("fraud")
+    other = await world.rollout("other")
+    async with world.database.transaction() as tx:
+        await tx.execute(text("CREATE TABLE before AS SELECT id, state FROM rollouts"))
+        await tx.execute(text("UPDATE rollouts SET state = '{}' WHERE model = 'fraud'"))
+    with capture_logs() as told:
+        await world.controller.tick()
+        await world.controller.tick()
+    assert list(world.controller.standing.unreadable) == [ModelName("fraud")]
+    assert [each["model"] for each in told if each["event"] == "rollout.unreadable"] == ["fraud"]
+    assert (await world.stored(other)).phase is Phase.RAMPING
+    # Its columns are sound.
+    assert world.controller.standing.phases[ModelName("fraud")] is Phase.WARMING
+    async with world.database.transaction() as tx:
+        await tx.execute(text("UPDATE rollouts SET state = before.state FROM before WHERE before.id = rollouts.id"))
+    await world.controller.tick()
+    assert world.controller.standing.unreadable == {}
+
+
+async def test_a_tick_parses_each_state_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.rollout("fraud", replace(QUICK, warmup_s=3_600.0))
+    await world.rollout("other", replace(QUICK, warmup_s=3_600.0))
+    parsed: list[str] = []
+
+    def parse(state: str) -> Rollout:
+        parsed.append(state)
+        return rollout_from_json(state)
+
+    monkeypatch.setattr(rollouts, "rollout_from_json", parse)
+    await world.controller.tick()
+    assert len(parsed) == 2

@@ -65,9 +65,10 @@ class World:
 
     async def look(self, rollout: Rollout) -> Rollout:
         async with self.database.transaction() as tx:
-            listed = (await rollouts.rollout(tx, rollout.id)).rollout
+            (listed,) = await rollouts.listed(tx)
         look = await self.looker.look(listed)
         assert look is not None
+        assert look.rollout.id == rollout.id
         return look.rollout
 
     async def now(self) -> int:

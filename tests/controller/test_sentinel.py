@@ -231,7 +231,9 @@ async def test_traffic_does_not_return_to_a_standby_that_is_dead(promoted: Promo
 
 async def test_a_watch_ends_when_its_time_is_over_though_nobody_serves(promoted: Promoted) -> None:
     async with promoted.database.transaction() as tx:
-        changed = """UPDATE watches SET state = jsonb_set(state, '{until}', '"2001-01-01T00:00:00Z"')"""
+        changed = (
+            """UPDATE watches SET until = '2001-01-01', state = jsonb_set(state, '{until}', '"2001-01-01T00:00:00Z"')"""
+        )
         await tx.execute(text(changed))
     await promoted.controller.tick()
     decision = await promoted.last()
@@ -293,9 +295,47 @@ async def test_a_decay_is_made_again_from_what_it_stored_to_the_last_bit(promote
 
 async def test_the_end_of_a_watch_is_made_again_too(promoted: Promoted) -> None:
     async with promoted.database.transaction() as tx:
-        changed = """UPDATE watches SET state = jsonb_set(state, '{until}', '"2001-01-01T00:00:00Z"')"""
+        changed = (
+            """UPDATE watches SET until = '2001-01-01', state = jsonb_set(state, '{until}', '"2001-01-01T00:00:00Z"')"""
+        )
         await tx.execute(text(changed))
     await promoted.traffic(20)
     await promoted.controller.tick()
     assert (await promoted.last()).action == "end_watch"
     assert (await replayed(promoted)).outcome is ReplayOutcome.AGREES
+
+
+async def test_a_watch_that_cannot_be_read_is_named_until_it_can(promoted: Promoted) -> None:
+    await promoted.traffic(20)
+    async with promoted.database.transaction() as tx:
+        await tx.execute(text("CREATE TABLE before AS SELECT state FROM watches"))
+        await tx.execute(text("UPDATE watches SET state = jsonb_set(state, '{suspicions}', '\"of tomorrow\"')"))
+    await promoted.controller.tick()
+    assert list(promoted.controller.standing.unreadable) == [FRAUD]
+    assert promoted.controller.standing.watched == {}
+    async with promoted.database.transaction() as tx:
+        await tx.execute(text("UPDATE watches SET state = (SELECT state FROM before)"))
+    await promoted.controller.tick()
+    assert promoted.controller.standing.unreadable == {}
+    assert (await promoted.seen())[0].judged == 20 * 990
+
+
+async def test_what_another_process_looked_at_is_a_figure_here_too(promoted: Promoted) -> None:
+    other = Promoted(promoted.database)
+    await promoted.traffic(20)
+    await promoted.controller.tick()
+    await other.controller.tick()
+    assert other.controller.standing.watched == promoted.controller.standing.watched
+    assert other.controller.standing.watched == {FRAUD: (await promoted.watched()).watch.log_m}
+
+
+async def test_a_state_that_nobody_changed_is_not_parsed_again(
+    promoted: Promoted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await promoted.traffic(20)
+    await promoted.controller.tick()
+    monkeypatch.setattr(standbys, "watch_from_json", None)
+    await promoted.controller.tick()
+    assert promoted.controller.standing.unreadable == {}
+    monkeypatch.undo()
+    assert promoted.controller.standing.watched == {FRAUD: (await promoted.watched()).watch.log_m}

@@ -1,7 +1,6 @@
 """The judge itself: what is canonical passes, and each way of not being so is told."""
 
 import pytest
-
 from corpora.canonical import Wire
 
 HEAD = b"POST /x HTTP/1.1\r\nhost: a\r\n"

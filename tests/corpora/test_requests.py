@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pytest
-
 from corpora.answers import ReadAnswer, read_answers
 from corpora.canonical import Forwarded
 from corpora.cases import Case, Expect, read_cases

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import pytest
-from fakes.upstream_server import Conversation, ok
-
 from corpora.answers import NotHttp, ReadAnswer, read_answers
 from corpora.cases import Case, Expect, read_cases
 from corpora.playing import Told, play_at_once, standing, tell
+from fakes.upstream_server import Conversation, ok
 
 HOSTILE = b"GET /hostile HTTP/1.1\r\nHost: a\r\n\r\n"
 CLEAN = b"GET /clean HTTP/1.1\r\nHost: a\r\n\r\n"

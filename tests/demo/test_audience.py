@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from rich.console import Console, Group
 
+from app.admin.models.views import ModelView, RouteView
 from app.admin.rollouts.views import RolloutView
-from app.admin.views import ModelView, RouteView
 from app.demo.audience import Lines, Screen, screen
 from app.demo.flights import history
 from app.demo.replay import Answer, Counts
@@ -16,6 +16,7 @@ from app.domain.catalog.routing import Route
 from app.domain.evidence.tally import Tally
 from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.rollout.rollout import RolloutId, begin
+from app.queries.models import ObservedRoute, WholeModel
 
 MODEL, STABLE, CANARY = ModelName("flight-delay"), VersionName("v1"), VersionName("v2")
 
@@ -32,9 +33,9 @@ def scene() -> Scene:
         flight=history().flights[100_000],
         counts=counts,
         seconds=3.0,
-        model=ModelView.of_all(Model(MODEL), route, rollout, None, ()).model_dump(mode="json"),
+        model=ModelView.of_whole(WholeModel(Model(MODEL), route, rollout, None, ())).model_dump(mode="json"),
         rollout=RolloutView.of(rollout).model_dump(mode="json"),
-        route=RouteView.of(route, {STABLE: 5, CANARY: 1}, 60).model_dump(mode="json"),
+        route=RouteView.of_route(ObservedRoute(route, {STABLE: 5, CANARY: 1}), 60).model_dump(mode="json"),
     )
 
 

@@ -1,6 +1,12 @@
-"""A recorder that counts what a test says, by the same contract as the data plane's."""
+"""A data plane that counts what a test says, by the same contract as the real one."""
 
+from app.domain.catalog.routing import RoutingTable
+from app.domain.evidence.observed import ObservedFlush
 from app.domain.evidence.tally import Flush, Outcome, Tally, TallyKey, TallyRow, Watermark
+from app.recording.batch import Batch
+from app.store.routing.replicas import Brake
+
+NOTHING = ObservedFlush()
 
 
 class CountingRecorder:
@@ -28,3 +34,28 @@ class CountingRecorder:
     @property
     def waiting(self) -> int:
         return len(self.collect().rows)
+
+
+class CountingPlane:
+    """Remembers the tables it was given and the batches that were acknowledged; what was observed never changes."""
+
+    def __init__(self, observed: ObservedFlush = NOTHING, brakes: tuple[Brake, ...] = ()) -> None:
+        self.tables: list[RoutingTable] = []
+        self.recorder = CountingRecorder()
+        self.handed_out = 0
+        self.acknowledged: list[Batch] = []
+        self._observed, self._brakes = observed, brakes
+
+    def swap(self, table: RoutingTable) -> None:
+        self.tables.append(table)
+
+    def collect(self) -> Batch:
+        self.handed_out += 1
+        return Batch(self.recorder.collect(), self._observed)
+
+    def acknowledge(self, batch: Batch) -> None:
+        self.recorder.acknowledge(batch.tallies)
+        self.acknowledged.append(batch)
+
+    def open_brakes(self) -> tuple[Brake, ...]:
+        return self._brakes

@@ -15,10 +15,9 @@ from typing import Any
 import orjson
 import pytest
 from fakes.upstream_server import Conversation, ok, upstream
+from faults.attackers import ATTACKS
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, talking
-
-from faults.attackers import ATTACKS
 
 LOG = logging.getLogger(__name__)
 TESTS = Path(__file__).resolve().parents[1]

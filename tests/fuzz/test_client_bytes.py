@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 from corpora.answers import read_answers
 from corpora.canonical import Forwarded
-from hypothesis import assume, example, given
-from hypothesis import strategies as st
-
 from fuzz.client_bytes import conversations, cuts
 from fuzz.profile import thorough
 from fuzz.request_reading import Ending, Reading, ReadRequest, read_requests
 from fuzz.rig import Outcome, Rig, cut, rig
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 
 # Made anew, consumed or rewritten by the gateway; every other field crosses as it came.
 NOT_COMPARED = {

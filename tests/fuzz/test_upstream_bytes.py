@@ -8,14 +8,13 @@ import pytest
 from corpora.answers import Fields, ReadAnswer, read_answers
 from fakes.upstream_server import ok
 from fakes.wireless import WirelessTransport
-from hypothesis import example, given
-from hypothesis import strategies as st
-
 from fuzz.client_bytes import cuts
 from fuzz.profile import thorough
 from fuzz.response_reading import Ending, ReadResponse, read_response
 from fuzz.rig import Rig, cut, rig
 from fuzz.upstream_bytes import responses
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 CLEAN = b"GET /clean HTTP/1.1\r\nHost: a\r\n\r\n"
 TWICE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" * 2

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from hypothesis import strategies as st
-
 from fuzz.client_bytes import BENDING, CHUNKINGS, ODD_CHUNKINGS, mostly
+from hypothesis import strategies as st
 
 STATUS_LINES: Final = (
     *(b"HTTP/1.1 200 OK", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 500 Oh", b"HTTP/1.1 502 Bad", b"HTTP/1.0 200 OK"),

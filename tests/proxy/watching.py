@@ -50,11 +50,9 @@ class Postgres:
 
     def push(self, gateway: Gateway) -> None:
         """As a replica does."""
-        flush = gateway.collect()
-        observed = gateway.collect_observed()
-        self.write(observed)
-        gateway.recorder.acknowledge(flush)
-        gateway.acknowledge_observed(observed)
+        batch = gateway.collect()
+        self.write(batch.observed)
+        gateway.acknowledge(batch)
 
     def of(self, version: str = "v1") -> Observed:
         """All that was read of a version."""

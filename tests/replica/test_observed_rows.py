@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from fakes.counting import CountingRecorder
+from fakes.counting import CountingPlane
 from sqlalchemy import text
 
 from app.domain.catalog.models import ModelName, VersionName
@@ -29,22 +29,20 @@ class Plane:
     """A data plane that hands out one flush, and hears whether it is in Postgres."""
 
     def __init__(self, database: Database, *answers: AnsweredRow) -> None:
-        self.recorder = CountingRecorder()
-        self.recorder.count(KEY, 3)
         self.flush = ObservedFlush((ObservedRow(KEY, Observed(read=3), 1),), (SpreadRow(KEY, Spread(), 1),), answers)
-        self.acknowledged: list[ObservedFlush] = []
+        self.counting = CountingPlane(self.flush)
+        self.counting.recorder.count(KEY, 3)
         self.replica = Replica(
             database,
             uuid.uuid4().hex,
             "proxy",
-            swap=lambda _: None,
-            collect=self.recorder.collect,
-            acknowledge=self.recorder.acknowledge,
-            collect_observed=lambda: self.flush,
-            acknowledge_observed=self.acknowledged.append,
-            open_brakes=lambda: (),
+            data_plane=self.counting,
             clock=DatabaseClock(time.time, time.monotonic),
         )
+
+    @property
+    def acknowledged(self) -> list[ObservedFlush]:
+        return [batch.observed for batch in self.counting.acknowledged]
 
 
 async def counted(database: Database) -> list[int]:

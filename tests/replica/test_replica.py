@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from fakes.counting import CountingRecorder
+from fakes.counting import CountingPlane
 from fakes.probe import ProbeBook
 
 from app.actions.context import Means
 from app.actions.models import register_model, register_version
 from app.actions.routes import RouteChange, change_route
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
-from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutingTable, Weights
+from app.domain.catalog.routing import FULL_BP, NO_COIN, Weights
 from app.domain.evidence.tally import TallyKey
 from app.loops import Loops
 from app.replica.clock import DatabaseClock
@@ -46,18 +46,16 @@ class Plane:
         dead_boots: DeadBoots = lambda: iter(()),
         snapshot: Snapshot | None = None,
     ) -> None:
-        self.tables: list[RoutingTable] = []
-        self.recorder = CountingRecorder()
+        self.data_plane = CountingPlane(brakes=(Brake(FRAUD, V2, "transport"),))
+        self.tables = self.data_plane.tables
+        self.recorder = self.data_plane.recorder
         self.clock = DatabaseClock(wall, monotonic)
         self.boot = str(uuid.uuid4())
         self.replica = Replica(
             database,
             self.boot,
             "proxy",
-            swap=self.tables.append,
-            collect=self.recorder.collect,
-            acknowledge=self.recorder.acknowledge,
-            open_brakes=lambda: [Brake(FRAUD, V2, "transport")],
+            data_plane=self.data_plane,
             clock=self.clock,
             pace=pace,
             dead_boots=dead_boots,

@@ -1,7 +1,6 @@
 """What the tests of real servers share: the event loop of the data plane, and a note of who ran."""
 
 import pytest
-
 from servers.peers import Running
 from servers.pytest_hooks import RAN
 

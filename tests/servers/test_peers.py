@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from bench.environments import EnvironmentUnavailable
 from servers import peers
 from servers.peers import WANTED, Peer, running
+
+from bench.environments import EnvironmentUnavailable
 
 SERVER = """
 import http.server, multiprocessing, sys, time

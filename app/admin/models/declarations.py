@@ -1,10 +1,9 @@
-"""What a model and its versions declare about quality, as the admin API takes it in and gives it out."""
+"""What a model and its versions declare about quality, as the admin API takes it in."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, Field, Strict, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from app.domain.catalog.declarations import (
     PREDICTIONS,
@@ -21,7 +20,7 @@ from app.domain.catalog.declarations import (
     why_unfit,
 )
 from app.domain.catalog.json_pointer import MAX_LENGTH, json_pointer
-from app.domain.stats.histogram import Histogram, Spread, histogram_of
+from app.domain.stats.histogram import Spread, histogram_of
 from app.errors import InvalidInput
 from app.web.strict_body import Body
 
@@ -214,106 +213,3 @@ class CredentialsBody(Body):
             None if signature is None else Signature(**signature.model_dump()),
             Spread() if self.reference is None else self.reference.to_domain(),
         )
-
-
-class QualityMetricView(BaseModel):
-    """One measure of quality and when it is complete."""
-
-    name: str
-    kind: QualityKind
-    horizon_s: float
-    missing: Missing
-    positive: str
-    low: float
-    high: float
-    lower_is_better: bool
-    threshold: float | None
-
-
-class FeedbackView(BaseModel):
-    """How labels come back."""
-
-    metrics: list[QualityMetricView]
-    rows: RowsKept
-    client_key_header: str | None
-
-
-class SliceKeyView(BaseModel):
-    """By what traffic is cut."""
-
-    name: str
-    header: str | None
-    pointer: str | None
-    values_max: int
-
-
-class FeatureView(BaseModel):
-    """An input whose distribution is watched."""
-
-    name: str
-    pointer: str
-
-
-class PricesView(BaseModel):
-    """What a version costs, in one currency of the owner's choice."""
-
-    per_answer: float
-    per_second: float
-    per_megabyte: float
-    per_1k_prompt_tokens: float
-    per_1k_completion_tokens: float
-    per_hour: float
-    cap: float
-
-
-class SignatureView(BaseModel):
-    """What a version's answers look like; what is null is not checked."""
-
-    classes: list[str] | None
-    low: float | None
-    high: float | None
-    predictions_min: int | None
-
-
-class SampleView(BaseModel):
-    """A distribution, as it is kept."""
-
-    n: int
-    bins: int
-    labels: int
-
-    @classmethod
-    def of(cls, histogram: Histogram) -> "SampleView":
-        return cls(n=histogram.n, bins=len(histogram.bins), labels=len(histogram.labels))
-
-
-class CredentialsView(BaseModel):
-    """What a version was registered with beside its addresses."""
-
-    offline: dict[str, float]
-    prices: PricesView | None
-    signature: SignatureView | None
-    reference: Annotated[dict[str, SampleView], Field(description="Feature, or `predictions`, to its distribution.")]
-
-    @classmethod
-    def of(cls, said: Credentials) -> "CredentialsView":
-        samples = {name: SampleView.of(histogram) for name, histogram in said.reference.features.items()}
-        if said.reference.predictions.n:
-            samples[PREDICTIONS] = SampleView.of(said.reference.predictions)
-        return cls(
-            offline=dict(said.offline),
-            prices=None if said.prices is None else PricesView(**asdict(said.prices)),
-            signature=None if said.signature is None else SignatureView.model_validate(asdict(said.signature)),
-            reference=samples,
-        )
-
-
-def declared_by_model(
-    feedback: Feedback | None, slices: Sequence[SliceKey], watched: Sequence[Feature]
-) -> dict[str, Any]:
-    """The fields of a model's view."""
-    return {
-        "feedback": None if feedback is None else FeedbackView.model_validate(asdict(feedback)),
-        "slices": [SliceKeyView(**asdict(each)) for each in slices],
-        "features": [FeatureView(**asdict(each)) for each in watched],
-    }

@@ -1,26 +1,21 @@
 """Two versions of a model side by side: quality, latency, errors, flaws, cost, offline, and on how much it stands."""
 
-import asyncio
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InModel, InTransaction, known_version
-from app.admin.history.routes import quantiles_ms
-from app.admin.quality.cost import Bill, CostWindow, VersionCostView, bill, cost_of
+from app.admin.dependencies import InMeans, InModel, known_version
+from app.admin.history.views import quantiles_ms
+from app.admin.quality.cost import CostWindow, VersionCostView
 from app.admin.quality.routes import ValueView
-from app.domain.catalog.models import Model, Version, VersionName
-from app.domain.catalog.offline import compared, is_lower_better
-from app.domain.evidence.observed import Flaw, Observed
-from app.domain.evidence.tally import Tally
-from app.domain.reports.quality import Difference, difference
+from app.admin.view import View
+from app.domain.catalog.models import VersionName
+from app.domain.catalog.offline import is_lower_better
+from app.domain.evidence.observed import Flaw
 from app.errors import InvalidInput
-from app.queries.quality import Appraisal, appraised, figures_by_version
-from app.store.labels import quality
-from app.store.routing import catalog, routes
+from app.queries.comparison import ComparedQuality, Comparison, VersionFigures, comparison
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["quality"])
@@ -30,7 +25,7 @@ Pair = Annotated[
 ]
 
 
-class ComparedQualityView(BaseModel):
+class ComparedQualityView(View):
     """One metric of both versions, of exchanges whose labels have come."""
 
     metric: str
@@ -42,8 +37,22 @@ class ComparedQualityView(BaseModel):
     high: Annotated[float | None, Field(description="Interval of the difference, at any time with chance 95 %.")]
     why_no_interval: str | None
 
+    @classmethod
+    def of_quality(cls, found: ComparedQuality) -> "ComparedQualityView":
+        apart = found.difference
+        return cls(
+            metric=found.metric.name,
+            lower_is_better=is_lower_better(found.metric),
+            first=ValueView.of(found.first),
+            second=ValueView.of(found.second),
+            difference=apart.value,
+            low=apart.low,
+            high=apart.high,
+            why_no_interval=apart.why,
+        )
 
-class VersionFiguresView(BaseModel):
+
+class VersionFiguresView(View):
     """One version's own figures."""
 
     version: str
@@ -61,8 +70,30 @@ class VersionFiguresView(BaseModel):
     cost: VersionCostView
     offline: dict[str, float]
 
+    @classmethod
+    def of_figures(cls, found: VersionFigures) -> "VersionFiguresView":
+        version, tally, observed = found.version, found.tally, found.observed
+        p50, p95, p99 = quantiles_ms(tally)
+        bad = tally.errors + tally.timeouts
+        return cls(
+            version=version.name,
+            exchanges=tally.exchanges,
+            judged=tally.judged,
+            errors=tally.errors,
+            timeouts=tally.timeouts,
+            error_rate=bad / tally.judged if tally.judged else None,
+            latency_ms_p50=p50,
+            latency_ms_p95=p95,
+            latency_ms_p99=p99,
+            read=observed.read,
+            flawed=observed.flawed,
+            flaws=dict(observed.flaws),
+            cost=VersionCostView.of(found.cost),
+            offline=dict(version.credentials.offline),
+        )
 
-class ComparisonView(BaseModel):
+
+class ComparisonView(View):
     """Two versions side by side."""
 
     model: str
@@ -74,44 +105,25 @@ class ComparisonView(BaseModel):
     quality: list[ComparedQualityView]
     offline_difference: Annotated[dict[str, float], Field(description="Second minus first.")]
 
-
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """Both versions and the weights of generations in which a coin chose between them."""
-
-    first: Version
-    second: Version
-    weights_bp: dict[int, dict[VersionName, int]]
-
-    @property
-    def names(self) -> tuple[VersionName, VersionName]:
-        return self.first.name, self.second.name
+    @classmethod
+    def of_comparison(cls, model: str, found: Comparison) -> "ComparisonView":
+        return cls(
+            model=model,
+            since=found.since,
+            until=found.until,
+            concurrent=found.concurrent,
+            first=VersionFiguresView.of_figures(found.first),
+            second=VersionFiguresView.of_figures(found.second),
+            quality=[ComparedQualityView.of_quality(each) for each in found.quality],
+            offline_difference=dict(found.offline_difference),
+        )
 
 
 @router.get("/{model}/compare", summary="Two versions side by side")
 async def read_comparison(
-    model: InModel, tx: InTransaction, versions: Pair, window_s: CostWindow = 86_400
+    model: InModel, means: InMeans, versions: Pair, window_s: CostWindow = 86_400
 ) -> ComparisonView:
-    known = await catalog.model(tx, model)
-    first, second = [await catalog.version(tx, model, name) for name in _pair(model, versions)]
-    until = int((await routes.revision(tx)).at.timestamp())
-    seen = await bill(tx, model, until, window_s)
-    metrics = known.feedback.metrics if known.feedback else ()
-    found = [await appraised(tx, known, each, (first.name, second.name), until, window_s) for each in metrics]
-    # Matured seconds lie before the window where the horizon is long.
-    since = min([until - window_s, *(each.after for each in found)])
-    together = await quality.together(tx, model, (first.name, second.name), since, until)
-    both = _Compared(first, second, {generation: dict(weights) for generation, weights in together.items()})
-    return ComparisonView(
-        model=model,
-        since=datetime.fromtimestamp(until - window_s, UTC),
-        until=datetime.fromtimestamp(until, UTC),
-        concurrent=bool(both.weights_bp),
-        first=_figures(first, seen),
-        second=_figures(second, seen),
-        quality=[await asyncio.to_thread(_quality, each, known, both) for each in found],
-        offline_difference=dict(compared(second.credentials.offline, first.credentials.offline)),
-    )
+    return ComparisonView.of_comparison(model, await comparison(means, model, _pair(model, versions), window_s))
 
 
 def _pair(model: str, versions: str) -> tuple[VersionName, VersionName]:
@@ -119,40 +131,3 @@ def _pair(model: str, versions: str) -> tuple[VersionName, VersionName]:
     if len(names) != 2 or names[0] == names[1]:
         raise InvalidInput("/query/versions", "must name two different versions, such as `v1,v2`")
     return known_version(model, names[0]), known_version(model, names[1])
-
-
-def _figures(version: Version, seen: Bill) -> VersionFiguresView:
-    tally, observed = seen.tallies.get(version.name, Tally()), seen.observed.get(version.name, Observed())
-    p50, p95, p99 = quantiles_ms(tally)
-    bad = tally.errors + tally.timeouts
-    return VersionFiguresView(
-        version=version.name,
-        exchanges=tally.exchanges,
-        judged=tally.judged,
-        errors=tally.errors,
-        timeouts=tally.timeouts,
-        error_rate=bad / tally.judged if tally.judged else None,
-        latency_ms_p50=p50,
-        latency_ms_p95=p95,
-        latency_ms_p99=p99,
-        read=observed.read,
-        flawed=observed.flawed,
-        flaws=dict(observed.flaws),
-        cost=cost_of(version, seen),
-        offline=dict(version.credentials.offline),
-    )
-
-
-def _quality(found: Appraisal, model: Model, both: _Compared) -> ComparedQualityView:
-    figures = figures_by_version(found, model, both.names)
-    apart: Difference = difference(found.metric, found.matured.rows, *both.names, both.weights_bp)
-    return ComparedQualityView(
-        metric=found.metric.name,
-        lower_is_better=is_lower_better(found.metric),
-        first=ValueView.of(figures[both.first.name].overall),
-        second=ValueView.of(figures[both.second.name].overall),
-        difference=apart.value,
-        low=apart.low,
-        high=apart.high,
-        why_no_interval=apart.why,
-    )

@@ -1,26 +1,14 @@
 """What each version's answers cost, what keeping one warm costs, and what a rollback would cost or save."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InModel, InTransaction
-from app.domain.catalog.declarations import Prices
-from app.domain.catalog.models import ModelName, Version, VersionName
-from app.domain.catalog.routing import FULL_BP
-from app.domain.evidence.observed import COMPLETION_TOKENS, COST, MEGABYTES, PROMPT_TOKENS, SECONDS, Measure, Observed
-from app.domain.evidence.tally import Tally
-from app.domain.guardrails.cost import HOURS_PER_DAY, cost_per_answer, cost_per_day, keeping_warm, turning_back_per_day
-from app.domain.rollout.rollout import TERMINAL, Phase
-from app.store.evidence import tallies
-from app.store.evidence.measures import measured
-from app.store.pg.database import Transaction
-from app.store.rollouts import rollouts, standbys
-from app.store.routing import catalog, routes
+from app.admin.dependencies import InMeans, InModel
+from app.admin.view import View
+from app.queries.cost import ModelCost, model_cost
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["quality"])
@@ -31,7 +19,7 @@ CostWindow = Annotated[int, Query(ge=1, le=WINDOW_MAX_S, description="Seconds of
 Amount = Annotated[float | None, Field(description="In the currency of the version's prices.")]
 
 
-class VersionCostView(BaseModel):
+class VersionCostView(View):
     """One version; a mean is null where nothing was measured, a cost where it has no prices."""
 
     version: str
@@ -48,7 +36,7 @@ class VersionCostView(BaseModel):
     completion_tokens_per_answer: float | None
 
 
-class WarmView(BaseModel):
+class WarmView(View):
     """A version that is kept running beside stable."""
 
     version: str
@@ -56,7 +44,7 @@ class WarmView(BaseModel):
     per_day: float
 
 
-class TurningBackView(BaseModel):
+class TurningBackView(View):
     """What a rollback would do to the bill, at the observed traffic; null where a cost is not known."""
 
     away: str
@@ -69,7 +57,7 @@ class TurningBackView(BaseModel):
     sentence: str
 
 
-class CostView(BaseModel):
+class CostView(View):
     """What a model's versions cost."""
 
     model: str
@@ -79,136 +67,18 @@ class CostView(BaseModel):
     kept_warm: list[WarmView]
     rollback: TurningBackView | None
 
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What costs are shown of.
-
-    Attributes:
-        since, until: Unix seconds.
-        tallies: Version to counts. observed: Version to what was measured.
-    """
-
-    since: int
-    until: int
-    tallies: Mapping[VersionName, Tally]
-    observed: Mapping[VersionName, Observed]
-
-    def rate(self, version: VersionName) -> float:
-        """Exchanges a second."""
-        return self.tallies.get(version, Tally()).exchanges / max(self.until - self.since, 1)
-
-    def mean(self, version: VersionName, name: str) -> float | None:
-        """A measure's mean over the answers that were read."""
-        measure = self._measure(version, name)
-        return measure.total / measure.n if measure.n else None
-
-    def count(self, version: VersionName, name: str) -> int:
-        """Answers with this measure."""
-        return self._measure(version, name).n
-
-    def per_answer(self, version: VersionName) -> float | None:
-        """Mean cost."""
-        return cost_per_answer(self.observed.get(version, Observed()))
-
-    def _measure(self, version: VersionName, name: str) -> Measure:
-        return self.observed.get(version, Observed()).measures.get(name, Measure())
-
-
-async def bill(tx: Transaction, model: ModelName, until: int, window_s: int) -> Bill:
-    """What was counted and measured in the seconds [until - window_s, until)."""
-    since = until - window_s
-    found = await measured(tx, model, since, until)
-    slots = await tallies.slots(tx, model, since, until)
-    seen_from = since if found.seen_from is None else found.seen_from
-    return Bill(seen_from, until, {slot.version: slot.tally for slot in slots}, found.by_version)
+    @classmethod
+    def of_model(cls, model: str, cost: ModelCost) -> "CostView":
+        return cls(
+            model=model,
+            since=cost.since,
+            until=cost.until,
+            versions=[VersionCostView.of(each) for each in cost.versions],
+            kept_warm=[WarmView.of(each) for each in cost.kept_warm],
+            rollback=None if cost.rollback is None else TurningBackView.of(cost.rollback),
+        )
 
 
 @router.get("/{model}/cost", summary="What each version's answers cost, and what a rollback would")
-async def read_cost(model: InModel, tx: InTransaction, window_s: CostWindow = 86_400) -> CostView:
-    await catalog.model(tx, model)
-    versions = {version.name: version for version in await catalog.versions(tx, model)}
-    at = (await routes.revision(tx)).at
-    seen = await bill(tx, model, int(at.timestamp()), window_s)
-    return CostView(
-        model=model,
-        since=datetime.fromtimestamp(seen.since, UTC),
-        until=at,
-        versions=[cost_of(version, seen) for version in versions.values()],
-        kept_warm=await _kept_warm(tx, model, versions),
-        rollback=await _turning_back(tx, model, versions, seen),
-    )
-
-
-def cost_of(version: Version, seen: Bill) -> VersionCostView:
-    """One version's figures."""
-    prices, name = version.credentials.prices, version.name
-    per_answer, rate = seen.per_answer(name), seen.rate(name)
-    known = prices is not None and (per_answer is not None or rate == 0.0)
-    return VersionCostView(
-        version=name,
-        exchanges=seen.tallies.get(name, Tally()).exchanges,
-        answers_per_s=rate,
-        measured=seen.count(name, COST),
-        cost_per_answer=per_answer,
-        cap=None if prices is None else prices.cap,
-        cost_per_day=cost_per_day(per_answer or 0.0, rate, prices or Prices()) if known else None,
-        per_hour=None if prices is None else prices.per_hour,
-        seconds_per_answer=seen.mean(name, SECONDS),
-        megabytes_per_answer=seen.mean(name, MEGABYTES),
-        prompt_tokens_per_answer=seen.mean(name, PROMPT_TOKENS),
-        completion_tokens_per_answer=seen.mean(name, COMPLETION_TOKENS),
-    )
-
-
-async def _kept_warm(tx: Transaction, model: ModelName, versions: Mapping[VersionName, Version]) -> list[WarmView]:
-    kept: list[tuple[VersionName, Literal["canary", "standby"]]] = []
-    rollout, watched = await rollouts.latest(tx, model), await standbys.latest(tx, model)
-    if rollout is not None and rollout.phase not in TERMINAL:
-        kept.append((rollout.canary, "canary"))
-    if watched is not None and watched.ended_at is None:
-        kept.append((watched.watch.standby, "standby"))
-    return [
-        WarmView(version=name, role=role, per_day=keeping_warm(prices, HOURS_PER_DAY))
-        for name, role in kept
-        if (prices := versions[name].credentials.prices) is not None
-    ]
-
-
-async def _turning_back(
-    tx: Transaction, model: ModelName, versions: Mapping[VersionName, Version], seen: Bill
-) -> TurningBackView | None:
-    """What ordering a rollback would do now; None where none would be accepted."""
-    rollout, route = await rollouts.latest(tx, model), await routes.route(tx, model)
-    if rollout is None or route is None:
-        return None
-    is_stable_now = rollout.phase is Phase.PROMOTED and route.stable == rollout.canary
-    if rollout.phase in TERMINAL and not is_stable_now:
-        return None
-    away, back = rollout.canary, rollout.stable
-    mine, theirs = seen.per_answer(away), seen.per_answer(back)
-    # Of the whole window the canary had little; what would move is what it gets now.
-    rate = sum(map(seen.rate, route.weights_bp)) * route.weights_bp.get(away, 0) / FULL_BP
-    per_day = None if mine is None or theirs is None else turning_back_per_day(mine, theirs, rate)
-    prices = versions[away].credentials.prices
-    saved = 0.0 if prices is None else keeping_warm(prices, HOURS_PER_DAY)
-    return TurningBackView(
-        away=away,
-        back=back,
-        answers_per_s=rate,
-        per_day=per_day,
-        saved_when_stopped=saved,
-        sentence=_sentence(away, back, per_day, saved, rate),
-    )
-
-
-def _sentence(away: VersionName, back: VersionName, per_day: float | None, saved: float, rate: float) -> str:
-    if not rate:
-        moved = f"turning {away} back to {back} moves no traffic now"
-    elif per_day is None:
-        moved = f"what turning {away} back to {back} costs is not known: answers of both need prices and traffic"
-    elif per_day < 0.0:
-        moved = f"turning {away} back to {back} saves {-per_day:.3g} a day at the traffic seen"
-    else:
-        moved = f"turning {away} back to {back} costs {per_day:.3g} a day more at the traffic seen"
-    return moved + (f", and {saved:.3g} a day are saved once {away} is shut down" if saved else "")
+async def read_cost(model: InModel, means: InMeans, window_s: CostWindow = 86_400) -> CostView:
+    return CostView.of_model(model, await model_cost(means, model, window_s))

@@ -7,17 +7,15 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InModel, InTransaction
-from app.domain.catalog.models import ModelName, Version, version_name
+from app.admin.dependencies import InMeans, InModel
+from app.admin.view import View
+from app.domain.catalog.models import version_name
 from app.domain.evidence.observed import SPREAD_S
 from app.domain.guardrails.drift import Differing
 from app.domain.reports.drift import ALPHA, FLOOR, Drifted
-from app.errors import InvalidInput
-from app.queries.drift import BesideStable, Drift, ReferenceKind, beside_stable, drift_of, other_arm, running
-from app.store.pg.database import Transaction
-from app.store.routing import catalog, routes
+from app.queries.drift import BesideStable, DriftReport, ReferenceKind, drift_report
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["rollouts"])
@@ -25,7 +23,7 @@ router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["rollouts
 Bounded = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class EffectView(BaseModel):
+class EffectView(View):
     """How far a distribution is from its reference, in the reference's own categories."""
 
     psi: Annotated[float, Field(description="Less what chance alone makes of it; may be below 0.")]
@@ -34,7 +32,7 @@ class EffectView(BaseModel):
     worst_ratio: Annotated[float, Field(description="Share now over share then, of the category that moved most.")]
 
 
-class DistributionView(BaseModel):
+class DistributionView(View):
     """One distribution against the reference."""
 
     name: str
@@ -47,7 +45,7 @@ class DistributionView(BaseModel):
     flagged: Annotated[bool, Field(description="Far, and provably.")]
 
     @classmethod
-    def of(cls, found: Drifted, reference: ReferenceKind) -> "DistributionView":
+    def of_drift(cls, found: Drifted, reference: ReferenceKind) -> "DistributionView":
         effect = None
         if found.effect is not None:
             effect = EffectView(
@@ -68,7 +66,7 @@ class DistributionView(BaseModel):
         )
 
 
-class DifferingView(BaseModel):
+class DifferingView(View):
     """One distribution of the canary against stable's of the same time."""
 
     name: str
@@ -77,11 +75,11 @@ class DifferingView(BaseModel):
     jensen_shannon: float | None
 
     @classmethod
-    def of(cls, found: Differing) -> "DifferingView":
+    def of_differing(cls, found: Differing) -> "DifferingView":
         return cls(name=found.name, log_e=found.log_e, psi=found.stability, jensen_shannon=found.divergence)
 
 
-class BesideStableView(BaseModel):
+class BesideStableView(View):
     """A running rollout: inputs must be alike, predictions may differ."""
 
     canary: str
@@ -90,16 +88,16 @@ class BesideStableView(BaseModel):
     predictions: DifferingView | None
 
     @classmethod
-    def of(cls, found: BesideStable) -> "BesideStableView":
+    def of_versions(cls, found: BesideStable) -> "BesideStableView":
         return cls(
             canary=found.canary,
             stable=found.stable,
-            inputs=[DifferingView.of(each) for each in found.inputs],
-            predictions=None if found.predictions is None else DifferingView.of(found.predictions),
+            inputs=[DifferingView.of_differing(each) for each in found.inputs],
+            predictions=None if found.predictions is None else DifferingView.of_differing(found.predictions),
         )
 
 
-class DriftView(BaseModel):
+class DriftView(View):
     """A version's last whole window against what it once saw and predicted."""
 
     model: str
@@ -128,56 +126,40 @@ class DriftView(BaseModel):
     ]
     beside_stable: Annotated[BesideStableView | None, Field(description="null: the version is in no running rollout.")]
 
+    @classmethod
+    def of_report(cls, model: str, report: DriftReport, window_s: int, floor: float) -> "DriftView":
+        found = report.drift
+        window, bake_in = found.window, found.bake_in
+        return cls(
+            model=model,
+            version=found.version,
+            reference=found.reference,
+            window_s=window_s,
+            bake_in_since=None if bake_in is None else _instant(bake_in.since),
+            bake_in_until=None if bake_in is None else _instant(bake_in.until),
+            since=None if window is None else _instant(window.since),
+            until=None if window is None else _instant(window.until),
+            window_number=None if window is None else window.number,
+            alpha=ALPHA,
+            floor=floor,
+            distributions=[
+                DistributionView.of_drift(each, found.reference_of(each.name)) for each in found.distributions
+            ],
+            traffic_changed=sorted(report.in_both),
+            beside_stable=None if report.beside is None else BesideStableView.of_versions(report.beside),
+        )
+
 
 @router.get("/{model}/drift", summary="What a version is asked and predicts now, beside what it was")
 async def read_drift(
     model: InModel,
-    tx: InTransaction,
+    means: InMeans,
     version: Annotated[str | None, Query(description="Default: stable.")] = None,
     window_s: Annotated[int, Query(ge=SPREAD_S, le=86_400, multiple_of=SPREAD_S)] = 3_600,
     floor: Annotated[Bounded, Query(ge=0.0, le=10.0)] = FLOOR,
 ) -> DriftView:
-    asked = await _asked(tx, model, version)
-    found = await drift_of(tx, asked, window_s, floor)
-    rollout = await running(tx, model)
-    other = None if rollout is None else await other_arm(tx, rollout, asked.name)
-    both = frozenset[str]()
-    if other is not None:
-        both = found.flagged & (await drift_of(tx, other, window_s, floor)).flagged
-    beside = None if rollout is None or other is None else BesideStableView.of(beside_stable(rollout))
-    return _viewed(model, found, window_s, floor, both, beside)
-
-
-async def _asked(tx: Transaction, model: ModelName, version: str | None) -> Version:
-    await catalog.model(tx, model)
-    if version is not None:
-        return await catalog.version(tx, model, version_name(version, "/version"))
-    route = await routes.route(tx, model)
-    if route is None:
-        raise InvalidInput("/version", f"model {model} has no stable version yet")
-    return await catalog.version(tx, model, route.stable)
-
-
-def _viewed(
-    model: str, found: Drift, window_s: int, floor: float, both: frozenset[str], beside: BesideStableView | None
-) -> DriftView:
-    window, bake_in = found.window, found.bake_in
-    return DriftView(
-        model=model,
-        version=found.version,
-        reference=found.reference,
-        window_s=window_s,
-        bake_in_since=None if bake_in is None else _instant(bake_in.since),
-        bake_in_until=None if bake_in is None else _instant(bake_in.until),
-        since=None if window is None else _instant(window.since),
-        until=None if window is None else _instant(window.until),
-        window_number=None if window is None else window.number,
-        alpha=ALPHA,
-        floor=floor,
-        distributions=[DistributionView.of(each, found.reference_of(each.name)) for each in found.distributions],
-        traffic_changed=sorted(both),
-        beside_stable=beside,
-    )
+    asked = None if version is None else version_name(version, "/version")
+    return DriftView.of_report(model, await drift_report(means, model, asked, window_s, floor), window_s, floor)
 
 
 def _instant(second: int) -> datetime:

@@ -1,21 +1,21 @@
 """A model's labels, counted: who gave how many, how much of each version is labelled, and how soon."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InModel, InTransaction
-from app.store.labels import labels
-from app.store.labels.labels import Counted, Covered, Stats
-from app.store.routing import catalog, routes
+from app.admin.dependencies import InMeans, InModel
+from app.admin.view import View
+from app.queries.labels import CountedLabels, counted_labels
+from app.queries.stored import Covered
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["models"])
 
 
-class CountedView(BaseModel):
+class CountedView(View):
     """What one source said about one version."""
 
     metric: str
@@ -24,12 +24,8 @@ class CountedView(BaseModel):
     labels: int
     corrections: int
 
-    @classmethod
-    def of(cls, counted: Counted) -> "CountedView":
-        return cls(**counted._asdict())
 
-
-class CoverageView(BaseModel):
+class CoverageView(View):
     """How much of one version is labelled by one metric, and how soon."""
 
     metric: str
@@ -41,7 +37,7 @@ class CoverageView(BaseModel):
     lag_p95_s: float
 
     @classmethod
-    def of(cls, covered: Covered) -> "CoverageView":
+    def of_version(cls, covered: Covered) -> "CoverageView":
         return cls(
             metric=covered.metric,
             version=covered.version,
@@ -54,7 +50,7 @@ class CoverageView(BaseModel):
         )
 
 
-class FeedbackStatsView(BaseModel):
+class FeedbackStatsView(View):
     """A model's labels of exchanges drawn since a time."""
 
     model: str
@@ -64,22 +60,20 @@ class FeedbackStatsView(BaseModel):
     waiting: int = Field(description="Labels whose exchange is still to be written.")
 
     @classmethod
-    def of(cls, model: str, since: datetime, stats: Stats) -> "FeedbackStatsView":
+    def of_model(cls, model: str, found: CountedLabels) -> "FeedbackStatsView":
         return cls(
             model=model,
-            since=since,
-            counted=list(map(CountedView.of, stats.counted)),
-            coverage=list(map(CoverageView.of, stats.covered)),
-            waiting=stats.waiting,
+            since=found.since,
+            counted=list(map(CountedView.of, found.stats.counted)),
+            coverage=list(map(CoverageView.of_version, found.stats.covered)),
+            waiting=found.stats.waiting,
         )
 
 
 @router.get("/{model}/feedback", summary="Count a model's labels")
 async def feedback_stats(
     model: InModel,
-    tx: InTransaction,
+    means: InMeans,
     hours: Annotated[int, Query(ge=1, le=168, description="Of exchanges drawn in so many hours before now.")] = 24,
 ) -> FeedbackStatsView:
-    await catalog.model(tx, model)
-    since = ((await routes.revision(tx)).at - timedelta(hours=hours)).astimezone(UTC)
-    return FeedbackStatsView.of(model, since, await labels.stats(tx, model, int(since.timestamp())))
+    return FeedbackStatsView.of_model(model, await counted_labels(means, model, timedelta(hours=hours)))

@@ -1,24 +1,18 @@
 """How good each version's answers were, by the labels that came back: values, slices, classes, calibration."""
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InModel, InTransaction
-from app.admin.models.declarations import QualityMetricView
+from app.admin.dependencies import InMeans, InModel
+from app.admin.view import View
 from app.domain.catalog.declarations import QualityMetric
-from app.domain.catalog.models import Version, VersionName
-from app.domain.catalog.offline import is_lower_better, looks_leaked
-from app.domain.reports.quality import Figures, Value, figures_of
-from app.errors import InvalidInput
-from app.queries.quality import Appraisal, appraised, drawn_of, figures_by_version, rows_of
-from app.store.labels.quality import Told
-from app.store.routing import catalog, routes
+from app.domain.catalog.offline import is_lower_better
+from app.domain.evidence.loss import Reliability
+from app.domain.reports.quality import Figures
+from app.queries.quality import MetricQuality, VersionQuality, model_quality
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["quality"])
@@ -29,7 +23,7 @@ Window = Annotated[int, Query(ge=1, le=WINDOW_MAX_S, description="Seconds of tra
 OneMetric = Annotated[str | None, Query(max_length=63, description="Only this declared metric.")]
 
 
-class ValueView(BaseModel):
+class ValueView(View):
     """A value in the metric's own unit, and an interval that holds at any time with chance 95 %."""
 
     scored: Annotated[int, Field(description="Exchanges it is made of.")]
@@ -37,12 +31,8 @@ class ValueView(BaseModel):
     low: float | None
     high: float | None
 
-    @classmethod
-    def of(cls, value: Value) -> "ValueView":
-        return cls(**asdict(value))
 
-
-class ConfusedView(BaseModel):
+class ConfusedView(View):
     """How many predictions said the one when the label says the other."""
 
     label: str
@@ -50,15 +40,7 @@ class ConfusedView(BaseModel):
     predictions: int
 
 
-class ReliabilityView(BaseModel):
-    """One tenth of the scale of probabilities."""
-
-    n: int
-    mean_chance: float
-    share_positive: float
-
-
-class MaturedView(BaseModel):
+class MaturedView(View):
     """Exchanges whose labels have come, as far as they will."""
 
     drawn: int
@@ -67,11 +49,11 @@ class MaturedView(BaseModel):
     overall: ValueView
     slices: Annotated[dict[str, dict[str, ValueView]], Field(description="Slice key to value to figures.")]
     confusion: Annotated[list[ConfusedView], Field(description="Empty beyond 50 classes.")]
-    reliability: list[ReliabilityView]
+    reliability: tuple[Reliability, ...]
     calibration_error: float | None
 
     @classmethod
-    def of(cls, figures: Figures, drawn: int) -> "MaturedView":
+    def of_figures(cls, figures: Figures, drawn: int) -> "MaturedView":
         return cls(
             drawn=drawn,
             labelled=figures.labelled,
@@ -85,12 +67,12 @@ class MaturedView(BaseModel):
                 ConfusedView(label=label, predicted=predicted, predictions=count)
                 for (label, predicted), count in sorted(figures.confusion.items())
             ],
-            reliability=[ReliabilityView(**asdict(each)) for each in figures.reliability],
+            reliability=figures.reliability,
             calibration_error=figures.calibration_error,
         )
 
 
-class RipeningView(BaseModel):
+class RipeningView(View):
     """Exchanges whose labels still come: who is labelled early need not be like the rest, so no interval."""
 
     drawn: int
@@ -98,7 +80,7 @@ class RipeningView(BaseModel):
     value: float | None
 
 
-class DisputeView(BaseModel):
+class DisputeView(View):
     """Two sources that labelled the same answers, and not always alike."""
 
     source: str
@@ -107,7 +89,7 @@ class DisputeView(BaseModel):
     disagreed: Annotated[int, Field(description="Of those: differently.")]
 
 
-class ToldView(BaseModel):
+class ToldView(View):
     """What came back about a version's answers, in time or not."""
 
     labelled: int
@@ -118,12 +100,8 @@ class ToldView(BaseModel):
     lag_s_p95: float
     disputes: Annotated[list[DisputeView], Field(description="Who disagreed with whom, the most often first.")]
 
-    @classmethod
-    def of(cls, told: Told) -> "ToldView":
-        return cls(**asdict(told))
 
-
-class VersionQualityView(BaseModel):
+class VersionQualityView(View):
     """One version by one metric; what nobody labelled is null."""
 
     version: str
@@ -136,18 +114,40 @@ class VersionQualityView(BaseModel):
         Field(description="The whole interval lies more than a tenth of the metric's range worse than offline."),
     ]
 
+    @classmethod
+    def of_version(cls, found: VersionQuality) -> "VersionQualityView":
+        early = found.ripening
+        return cls(
+            version=found.version,
+            matured=MaturedView.of_figures(found.figures, found.drawn),
+            ripening=RipeningView(drawn=found.ripening_drawn, labelled=early.labelled, value=early.overall.value),
+            told=None if found.told is None else ToldView.of(found.told),
+            offline=found.offline,
+            possible_leakage_or_skew=found.looks_leaked,
+        )
 
-class MetricQualityView(BaseModel):
+
+class MetricQualityView(View):
     """All versions by one metric."""
 
-    metric: QualityMetricView
+    metric: QualityMetric
     lower_is_better: Annotated[bool, Field(description="Of the values shown.")]
     since: Annotated[datetime, Field(description="Labels of exchanges drawn before are not in these figures.")]
     through: Annotated[datetime, Field(description="Exchanges drawn until then are old enough.")]
     versions: list[VersionQualityView]
 
+    @classmethod
+    def of_metric(cls, found: MetricQuality) -> "MetricQualityView":
+        return cls(
+            metric=found.metric,
+            lower_is_better=is_lower_better(found.metric),
+            since=datetime.fromtimestamp(found.after + 1, UTC),
+            through=datetime.fromtimestamp(found.through, UTC),
+            versions=[VersionQualityView.of_version(each) for each in found.versions],
+        )
 
-class QualityView(BaseModel):
+
+class QualityView(View):
     """How good each version's answers were."""
 
     model: str
@@ -158,67 +158,8 @@ class QualityView(BaseModel):
 
 @router.get("/{model}/quality", summary="Each version's quality by the labels that came back")
 async def read_quality(
-    model: InModel, tx: InTransaction, window_s: Window = 86_400, metric: OneMetric = None
+    model: InModel, means: InMeans, window_s: Window = 86_400, metric: OneMetric = None
 ) -> QualityView:
-    known, versions = await catalog.model(tx, model), await catalog.versions(tx, model)
-    at = (await routes.revision(tx)).at
-    names = tuple(version.name for version in versions)
-    views = []
-    for each in declared_metrics(known.feedback.metrics if known.feedback else (), metric):
-        found = await appraised(tx, known, each, names, int(at.timestamp()), window_s)
-        # Thousands of labels take a while; others' requests must not wait for it.
-        figures = await asyncio.to_thread(figures_by_version, found, known, names)
-        views.append(_metric_view(found, versions, figures))
-    return QualityView(model=model, at=at, window_s=window_s, metrics=views)
-
-
-def declared_metrics(declared: tuple[QualityMetric, ...], only: str | None) -> tuple[QualityMetric, ...]:
-    """All, or the one that is asked for. Raises: InvalidInput."""
-    chosen = tuple(each for each in declared if only is None or each.name == only)
-    if only is not None and not chosen:
-        raise InvalidInput("/query/metric", "is no metric that the model declares")
-    return chosen
-
-
-def _metric_view(
-    found: Appraisal, versions: tuple[Version, ...], figures: Mapping[VersionName, Figures]
-) -> MetricQualityView:
-    return MetricQualityView(
-        metric=QualityMetricView.model_validate(asdict(found.metric)),
-        lower_is_better=is_lower_better(found.metric),
-        since=datetime.fromtimestamp(found.after + 1, UTC),
-        through=datetime.fromtimestamp(found.through, UTC),
-        versions=[
-            view
-            for version in versions
-            if (view := _version_view(found, version, figures[version.name])).told is not None
-            or view.matured.drawn
-            or view.offline is not None
-        ],
-    )
-
-
-def _version_view(found: Appraisal, version: Version, figures: Figures) -> VersionQualityView:
-    metric, offline, told = found.metric, offline_of(found.metric, version), found.told.get(version.name)
-    early = figures_of(metric, rows_of(found.ripening, version.name))
-    return VersionQualityView(
-        version=version.name,
-        matured=MaturedView.of(figures, drawn_of(found.matured, version.name)),
-        ripening=RipeningView(
-            drawn=drawn_of(found.ripening, version.name), labelled=early.labelled, value=early.overall.value
-        ),
-        told=None if told is None else ToldView.of(told),
-        offline=offline,
-        possible_leakage_or_skew=_is_suspicious(metric, offline, figures.overall),
-    )
-
-
-def offline_of(metric: QualityMetric, version: Version) -> float | None:
-    """The offline value of the same name."""
-    return version.credentials.offline.get(metric.name)
-
-
-def _is_suspicious(metric: QualityMetric, offline: float | None, online: Value) -> bool:
-    if offline is None or online.low is None or online.high is None:
-        return False
-    return looks_leaked(metric, offline, online.low, online.high)
+    found = await model_quality(means, model, window_s, metric)
+    metrics = [MetricQualityView.of_metric(each) for each in found.metrics]
+    return QualityView(model=model, at=found.at, window_s=window_s, metrics=metrics)

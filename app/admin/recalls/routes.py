@@ -14,35 +14,21 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field, Strict
+from pydantic import Field, Strict
 
-from app.actions.context import Means
 from app.actions.recalls import call_back_by_order
-from app.admin.dependencies import (
-    Actor,
-    Cursor,
-    InModel,
-    InRecall,
-    InServices,
-    InTransaction,
-    Limit,
-    after_cursor,
-    cursor_behind,
-    known_model,
-)
-from app.admin.history.routes import Instant, OfModel
-from app.admin.schemas import Name, Reason
+from app.admin.dependencies import Actor, InMeans, InModel, InRecall, known_model
+from app.admin.fields import Instant, Name, OfModel, Reason
+from app.admin.pages import Cursor, Limit, after_cursor, cursor_behind
+from app.admin.view import View
 from app.domain.catalog.models import version_name
-from app.store.pg.database import Transaction
-from app.store.rollouts import recalls
-from app.store.rollouts.recalls import Counted, Recall, RecalledAnswer, RecallId
-from app.store.routing import replicas
+from app.queries.recalls import CountedRecall, counted_recall, made_recalls, recalled_answers
+from app.queries.stored import Recall, RecalledAnswer, RecallId
 from app.web.strict_body import Body
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["recalls"])
 
-PAGE = 1_000
 COLUMNS = (
     "exchange",
     "request_id",
@@ -83,7 +69,7 @@ class RecallBody(Body):
     reason: Reason
 
 
-class RecallSummary(BaseModel):
+class RecallSummary(View):
     """What is called back, and why; the event that downstream systems poll for."""
 
     id: str
@@ -96,7 +82,7 @@ class RecallSummary(BaseModel):
     until: Annotated[datetime, Field(description="Included; may lie ahead, for replicas that hear of it late.")]
 
     @classmethod
-    def of(cls, recall: Recall) -> "RecallSummary":
+    def of_recall(cls, recall: Recall) -> "RecallSummary":
         return cls(
             id=recall.id,
             model=recall.model,
@@ -109,7 +95,7 @@ class RecallSummary(BaseModel):
         )
 
 
-class RecallView(BaseModel):
+class RecallView(View):
     """A recall in figures."""
 
     recall: RecallSummary
@@ -119,11 +105,17 @@ class RecallView(BaseModel):
     arriving: Annotated[bool, Field(description="Whether gateway processes may still add rows; then look again.")]
 
     @classmethod
-    def of(cls, recall: Recall, counted: Counted, *, arriving: bool) -> "RecallView":
-        return cls(recall=RecallSummary.of(recall), **counted._asdict(), arriving=arriving)
+    def of_recall(cls, found: CountedRecall) -> "RecallView":
+        return cls(
+            recall=RecallSummary.of_recall(found.recall),
+            answered=found.answered,
+            failed=found.failed,
+            listed=found.listed,
+            arriving=found.arriving,
+        )
 
 
-class RecallPage(BaseModel):
+class RecallPage(View):
     """Recalls, the oldest first; with `next_cursor` one reads on, also after the last one there is."""
 
     items: list[RecallSummary]
@@ -131,11 +123,9 @@ class RecallPage(BaseModel):
 
 
 @router.post("/models/{model}/recalls", status_code=201, summary="Call back what a version answered")
-async def post_recall(
-    model: InModel, body: RecallBody, given: InServices, who: Actor, response: Response
-) -> RecallView:
+async def post_recall(model: InModel, body: RecallBody, means: InMeans, who: Actor, response: Response) -> RecallView:
     made = await call_back_by_order(
-        given.means,
+        means,
         model,
         version_name(body.version, "/version"),
         since=body.since,
@@ -144,30 +134,27 @@ async def post_recall(
         reason=body.reason,
     )
     response.headers["location"] = f"/v1/recalls/{made.id}"
-    async with given.means.database.transaction() as tx:
-        return await _viewed(tx, made)
+    return RecallView.of_recall(await counted_recall(means, made.id))
 
 
 @router.get("/recalls", summary="List recalls, the oldest first, to be polled with the last cursor")
-async def list_recalls(
-    tx: InTransaction, model: OfModel = None, limit: Limit = 50, cursor: Cursor = None
-) -> RecallPage:
+async def list_recalls(means: InMeans, model: OfModel = None, limit: Limit = 50, cursor: Cursor = None) -> RecallPage:
     after = after_cursor(cursor)
-    found = await recalls.made(
-        tx,
+    found = await made_recalls(
+        means,
         model=None if model is None else known_model(model),
         limit=limit,
         after=None if after is None else RecallId(after),
     )
     return RecallPage(
-        items=[RecallSummary.of(each) for each in found],
+        items=[RecallSummary.of_recall(each) for each in found],
         next_cursor=cursor_behind(found[-1].id) if found else cursor,
     )
 
 
 @router.get("/recalls/{recall_id}", summary="One recall, and how many answers it lists")
-async def read_recall(recall_id: InRecall, tx: InTransaction) -> RecallView:
-    return await _viewed(tx, await recalls.recall(tx, recall_id))
+async def read_recall(recall_id: InRecall, means: InMeans) -> RecallView:
+    return RecallView.of_recall(await counted_recall(means, recall_id))
 
 
 @router.get(
@@ -183,39 +170,26 @@ async def read_recall(recall_id: InRecall, tx: InTransaction) -> RecallView:
 )
 async def read_answers(
     recall_id: InRecall,
-    given: InServices,
+    means: InMeans,
     form: Annotated[Format | None, Query(alias="format", description="Default: as `accept` says, else ndjson.")] = None,
     accept: Annotated[str, Header()] = "",
 ) -> StreamingResponse:
     chosen = form or (Format.CSV if "text/csv" in accept.lower() else Format.NDJSON)
-    async with given.means.database.transaction() as tx:
-        recall = await recalls.recall(tx, recall_id)
-        first = await recalls.answers(tx, recall, limit=PAGE)
-    name = f"recall-{recall.id}.{chosen}"
+    found = await recalled_answers(means, recall_id)
+    name = f"recall-{found.recall.id}.{chosen}"
     return StreamingResponse(
-        _pages(given.means, recall, first, _WRITERS[chosen]),
+        _written(found.pages, _WRITERS[chosen]),
         media_type=_MEDIA[chosen],
         headers={"content-disposition": f'attachment; filename="{name}"'},
     )
 
 
-async def _viewed(tx: Transaction, recall: Recall) -> RecallView:
-    final = await replicas.watermark(tx)
-    arriving = final is None or final.status < recall.until_s
-    return RecallView.of(recall, await recalls.counted(tx, recall), arriving=arriving)
-
-
 _Writer = Callable[[Sequence[RecalledAnswer]], bytes]
 
 
-async def _pages(
-    means: Means, recall: Recall, first: Sequence[RecalledAnswer], written: _Writer
-) -> AsyncIterator[bytes]:
-    page = first
-    yield _HEADS.get(written, b"") + written(page)
-    while len(page) == PAGE:
-        async with means.database.transaction() as tx:
-            page = await recalls.answers(tx, recall, limit=PAGE, after=page[-1].place)
+async def _written(pages: AsyncIterator[Sequence[RecalledAnswer]], written: _Writer) -> AsyncIterator[bytes]:
+    yield _HEADS.get(written, b"")
+    async for page in pages:
         yield written(page)
 
 

@@ -4,24 +4,22 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, Strict
+from pydantic import Field, Strict
 
-from app.admin.dependencies import InTransaction, known_model
-from app.admin.schemas import Name
+from app.actions.context import Means
+from app.admin.dependencies import InMeans, known_model
+from app.admin.fields import Name
+from app.admin.view import View
 from app.domain.catalog.routing import FULL_BP
 from app.domain.guardrails import errors
 from app.domain.stats import power
 from app.domain.stats.power import Conditions, Need
 from app.errors import InvalidInput
-from app.store.evidence import tallies
-from app.store.pg.database import Transaction
-from app.store.routing import catalog
+from app.queries.traffic import measured_traffic
 from app.web.strict_body import Body
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["policies"])
-
-MEASURED_OVER_S = 3_600
 
 
 class PowerMetric(StrEnum):
@@ -64,7 +62,7 @@ class PowerBody(Body):
     ] = None
 
 
-class NeedView(BaseModel):
+class NeedView(View):
     """What one answer costs, on average."""
 
     limit: Annotated[float, Field(description="Fewest exchanges of both arms that any test needs.")]
@@ -74,21 +72,8 @@ class NeedView(BaseModel):
     extra_bad: Annotated[float | None, Field(description="Bad answers that stable would not have given.")]
     seconds: Annotated[float | None, Field(description="null when the traffic is not known.")]
 
-    @classmethod
-    def of(cls, need: Need | None) -> "NeedView | None":
-        if need is None:
-            return None
-        return cls(
-            limit=need.limit,
-            exchanges=need.exchanges,
-            canary_answers=need.canary_answers,
-            judged=need.judged,
-            extra_bad=need.extra_bad,
-            seconds=need.seconds,
-        )
 
-
-class PowerView(BaseModel):
+class PowerView(View):
     """What it takes to turn a canary back, and to prove one not worse; null where the effect is none."""
 
     metric: PowerMetric
@@ -101,26 +86,24 @@ class PowerView(BaseModel):
 
 
 @router.post("/policies:power", summary="How many answers, labels and minutes an effect takes")
-async def post_power(body: PowerBody, tx: InTransaction) -> PowerView:
+async def post_power(body: PowerBody, means: InMeans) -> PowerView:
     under = Conditions(
         weight=body.weight_bp / FULL_BP,
         alpha_rollback=body.alpha_rollback * body.share,
         alpha_promotion=body.alpha_promotion,
-        exchanges_per_s=await _traffic(tx, body),
+        exchanges_per_s=await _traffic(means, body),
         judged_share=body.judged_share,
     )
     return _of_score(body, under) if body.metric is PowerMetric.SCORE else _of_rate(body, under)
 
 
-async def _traffic(tx: Transaction, body: PowerBody) -> float | None:
+async def _traffic(means: Means, body: PowerBody) -> float | None:
     """What was said, or what was measured; None when neither says anything."""
     if body.model is None:
         return body.exchanges_per_s
     if body.exchanges_per_s is not None:
         raise InvalidInput("/model", "must not stand beside exchanges_per_s: one of them says the traffic")
-    model = known_model(body.model)
-    await catalog.model(tx, model)
-    return sum((await tallies.exchanges(tx, model, MEASURED_OVER_S)).values()) / MEASURED_OVER_S or None
+    return await measured_traffic(means, known_model(body.model))
 
 
 def _of_rate(body: PowerBody, under: Conditions) -> PowerView:
@@ -170,8 +153,8 @@ def _view(
         weight_bp=body.weight_bp,
         exchanges_per_s=under.exchanges_per_s,
         margin=margin,
-        turn_back=NeedView.of(turn_back),
-        prove=NeedView.of(prove),
+        turn_back=None if turn_back is None else NeedView.of(turn_back),
+        prove=None if prove is None else NeedView.of(prove),
         smallest_effect=smallest,
     )
 

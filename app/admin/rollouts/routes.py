@@ -7,24 +7,15 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.actions.recalls import tell_recall
 from app.actions.rollouts import order, start_rollout
-from app.admin.dependencies import (
-    Actor,
-    Cursor,
-    InModel,
-    InRollout,
-    InServices,
-    InTransaction,
-    Limit,
-    after_cursor,
-    next_cursor,
-)
+from app.admin.dependencies import Actor, InMeans, InModel, InRollout, InServices
+from app.admin.history.views import DecisionView
+from app.admin.pages import Cursor, Limit, Page, after_cursor, next_cursor
+from app.admin.rollouts.bodies import ActionBody, PolicyBody, RolloutBody
 from app.admin.rollouts.views import RolloutSummary, RolloutView
-from app.admin.schemas import ActionBody, PolicyBody, RolloutBody
-from app.admin.views import DecisionView, Page
 from app.domain.guardrails.policy import default_guardrails
 from app.domain.rollout.rollout import Aborted, Event, Paused, PromotionOrdered, Resumed, RollbackOrdered, RolloutId
-from app.store.rollouts import rollouts
-from app.store.routing import catalog
+from app.queries.models import registered_model
+from app.queries.rollouts import rollouts_of_model, stored_rollout
 from app.web.strict_route import StrictRoute
 
 
@@ -51,23 +42,22 @@ EVENTS: dict[Order, Event] = {
 async def post_rollout(
     model: InModel, body: RolloutBody, given: InServices, who: Actor, response: Response
 ) -> RolloutView:
-    async with given.means.database.transaction() as tx:
-        usual = default_guardrails(await catalog.model(tx, model))
+    usual = default_guardrails(await registered_model(given.means, model))
     policy = (body.policy or PolicyBody()).to_domain(usual)
     rollout, decision = await start_rollout(
         given.means, model, body.canary_name(), policy, actor=who, reason=body.reason
     )
-    given.told(decision)
+    given.note(decision)
     response.headers["location"] = f"/v1/rollouts/{rollout.id}"
     return RolloutView.of(rollout)
 
 
 @router.get("/models/{model}/rollouts", summary="List a model's rollouts, the newest first")
 async def list_rollouts(
-    model: InModel, tx: InTransaction, limit: Limit = 50, cursor: Cursor = None
+    model: InModel, means: InMeans, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[RolloutSummary]:
     before = after_cursor(cursor)
-    found = await rollouts.of_model(tx, model, limit=limit, before=RolloutId(before) if before else None)
+    found = await rollouts_of_model(means, model, limit=limit, before=RolloutId(before) if before else None)
     return Page(
         items=[RolloutSummary.of(rollout) for rollout in found],
         next_cursor=next_cursor([rollout.id for rollout in found], limit),
@@ -75,8 +65,8 @@ async def list_rollouts(
 
 
 @router.get("/rollouts/{rollout_id:without_action}", summary="One rollout with its policy, counts and findings")
-async def read_rollout(rollout_id: InRollout, tx: InTransaction) -> RolloutView:
-    return RolloutView.of((await rollouts.rollout(tx, rollout_id)).rollout)
+async def read_rollout(rollout_id: InRollout, means: InMeans) -> RolloutView:
+    return RolloutView.of(await stored_rollout(means, rollout_id))
 
 
 @router.post("/rollouts/{rollout_id}:{action}", summary="Pause, resume, promote, roll back or abort")
@@ -86,4 +76,5 @@ async def post_order(
     event = EVENTS[action]
     decision = await order(given.means, rollout_id, event, actor=who, reason=body.reason, force=body.force)
     await tell_recall(given.means, decision)
-    return given.told(decision)
+    given.note(decision)
+    return DecisionView.of_decision(decision)

@@ -4,16 +4,17 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InServices, known_model
-from app.admin.rollouts.views import RolloutSummary, WeightBp
-from app.admin.schemas import Name, PolicyBody
+from app.admin.dependencies import InMeans, known_model
+from app.admin.fields import Name, WeightBp
+from app.admin.rollouts.bodies import PolicyBody
+from app.admin.rollouts.views import RolloutSummary
+from app.admin.view import View
 from app.domain.guardrails.finding import Assessment, Verdict
 from app.domain.rollout.rollout import Action, Phase
-from app.domain.rollout.simulation import Ending, Fate, Retrial, Step
+from app.domain.rollout.simulation import Fate, Retrial, Step
 from app.queries.simulation import ROLLOUTS_MAX, Retold, Simulation, simulate
-from app.store.rollouts.decisions import Decision
 from app.web.strict_body import Body
 from app.web.strict_route import StrictRoute
 
@@ -33,7 +34,7 @@ class SimulationBody(Body):
     limit: Annotated[int, Field(ge=1, le=ROLLOUTS_MAX, description="Most rollouts, the newest.")] = 20
 
 
-class EndingView(BaseModel):
+class EndingView(View):
     """How a rollout ended, or was left; about so many bad answers stable would not have given."""
 
     fate: Fate
@@ -42,18 +43,8 @@ class EndingView(BaseModel):
     canary_answers: int
     extra_bad: float
 
-    @classmethod
-    def of(cls, ending: Ending) -> "EndingView":
-        return cls(
-            fate=ending.fate,
-            phase=ending.phase,
-            at=ending.at,
-            canary_answers=ending.canary_answers,
-            extra_bad=ending.extra_bad,
-        )
 
-
-class LastDecisionView(BaseModel):
+class LastDecisionView(View):
     """The decision that left a rollout where it is."""
 
     id: str
@@ -62,14 +53,8 @@ class LastDecisionView(BaseModel):
     trigger: str
     sentence: str
 
-    @classmethod
-    def of(cls, last: Decision | None) -> "LastDecisionView | None":
-        if last is None:
-            return None
-        return cls(id=last.id, action=last.action, actor=last.actor, trigger=last.trigger, sentence=last.sentence)
 
-
-class StepView(BaseModel):
+class StepView(View):
     """One decision the policy would have taken."""
 
     at: datetime
@@ -79,14 +64,14 @@ class StepView(BaseModel):
     sentence: str
 
     @classmethod
-    def of(cls, step: Step) -> "StepView":
+    def of_step(cls, step: Step) -> "StepView":
         made = step.resolution
         return cls(
             at=step.at, action=made.action, trigger=str(made.trigger), weight_bp=step.weight_bp, sentence=made.sentence
         )
 
 
-class SeenView(BaseModel):
+class SeenView(View):
     """What the last look saw; the logarithm is natural."""
 
     verdict: Verdict
@@ -94,11 +79,11 @@ class SeenView(BaseModel):
     trigger: str
 
     @classmethod
-    def of(cls, seen: Assessment) -> "SeenView":
+    def of_seen(cls, seen: Assessment) -> "SeenView":
         return cls(verdict=seen.verdict, log_e=seen.log_e, trigger=str(seen.trigger))
 
 
-class RetrialView(BaseModel):
+class RetrialView(View):
     """How a rollout would have gone."""
 
     ending: EndingView
@@ -108,17 +93,17 @@ class RetrialView(BaseModel):
     elsewhere: Annotated[int, Field(description="Looks at which the weight was not what this policy would have said.")]
 
     @classmethod
-    def of(cls, retrial: Retrial) -> "RetrialView":
+    def of_retrial(cls, retrial: Retrial) -> "RetrialView":
         return cls(
             ending=EndingView.of(retrial.ending),
-            seen=SeenView.of(retrial.seen),
-            steps=[StepView.of(step) for step in retrial.steps],
+            seen=SeenView.of_seen(retrial.seen),
+            steps=[StepView.of_step(step) for step in retrial.steps],
             looks=retrial.looks,
             elsewhere=retrial.elsewhere,
         )
 
 
-class RetoldView(BaseModel):
+class RetoldView(View):
     """One past rollout: what happened, what would have, and what cannot be known."""
 
     rollout: RolloutSummary
@@ -129,18 +114,18 @@ class RetoldView(BaseModel):
     unknown: list[str]
 
     @classmethod
-    def of(cls, retold: Retold) -> "RetoldView":
+    def of_retold(cls, retold: Retold) -> "RetoldView":
         return cls(
             rollout=RolloutSummary.of(retold.rollout),
             sentence=retold.sentence,
             was=EndingView.of(retold.was),
-            decision=LastDecisionView.of(retold.last),
-            would_be=None if retold.retrial is None else RetrialView.of(retold.retrial),
+            decision=None if retold.last is None else LastDecisionView.of(retold.last),
+            would_be=None if retold.retrial is None else RetrialView.of_retrial(retold.retrial),
             unknown=list(retold.unknown),
         )
 
 
-class SimulationView(BaseModel):
+class SimulationView(View):
     """A model's rollouts of some time under another policy, the newest first."""
 
     model: str
@@ -149,17 +134,17 @@ class SimulationView(BaseModel):
     items: list[RetoldView]
 
     @classmethod
-    def of(cls, model: str, simulation: Simulation) -> "SimulationView":
+    def of_simulation(cls, model: str, simulation: Simulation) -> "SimulationView":
         return cls(
             model=model,
             since=simulation.since,
             until=simulation.until,
-            items=[RetoldView.of(retold) for retold in simulation.retold],
+            items=[RetoldView.of_retold(retold) for retold in simulation.retold],
         )
 
 
 @router.post("/policies:simulate", summary="Judge a model's past rollouts again under another policy")
-async def post_simulation(body: SimulationBody, given: InServices) -> SimulationView:
+async def post_simulation(body: SimulationBody, means: InMeans) -> SimulationView:
     policy, model = body.policy.to_domain(), known_model(body.model)
     history = timedelta(seconds=body.history_s)
-    return SimulationView.of(model, await simulate(given.means, model, policy, history, limit=body.limit))
+    return SimulationView.of_simulation(model, await simulate(means, model, policy, history, limit=body.limit))

@@ -3,17 +3,15 @@
 Rule: shown for people to look into; what turns a version back is the slices guardrail.
 """
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InRollout, InTransaction
-from app.domain.evidence.evidence import Evidence
-from app.domain.guardrails.slices.evidence import Compared, compared_slices, hypotheses
-from app.domain.guardrails.slices.worst import FALSE_DISCOVERIES, standing_out
-from app.store.rollouts import rollouts
+from app.admin.dependencies import InMeans, InRollout
+from app.admin.view import View
+from app.domain.guardrails.slices.worst import FALSE_DISCOVERIES
+from app.queries.rollouts import ComparedSlice, RolloutSlices, rollout_slices
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])
@@ -21,7 +19,7 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])
 Rate = Annotated[float | None, Field(description="Share of bad ones, or mean loss; null: none to compare yet.")]
 
 
-class SliceView(BaseModel):
+class SliceView(View):
     """One value of one slice key by one metric."""
 
     key: str
@@ -38,7 +36,8 @@ class SliceView(BaseModel):
     ]
 
     @classmethod
-    def of(cls, found: Compared, *, stands_out: bool) -> "SliceView":
+    def of_slice(cls, shown: ComparedSlice) -> "SliceView":
+        found = shown.compared
         return cls(
             key=found.slice.key,
             value=found.slice.value,
@@ -48,11 +47,11 @@ class SliceView(BaseModel):
             canary_rate=found.canary_rate,
             stable_rate=found.stable_rate,
             log_e=found.log_e,
-            stands_out=stands_out,
+            stands_out=shown.stands_out,
         )
 
 
-class SlicesView(BaseModel):
+class SlicesView(View):
     """A rollout's slices, the most suspicious first."""
 
     rollout_id: str
@@ -62,25 +61,19 @@ class SlicesView(BaseModel):
     hypotheses: Annotated[int, Field(description="Slices and metrics that there can be, as declared at the start.")]
     items: Annotated[list[SliceView], Field(description="Empty while nothing was seen of any.")]
 
+    @classmethod
+    def of_slices(cls, found: RolloutSlices) -> "SlicesView":
+        rollout = found.rollout
+        return cls(
+            rollout_id=rollout.id,
+            model=rollout.model,
+            canary=rollout.canary,
+            stable=rollout.stable,
+            hypotheses=found.hypotheses,
+            items=[SliceView.of_slice(each) for each in found.slices],
+        )
+
 
 @router.get("/rollouts/{rollout_id}/slices", summary="Both versions in every slice by every metric")
-async def read_slices(rollout_id: InRollout, tx: InTransaction) -> SlicesView:
-    rollout = (await rollouts.rollout(tx, rollout_id)).rollout
-    return SlicesView(
-        rollout_id=rollout.id,
-        model=rollout.model,
-        canary=rollout.canary,
-        stable=rollout.stable,
-        hypotheses=hypotheses(rollout.evidence),
-        items=await asyncio.to_thread(_views, rollout.evidence),
-    )
-
-
-def _views(evidence: Evidence) -> list[SliceView]:
-    outstanding = {(each.slice, each.metric) for each in standing_out(evidence)}
-    ordered = sorted(compared_slices(evidence), key=_weight, reverse=True)
-    return [SliceView.of(each, stands_out=(each.slice, each.metric) in outstanding) for each in ordered]
-
-
-def _weight(compared: Compared) -> float:
-    return compared.log_e
+async def read_slices(rollout_id: InRollout, means: InMeans) -> SlicesView:
+    return SlicesView.of_slices(await rollout_slices(means, rollout_id))

@@ -6,16 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.admin.fields import WeightBp
 from app.admin.metrics import MetricName
 from app.domain.catalog.policy import OnDeadline, OnRegression, Policy
-from app.domain.catalog.routing import FULL_BP
 from app.domain.evidence.evidence import ArmCounts, Evidence
 from app.domain.guardrails.assess import assess
 from app.domain.guardrails.finding import Assessment, Finding, Verdict
 from app.domain.reports import outlook
 from app.domain.rollout.rollout import Phase, Rollout
-
-WeightBp = Annotated[int, Field(ge=0, le=FULL_BP, description="Weight in basis points.")]
 
 
 class GuardrailView(BaseModel):

@@ -5,39 +5,38 @@ from math import exp, inf
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.admin.dependencies import InModel, InTransaction
-from app.admin.rollouts.views import WeightBp
+from app.admin.dependencies import InMeans, InModel
+from app.admin.fields import WeightBp
+from app.admin.view import View
 from app.domain.standby.monitor import EndedBy, Seen
-from app.errors import UnknownWatch
-from app.store.rollouts import standbys
-from app.store.rollouts.standbys import Watched
-from app.store.routing import catalog
+from app.queries.standby import latest_watch
+from app.queries.stored import Watched
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/models", route_class=StrictRoute, tags=["rollouts"])
 
 
-class SeenView(BaseModel):
+class SeenView(View):
     """One version's answers since the promotion."""
 
     answers: Annotated[int, Field(description="Of a quality metric, those with a label that is old enough.")]
     bad: Annotated[float, Field(description="Of a quality metric the sum of losses between 0 and 1.")]
 
     @classmethod
-    def of(cls, seen: Seen) -> "SeenView":
+    def of_seen(cls, seen: Seen) -> "SeenView":
         return cls(answers=seen.judged, bad=seen.bad)
 
 
-class SuspicionView(BaseModel):
+class SuspicionView(View):
     """Both versions by one kind of bad answer."""
 
     stable: SeenView
     standby: SeenView
 
 
-class WatchView(BaseModel):
+class WatchView(View):
     """A promoted version beside the one it took the place of."""
 
     model: str
@@ -60,7 +59,7 @@ class WatchView(BaseModel):
     suspicions: Annotated[dict[str, SuspicionView], Field(description="By `answers`, or a quality metric's name.")]
 
     @classmethod
-    def of(cls, watched: Watched) -> "WatchView":
+    def of_watch(cls, watched: Watched) -> "WatchView":
         watch = watched.watch
         log_m = watch.log_m
         return cls(
@@ -81,7 +80,7 @@ class WatchView(BaseModel):
             found=list(watch.told),
             suspicions={
                 kind: SuspicionView(
-                    stable=SeenView.of(suspicion.stable_total), standby=SeenView.of(suspicion.standby_total)
+                    stable=SeenView.of_seen(suspicion.stable_total), standby=SeenView.of_seen(suspicion.standby_total)
                 )
                 for kind, suspicion in watch.suspicions.items()
             },
@@ -89,9 +88,5 @@ class WatchView(BaseModel):
 
 
 @router.get("/{model}/watch", summary="The standby after the last promotion, and whether it would be better today")
-async def read_watch(model: InModel, tx: InTransaction) -> WatchView:
-    watched = await standbys.latest(tx, model)
-    if watched is None:
-        await catalog.model(tx, model)
-        raise UnknownWatch(model)
-    return WatchView.of(watched)
+async def read_watch(model: InModel, means: InMeans) -> WatchView:
+    return WatchView.of_watch(await latest_watch(means, model))

@@ -19,7 +19,7 @@ from app.domain.rollout.evaluation import Sight
 from app.domain.rollout.rollout import Rollout
 from app.domain.standby.monitor import Watch
 from app.domain.stats.histogram import Spread
-from app.store.earlier import rollout_of_today, sight_of_today
+from app.store.pg.earlier import rollout_of_today, sight_of_today
 
 # An escaped NUL, and not an escaped backslash before what only looks like one.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")

@@ -1,6 +1,6 @@
 """One short line about an error, for readiness and logs: of Postgres whatever it said itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -9,7 +9,6 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.domain.catalog.models import ModelName
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 
 _T = TypeVar("_T")
@@ -41,16 +40,20 @@ def blames_tables(error: Exception) -> bool:
     return isinstance(driver, psycopg.Error) and (driver.sqlstate or "").startswith(_ACCESS)
 
 
-def read_each(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], _T]) -> tuple[list[_T], dict[ModelName, str]]:
-    """What can be read of the rows, and the `model` of the others, each with the reason."""
-    found: list[_T] = []
-    unreadable: dict[ModelName, str] = {}
-    for row in rows:
-        try:
-            found.append(read(row))
-        except Exception as odd:  # noqa: BLE001 -- whatever is in one row, the others must be read
-            unreadable[ModelName(row.model)] = complaint(odd)
-    return found, unreadable
+class RowUnreadable(Exception):
+    """A row whose state makes no sense to this release; other rows may well."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def readable(row: Row[Any], read: Callable[[Row[Any]], _T]) -> _T:
+    """The value of a row. Raises: RowUnreadable, whatever is wrong with it."""
+    try:
+        return read(row)
+    except Exception as odd:
+        raise RowUnreadable(complaint(odd)) from odd
 
 
 def _said_by_postgres(error: psycopg.Error) -> str:

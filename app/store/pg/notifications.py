@@ -13,8 +13,8 @@ from app.errors import DatabaseUnavailable
 from app.store.pg.complaints import complaint
 from app.store.pg.database import Database
 from app.store.pg.wire import CONNECTION, WireConnection
-from app.store.routing.routes import CHANNEL
 
+CHANNEL: Final = "turnback_routing"
 # Without a ring for so long, the server is asked whether it is still there.
 ASKED_EVERY_S: Final = 5.0
 

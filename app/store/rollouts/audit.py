@@ -17,7 +17,12 @@ _TABLE = tables.audit
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change. `id` is a UUIDv7; `decision_id` is None where nothing was decided (registrations)."""
+    """One change, by whom.
+
+    Attributes:
+        id: A UUIDv7.
+        decision_id: None where nothing was decided (registrations).
+    """
 
     id: str
     at: datetime

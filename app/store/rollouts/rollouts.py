@@ -11,12 +11,12 @@ from uuid import UUID
 from sqlalchemy import Row, Select, Text, case, cast, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.catalog.models import ModelName
+from app.domain.catalog.models import ModelName, VersionName
 from app.domain.rollout.rollout import TERMINAL, Phase, Rollout, RolloutId
 from app.errors import RolloutActive, StaleGeneration, UnknownRollout
 from app.store.pg import tables
 from app.store.pg.codec import rollout_from_json, uuid_or_none
-from app.store.pg.complaints import read_each
+from app.store.pg.complaints import readable
 from app.store.pg.database import Transaction, violated
 from app.store.routing import catalog
 
@@ -42,6 +42,16 @@ class Seen:
     started_generation: int
     units_since: int | None
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A rollout that has not ended, as far as its columns say; `phase` is None where a newer release wrote it."""
+
+    id: RolloutId
+    model: ModelName
+    canary: VersionName
+    phase: Phase | None
 
 
 async def add(tx: Transaction, new: Rollout, generation: int) -> None:
@@ -70,11 +80,7 @@ async def save(tx: Transaction, rollout: Rollout, *, seen: int, generation: int)
 
 async def rollout(tx: Transaction, rollout_id: RolloutId) -> Seen:
     """Raises: UnknownRollout."""
-    key = uuid_or_none(rollout_id)
-    row = None if key is None else (await tx.execute(_seen().where(_TABLE.c.id == key))).one_or_none()
-    if row is None:
-        raise UnknownRollout(rollout_id)
-    return _from_row(row)
+    return _from_row(await _row(tx, rollout_id))
 
 
 async def claim(tx: Transaction, rollout_id: RolloutId) -> Seen | None:
@@ -82,12 +88,23 @@ async def claim(tx: Transaction, rollout_id: RolloutId) -> Seen | None:
 
     The lock spares work, nothing more: two judges would end with one save and one StaleGeneration,
     or with the same evidence saved twice.
+
+    Raises: UnknownRollout, RowUnreadable.
     """
     free = await tx.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(rollout_id, 0))))
     if not free:
         return None
-    seen = await rollout(tx, rollout_id)
+    seen = readable(await _row(tx, rollout_id), _from_row)
     return None if seen.rollout.phase in TERMINAL else seen
+
+
+async def listed(tx: Transaction) -> tuple[Listed, ...]:
+    """All rollouts that have not ended, the oldest first, without their states."""
+    query = select(_TABLE.c.id, _TABLE.c.model, _TABLE.c.canary, _TABLE.c.phase)
+    rows = await tx.execute(query.where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.id))
+    return tuple(
+        Listed(RolloutId(str(row.id)), ModelName(row.model), VersionName(row.canary), _phase(row.phase)) for row in rows
+    )
 
 
 async def active(tx: Transaction) -> tuple[Seen, ...]:
@@ -96,17 +113,10 @@ async def active(tx: Transaction) -> tuple[Seen, ...]:
     return tuple(map(_from_row, rows))
 
 
-async def readable(tx: Transaction) -> tuple[list[Seen], dict[ModelName, str]]:
-    """The same, but for those whose state makes no sense: of these the model and the reason."""
-    rows = await tx.execute(_seen().where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.id))
-    return read_each(rows, _from_row)
-
-
 async def latest_phase(tx: Transaction, model: ModelName) -> Phase | None:
     """The phase of the model's last rollout; None when there is none, or it is one of a newer release."""
     query = select(_TABLE.c.phase).where(_TABLE.c.model == model).order_by(_TABLE.c.id.desc()).limit(1)
-    phase = await tx.scalar(query)
-    return Phase(phase) if phase in frozenset(Phase) else None
+    return _phase(await tx.scalar(query))
 
 
 async def latest(tx: Transaction, model: ModelName) -> Rollout | None:
@@ -130,6 +140,21 @@ async def _newest(
     if before is not None:
         query = query.where(_TABLE.c.id < UUID(before))
     return tuple(map(rollout_from_json, await tx.scalars(query)))
+
+
+def _phase(stored: str | None) -> Phase | None:
+    return Phase(stored) if stored in frozenset(Phase) else None
+
+
+async def _row(tx: Transaction, rollout_id: RolloutId) -> Row[Any]:
+    """Raises: UnknownRollout."""
+    key = uuid_or_none(rollout_id)
+    row: Row[Any] | None = None
+    if key is not None:
+        row = (await tx.execute(_seen().where(_TABLE.c.id == key))).one_or_none()
+    if row is None:
+        raise UnknownRollout(rollout_id)
+    return row
 
 
 def _seen() -> Select[Any]:

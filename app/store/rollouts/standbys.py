@@ -10,13 +10,13 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, Text, cast, func, insert, select, update
 
-from app.domain.catalog.models import ModelName
+from app.domain.catalog.models import ModelName, VersionName
 from app.domain.rollout.rollout import RolloutId
-from app.domain.standby.monitor import EndedBy, Watch
+from app.domain.standby.monitor import ANSWERS, EndedBy, Watch
 from app.errors import StaleGeneration
 from app.store.pg import tables
 from app.store.pg.codec import watch_from_json
-from app.store.pg.complaints import read_each
+from app.store.pg.complaints import readable
 from app.store.pg.database import Transaction
 
 _TABLE = tables.watches
@@ -43,6 +43,23 @@ class Watched:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A watch that goes on, as far as it is known without its state.
+
+    Attributes:
+        read_through: The last second of answers that was read; None where its state does not say.
+        at: Database time of the reading.
+    """
+
+    rollout_id: RolloutId
+    model: ModelName
+    stable: VersionName
+    until: datetime
+    read_through: int | None
+    at: datetime
+
+
 async def add(tx: Transaction, new: Watch, generation: int) -> None:
     """Store a watch that begins with this generation."""
     await tx.execute(
@@ -59,23 +76,38 @@ async def add(tx: Transaction, new: Watch, generation: int) -> None:
     )
 
 
-async def readable(tx: Transaction) -> tuple[list[Watched], dict[ModelName, str]]:
-    """All that go on, the oldest first, but for those whose state makes no sense: of these the model and the reason."""
-    rows = await tx.execute(_watched().where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.started_at))
-    return read_each(rows, _from_row)
+async def listed(tx: Transaction) -> tuple[Listed, ...]:
+    """All that go on, the oldest first, without their states."""
+    query: Select[Any] = select(
+        _TABLE.c.rollout_id,
+        _TABLE.c.model,
+        _TABLE.c.stable,
+        _TABLE.c.until,
+        _TABLE.c.state[("suspicions", ANSWERS, "read_through")].as_string().label("read_through"),
+        func.clock_timestamp().label("at"),
+    )
+    rows = await tx.execute(query.where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.started_at))
+    return tuple(_listed(row) for row in rows)
+
+
+async def going_on(tx: Transaction, rollout_id: RolloutId) -> Watched | None:
+    """The watch as it is now; None when it has ended. Raises: RowUnreadable."""
+    query = _watched().where(_TABLE.c.rollout_id == UUID(rollout_id), _TABLE.c.ended_at.is_(None))
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else readable(row, _from_row)
 
 
 async def claim(tx: Transaction, rollout_id: RolloutId) -> Watched | None:
     """The watch for a look in this transaction; None when another process is at it or it has ended.
 
     The lock spares work, nothing more: what two looks save is each the whole of what it read.
+
+    Raises: RowUnreadable.
     """
     free = await tx.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"watch {rollout_id}", 0))))
     if not free:
         return None
-    going_on = _watched().where(_TABLE.c.rollout_id == UUID(rollout_id), _TABLE.c.ended_at.is_(None))
-    row = (await tx.execute(going_on)).one_or_none()
-    return None if row is None else _from_row(row)
+    return await going_on(tx, rollout_id)
 
 
 async def latest(tx: Transaction, model: ModelName) -> Watched | None:
@@ -121,3 +153,10 @@ def _watched() -> Select[Any]:
 def _from_row(row: Row[Any]) -> Watched:
     ended_by = None if row.ended_by is None else EndedBy(row.ended_by)
     return Watched(watch_from_json(row.state), row.began, row.generation, row.ended_at, ended_by, row.at)
+
+
+def _listed(row: Row[Any]) -> Listed:
+    # As text, because a cast of what is no number would keep all others from being listed.
+    read_through = int(row.read_through) if (row.read_through or "").isdecimal() else None
+    rollout_id = RolloutId(str(row.rollout_id))
+    return Listed(rollout_id, ModelName(row.model), VersionName(row.stable), row.until, read_through, row.at)

@@ -18,9 +18,8 @@ from app.store.pg import tables
 from app.store.pg.codec import as_json, weights_from_json
 from app.store.pg.complaints import complaint
 from app.store.pg.database import Transaction, violated
+from app.store.pg.notifications import CHANNEL
 from app.store.routing import catalog
-
-CHANNEL = "turnback_routing"
 
 # Only put in order by: a time that no datetime holds must not make the whole table unreadable.
 _UNREAD = frozenset({"created_at"})

@@ -18,10 +18,11 @@ from app.domain.catalog.models import Observation
 from app.domain.catalog.receipt import opened
 from app.domain.evidence.observed import COST, MEGABYTES, Flaw, ObservedFlush
 from app.domain.evidence.tally import Counter as Counted
-from app.domain.evidence.tally import Flush, Tally, TallyKey
+from app.domain.evidence.tally import Tally, TallyKey
 from app.domain.stats.histogram import histogram_of
 from app.proxy import Gateway
 from app.proxy.bounds.limits import Limits
+from app.recording.batch import Batch
 
 SAMPLED, WEIGHT = 0.6, 0.5
 MODEL = {
@@ -100,7 +101,7 @@ class World:
     postgres: Postgres = field(default_factory=Postgres)
     asked: list[tuple[int, Ask, str | None]] = field(default_factory=list)
     tallies: dict[TallyKey, Tally] = field(default_factory=dict)
-    handed_out: list[tuple[Flush, ObservedFlush]] = field(default_factory=list)
+    handed_out: list[Batch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gateway = Gateway(
@@ -129,18 +130,16 @@ class World:
         if step == "second":
             self.now += 1.0
         elif step == "collect":
-            flush = self.gateway.collect()
-            observed = self.gateway.collect_observed()
+            batch = self.gateway.collect()
             # Postgres has it, whether or not anybody hears of it.
-            self.postgres.write(observed)
-            self.tallies |= {row.key: row.tally for row in flush.rows}
-            self.handed_out.append((flush, observed))
-            self.check_through(flush.watermark.status)
+            self.postgres.write(batch.observed)
+            self.tallies |= {row.key: row.tally for row in batch.tallies.rows}
+            self.handed_out.append(batch)
+            self.check_through(batch.tallies.watermark.status)
         elif self.handed_out:
-            flush, observed = self.handed_out.pop()
+            batch = self.handed_out.pop()
             if step == "acknowledge":
-                self.gateway.recorder.acknowledge(flush)
-                self.gateway.acknowledge_observed(observed)
+                self.gateway.acknowledge(batch)
 
     def check_through(self, final: int) -> None:
         """What is called final is complete."""
@@ -219,7 +218,7 @@ async def play(script: list[Ask | str]) -> None:
         world.check_all()
         # All is known and over, so nothing is kept.
         world.step("collect")
-        assert world.handed_out[-1][1] == ObservedFlush()
+        assert world.handed_out[-1].observed == ObservedFlush()
         assert world.gateway.waiting == 0
 
 

@@ -399,6 +399,7 @@ async def test_no_second_is_called_final_of_which_a_count_is_left_out() -> None:
                 rows.observed.cell(second, FRAUD, 1, VersionName(version)).add(SliceCounts(1, 0, 0, 0), (), {})
         assert ROWS_PER_FLUSH == 2_000
         # 666 seconds of three versions, and two versions of the next.
-        assert world.gateway.collect().watermark.status == 665
-        world.gateway.acknowledge_observed(world.gateway.collect_observed())
-        assert world.gateway.collect().watermark.status == 999
+        batch = world.gateway.collect()
+        assert batch.tallies.watermark.status == 665
+        world.gateway.acknowledge(batch)
+        assert world.gateway.collect().tallies.watermark.status == 999

@@ -6,18 +6,23 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from app.admin.dependencies import InModel, InRollout, InTransaction
+from app.admin.dependencies import InMeans, InModel, InRollout
+from app.admin.fields import WeightBp
+from app.admin.history.views import DecisionView
 from app.admin.metrics import MetricName
-from app.admin.rollouts.views import ArmView, RolloutView, WeightBp
-from app.admin.views import DecisionView, MirrorView
+from app.admin.models.views import MirrorView
+from app.admin.rollouts.views import ArmView, RolloutView
 from app.domain.catalog.models import VersionName
 from app.domain.evidence.tally import Counter, Outcome, Tally
-from app.domain.guardrails.policy import DEFAULT_POLICY
 from app.domain.reports.explanation import AtWeight, Certainty
-from app.queries.explanation import ExplainedMirror, ExplainedRollout, explained_mirror, explained_rollout
-from app.store.rollouts import decisions, rollouts
-from app.store.rollouts.decisions import Decision
-from app.store.routing import catalog, routes
+from app.queries.explanation import (
+    ExplainedMirror,
+    ExplainedModel,
+    ExplainedRollout,
+    model_explanation,
+    rollout_explanation,
+)
+from app.queries.stored import Decision
 from app.web.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["rollouts"])
@@ -216,27 +221,23 @@ class ModelExplanationView(BaseModel):
     mirror: ExplainedMirrorView | None
     decision: DecisionView | None
 
+    @classmethod
+    def of(cls, model: str, explained: ExplainedModel) -> "ModelExplanationView":
+        rollout, decision = explained.rollout, explained.decision
+        return cls(
+            model=model,
+            rollout=None if rollout is None else RolloutView.of(rollout.rollout),
+            explanation=None if rollout is None else ExplanationView.of(rollout),
+            mirror=ExplainedMirrorView.of(explained.mirror),
+            decision=None if decision is None else DecisionView.of_decision(decision),
+        )
+
 
 @router.get("/rollouts/{rollout_id}/explanation", summary="Why a rollout is where it is")
-async def read_rollout_explanation(rollout_id: InRollout, tx: InTransaction) -> ExplanationView:
-    seen = await rollouts.rollout(tx, rollout_id)
-    return ExplanationView.of(await explained_rollout(tx, seen.rollout, seen.at))
+async def read_rollout_explanation(rollout_id: InRollout, means: InMeans) -> ExplanationView:
+    return ExplanationView.of(await rollout_explanation(means, rollout_id))
 
 
 @router.get("/models/{model}/explanation", summary="Why a model stands where it stands")
-async def read_model_explanation(model: InModel, tx: InTransaction) -> ModelExplanationView:
-    await catalog.model(tx, model)
-    rollout = await rollouts.latest(tx, model)
-    route = await routes.route(tx, model)
-    made = await decisions.made(tx, model=model, limit=1)
-    now = (await routes.revision(tx)).at
-    policy = DEFAULT_POLICY if rollout is None else rollout.policy
-    explained = None if rollout is None else await explained_rollout(tx, rollout, now)
-    mirror = None if route is None else await explained_mirror(tx, route, policy)
-    return ModelExplanationView(
-        model=model,
-        rollout=None if rollout is None else RolloutView.of(rollout),
-        explanation=None if explained is None else ExplanationView.of(explained),
-        mirror=ExplainedMirrorView.of(mirror),
-        decision=DecisionView.of(made[0]) if made else None,
-    )
+async def read_model_explanation(model: InModel, means: InMeans) -> ModelExplanationView:
+    return ModelExplanationView.of(model, await model_explanation(means, model))

@@ -1,0 +1,94 @@
+"""Reads of the catalog: models, their versions, and where their traffic goes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.actions.context import Means
+from app.domain.catalog.models import Model, ModelName, Version, VersionName
+from app.domain.catalog.routing import Route
+from app.domain.rollout.rollout import Rollout
+from app.errors import UnknownVersion
+from app.store.evidence import tallies
+from app.store.rollouts import rollouts, standbys
+from app.store.rollouts.standbys import Watched
+from app.store.routing import catalog, routes
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model in a list; `rollout` is the running one."""
+
+    model: Model
+    route: Route | None
+    rollout: Rollout | None
+
+
+@dataclass(frozen=True, slots=True)
+class WholeModel:
+    """Everything that is registered of a model; `rollout` and `watched` are the running ones or the last."""
+
+    model: Model
+    route: Route | None
+    rollout: Rollout | None
+    watched: Watched | None
+    versions: tuple[Version, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRoute:
+    """Who should get exchanges, and how many each version got of the last ones."""
+
+    route: Route
+    exchanges: Mapping[VersionName, int]
+
+
+async def listed_models(means: Means) -> tuple[ListedModel, ...]:
+    """All models by name."""
+    async with means.database.transaction() as tx:
+        routed = {entry.model.name: entry.route for entry in (await routes.table(tx)).models}
+        running = {seen.rollout.model: seen.rollout for seen in await rollouts.active(tx)}
+        return tuple(
+            ListedModel(model, routed.get(model.name), running.get(model.name)) for model in await catalog.models(tx)
+        )
+
+
+async def registered_model(means: Means, name: ModelName) -> Model:
+    """A model as registered. Raises: UnknownModel."""
+    async with means.database.transaction() as tx:
+        return await catalog.model(tx, name)
+
+
+async def whole_model(means: Means, name: ModelName) -> WholeModel:
+    """Raises: UnknownModel."""
+    async with means.database.transaction() as tx:
+        return WholeModel(
+            await catalog.model(tx, name),
+            await routes.route(tx, name),
+            await rollouts.latest(tx, name),
+            await standbys.latest(tx, name),
+            await catalog.versions(tx, name),
+        )
+
+
+async def registered_versions(means: Means, model: ModelName) -> tuple[Version, ...]:
+    """A model's versions, the oldest first. Raises: UnknownModel."""
+    async with means.database.transaction() as tx:
+        return await catalog.versions(tx, model)
+
+
+async def registered_version(means: Means, model: ModelName, name: VersionName) -> Version:
+    """A version as registered. Raises: UnknownModel, UnknownVersion."""
+    async with means.database.transaction() as tx:
+        return await catalog.version(tx, model, name)
+
+
+async def observed_route(means: Means, model: ModelName, window_s: int) -> ObservedRoute:
+    """The route beside the exchanges of the last `window_s` seconds.
+
+    Raises: UnknownModel, UnknownVersion: it has none yet.
+    """
+    async with means.database.transaction() as tx:
+        route = await routes.route(tx, model)
+        if route is None:
+            raise UnknownVersion(model, "at all")
+        return ObservedRoute(route, await tallies.exchanges(tx, model, window_s))
