@@ -233,4 +233,4 @@ class Stage:
             await each.end()
         self._state.cleanup()
         bugs = [bug for each in self._started if isinstance(each, Gateway) for bug in each.bugs]
-        assert bugs == []
+        assert bugs == [], bugs
