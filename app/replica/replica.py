@@ -20,7 +20,7 @@ from app.domain.tally import Flush, TallyRow, UnitRow
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.loops import Loop
 from app.replica.clock import DatabaseClock
-from app.replica.routing import CONNECTIONS, Routing, Swap, Unreadable
+from app.replica.routing import QUESTIONS_MAX, Routing, Swap, Unreadable
 from app.replica.snapshot import Snapshot
 from app.store import answers, bell, observed, replicas, tallies, units
 from app.store.contact import Contact
@@ -150,7 +150,7 @@ class Replica:
         self._dead_boots = dead_boots
         self._snapshot = snapshot
         self._routing = Routing(
-            database.apart(CONNECTIONS),
+            database.apart(QUESTIONS_MAX),
             clock,
             swap=swap,
             canary_max_stale_s=pace.canary_max_stale_s,
