@@ -185,14 +185,11 @@ class DatabaseUnavailable(TurnbackError):
         self.why = why
 
 
-class ModelUnusable(TurnbackError):
-    """A model is registered in a way that this process cannot serve."""
-
-    kind = ErrorKind.INVALID
-    title = "The model cannot be served"
+class ModelUnusable(Exception):
+    """A model is registered in a way that this process cannot serve; nobody who asks over HTTP ever meets it."""
 
     def __init__(self, model: str, why: str) -> None:
-        super().__init__(f"model {model!r} cannot be served: {why}", model=model)
+        super().__init__(f"model {model!r} cannot be served: {why}")
         self.model = model
         self.why = why
 

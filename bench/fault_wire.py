@@ -26,7 +26,11 @@ class Wire(Enum):
 
 
 class FaultWire:
-    """Relays a local TCP port to Postgres' Unix socket or TCP address."""
+    """Relays a local TCP port to Postgres' Unix socket or TCP address.
+
+    Attributes:
+        most_open: How many connections there were at once, at the most.
+    """
 
     def __init__(self, url: str) -> None:
         """Args: url: of the real server."""
@@ -39,6 +43,7 @@ class FaultWire:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._links: dict[asyncio.Task[None], socket.socket] = {}
+        self.most_open = 0
 
     @property
     def url(self) -> str:
@@ -46,6 +51,11 @@ class FaultWire:
         query = {name: value for name, value in self._url.query.items() if name not in {"host", "port"}}
         address = self._url.set(host="127.0.0.1", port=self._port, query=query)
         return address.render_as_string(hide_password=False)
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._links)
 
     def breaks_at(self, marker: bytes, mode: Wire) -> asyncio.Event:
         """Break as soon as a client says this; what it says meets the fault already. Set when it happened."""
@@ -99,6 +109,7 @@ class FaultWire:
         if task is None:
             raise RuntimeError("a connection is served by a task")
         self._links[task] = raw
+        self.most_open = max(self.most_open, len(self._links))
         upstream: asyncio.StreamWriter | None = None
         try:
             if self._mode is Wire.RESETS:

@@ -21,7 +21,7 @@ from app.loops import Loop
 from app.recording.batch import Batch
 from app.replica.clock import DatabaseClock
 from app.replica.data_plane import DataPlane
-from app.replica.routing import CONNECTIONS, Routing, Unreadable
+from app.replica.routing import QUESTIONS_MAX, Routing, Unreadable
 from app.replica.snapshot import Snapshot
 from app.store.evidence import observed, randomization_units, tallies
 from app.store.labels import answers
@@ -138,7 +138,7 @@ class Replica:
         self._dead_boots = dead_boots
         self._snapshot = snapshot
         self._routing = Routing(
-            database.apart(CONNECTIONS),
+            database.apart(QUESTIONS_MAX),
             clock,
             swap=data_plane.swap,
             canary_max_stale_s=pace.canary_max_stale_s,

@@ -6,7 +6,7 @@ to be current, or was so not long ago, whatever keeps it from being read: nobody
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
@@ -15,20 +15,19 @@ import structlog
 from app import loops
 from app.domain.catalog.models import ModelName
 from app.domain.catalog.routing import EMPTY_TABLE, FULL_BP, NO_COIN, RoutedModel, RoutingTable
-from app.errors import DatabaseUnavailable, ModelUnusable, OutcomeUnknown
+from app.errors import ModelUnusable
 from app.replica.clock import DatabaseClock
 from app.replica.snapshot import Snapshot
 from app.store.pg.contact import Contact
-from app.store.pg.database import TRANSACTION_MAX_S, Database
+from app.store.pg.database import Database
 from app.store.routing import routes
 from app.store.routing.routes import Reading
 
 Swap: TypeAlias = Callable[[RoutingTable], None]
 
-# A question that waits for so long gets company; what answers first counts.
-IMPATIENT_AFTER_S: Final = 0.4
-# One that may take long, and one beside it.
-CONNECTIONS: Final = 2
+# A question that was not answered for so long gets company, so many at once; each has a connection.
+ASK_AGAIN_S: Final = 0.4
+QUESTIONS_MAX: Final = 4
 
 log = structlog.get_logger()
 
@@ -136,27 +135,27 @@ class Routing:
     # ------------------------------------------------------------------ asking
 
     async def _ask(self) -> Reading | None:
-        """What changed. A question without an answer is followed by quick ones, until any is answered.
+        """What changed. While a question is not answered others are asked beside it; what answers first counts.
 
-        One alone would be deaf for as long as it waits for a connection that died; and quick ones alone
-        would never hear a server that is far away or slow.
+        One alone would be deaf for as long as it waits over a connection that died; quick ones alone would never
+        hear a server that is slow or far away. So the first is patient, and of the others the oldest gives way.
         """
-        patient = asyncio.create_task(self._changed())
-        pause_s = IMPATIENT_AFTER_S
+        asked: list[asyncio.Task[Reading | None]] = []
         try:
             while True:
-                await asyncio.wait({patient}, timeout=pause_s)
-                if patient.done():
-                    return patient.result()
-                began = self._clock.monotonic()
-                with suppress(DatabaseUnavailable, OutcomeUnknown):
-                    return await self._changed(IMPATIENT_AFTER_S)
-                pause_s = max(0.0, began + IMPATIENT_AFTER_S - self._clock.monotonic())
+                if len(asked) == QUESTIONS_MAX:
+                    await _dropped([asked.pop(1)])
+                asked.append(asyncio.create_task(self._changed()))
+                answered, _ = await asyncio.wait(asked, timeout=ASK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+                # Of two answers the younger one.
+                for each in reversed(asked):
+                    if each in answered:
+                        return each.result()
         finally:
-            await _dropped(patient)
+            await _dropped(asked)
 
-    async def _changed(self, within_s: float = TRANSACTION_MAX_S) -> Reading | None:
-        async with self.database.transaction(within_s) as tx:
+    async def _changed(self) -> Reading | None:
+        async with self.database.transaction() as tx:
             sent = self._clock.monotonic()
             found = await routes.revision(tx)
             self._clock.observe(sent, self._clock.monotonic(), found.at)
@@ -259,13 +258,16 @@ class Routing:
                 log.warning("replica.canary_withheld", model=name, why=trouble.why, stale_s=round(self._max_stale_s))
 
 
-async def _dropped(task: "asyncio.Task[Reading | None]") -> None:
-    """Cancel it; it ends at once, since what is cancelled in a statement does not wait for the server."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        # Nobody asks any more how it ended.
-        task.exception()
+async def _dropped(asked: Collection["asyncio.Task[Reading | None]"]) -> None:
+    """Cancel questions; they end at once, since what is cancelled in a statement does not wait for the server."""
+    for each in asked:
+        each.cancel()
+    if asked:
+        await asyncio.wait(asked)
+    for each in asked:
+        if not each.cancelled():
+            # Nobody asks any more how it ended.
+            each.exception()
 
 
 def _without_canary(routed: RoutedModel) -> RoutedModel:

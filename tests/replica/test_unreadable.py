@@ -17,8 +17,11 @@ from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutingTable, Weights
 from app.errors import ModelUnusable
 from app.replica.replica import Pace
+from app.replica.routing import ASK_AGAIN_S, QUESTIONS_MAX
 from app.replica.snapshot import Snapshot
 from app.store.pg.database import Database
+from app.store.pg.wire import SILENCE_MAX_S
+from bench.fault_wire import FaultWire, Wire
 
 OTHER = ModelName("other")
 ROLE = "turnback_reader"
@@ -344,3 +347,42 @@ async def test_a_table_that_the_data_plane_does_not_take_is_no_news_however_ofte
 
 def has_weight_of(table: RoutingTable, canary_bp: int) -> bool:
     return table.models[0].route.weights_bp.get(V2) == canary_bp
+
+
+# ------------------------------------------------------------------ questions without an answer
+
+
+async def test_a_pull_whose_connection_died_asks_again_beside_it(database: Database, database_url: str) -> None:
+    means = await two_models(database)
+    async with FaultWire(database_url).listening() as wire:
+        behind = Database(wire.url)
+        plane = Plane(behind, STALE)
+        assert await plane.replica.pull()
+        hit = wire.breaks_at(b"FROM routing", Wire.SWALLOWS)
+        await split(means, 500)
+        pulling = asyncio.create_task(plane.replica.pull())
+        await hit.wait()
+        await asyncio.sleep(ASK_AGAIN_S * 2)
+        await wire.passes()
+        # Long before the first question runs out of patience: it is dropped, and nobody is told of a loss.
+        async with asyncio.timeout(SILENCE_MAX_S - ASK_AGAIN_S * 3):
+            assert await pulling
+        assert has_weight(plane, 500)
+        assert plane.replica.status.contacts[0].up
+        await behind.close()
+
+
+async def test_a_pull_that_nobody_answers_ends_and_has_held_no_more_than_its_connections(
+    database: Database, database_url: str
+) -> None:
+    async with FaultWire(database_url).listening() as wire:
+        behind = Database(wire.url)
+        plane = Plane(behind, STALE)
+        wire.breaks(Wire.SWALLOWS)
+        async with asyncio.timeout(3 * SILENCE_MAX_S):
+            assert not await plane.replica.pull()
+        # The wire may see the end of one just after the beginning of the next.
+        assert wire.most_open <= QUESTIONS_MAX + 1
+        await wire.passes()
+        assert await plane.replica.pull()
+        await behind.close()

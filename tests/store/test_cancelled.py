@@ -1,9 +1,11 @@
 """A cancellation always comes out of a transaction, at once, whatever the server does; the pool is whole afterwards."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
+from fakes.waiting import eventually
 from psycopg import AsyncConnection
 from sqlalchemy import text
 
@@ -155,6 +157,22 @@ async def test_a_transaction_has_no_more_time_than_it_was_given(wire: FaultWire,
                 await tx.execute(ONE)
     await wire.passes()
     await in_commit(single, _set())
+
+
+async def test_a_connection_that_is_cancelled_while_it_is_made_leaves_no_socket(
+    wire: FaultWire, single: Database
+) -> None:
+    wire.breaks(Wire.SWALLOWS)
+    gc.disable()
+    try:
+        for _ in range(5):
+            task = asyncio.create_task(in_pool(single, _set()))
+            await eventually(lambda: wire.open == 1)
+            task.cancel()
+            await asyncio.wait({task})
+            await eventually(lambda: wire.open == 0)
+    finally:
+        gc.enable()
 
 
 async def test_who_has_a_pool_apart_does_not_wait_for_the_others(single: Database) -> None:

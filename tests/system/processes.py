@@ -241,4 +241,4 @@ class Stage:
             await each.end()
         shutil.rmtree(self._state, ignore_errors=True)
         bugs = [bug for each in self._started if isinstance(each, Gateway) for bug in each.bugs]
-        assert bugs == []
+        assert bugs == [], bugs

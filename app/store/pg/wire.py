@@ -5,7 +5,8 @@ that, which takes ten seconds when the server hangs, and fails in its own ways. 
 """
 
 import asyncio
-from typing import Any, Final
+import traceback
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg.abc import RV, PQGen
@@ -29,6 +30,16 @@ CONNECTION: dict[str, Any] = {
 
 class WireConnection(psycopg.AsyncConnection[Any]):
     """Ends itself when what it waits for is cancelled, or when the server says nothing for too long."""
+
+    @classmethod
+    async def connect(cls, *given: Any, **named: Any) -> Self:  # noqa: ANN401 -- psycopg's own
+        """As psycopg's. A connection that is cancelled while it is made is closed at once too."""
+        try:
+            return await super().connect(*given, **named)
+        except asyncio.CancelledError as cancelled:
+            # Nobody but the frames that were left has it; who keeps the error must not keep the socket.
+            traceback.clear_frames(cancelled.__traceback__)
+            raise
 
     async def wait(
         self,
