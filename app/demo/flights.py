@@ -1,6 +1,6 @@
 """The shipped flights of January to June 2013, as rows and as inference requests."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,13 +101,7 @@ class History:
         return self.arr_delay > LATE_MINUTES
 
     def months(self, first: int, last: int) -> "History":
-        return self._those(lambda flight: first <= flight.month <= last)
-
-    def of_carrier(self, code: str) -> "History":
-        return self._those(lambda flight: flight.carrier == code)
-
-    def _those(self, wanted: Callable[[Flight], bool]) -> "History":
-        chosen = [at for at, flight in enumerate(self.flights) if wanted(flight)]
+        chosen = [at for at, flight in enumerate(self.flights) if first <= flight.month <= last]
         flights = tuple(self.flights[at] for at in chosen)
         return History(flights, self.arr_delay[chosen], self.air_time[chosen])
 

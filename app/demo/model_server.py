@@ -15,7 +15,7 @@ import orjson
 import uvicorn
 
 from app.demo.flights import ABSENT, CODES, MODEL, Flight, replay_months, training_months
-from app.demo.scoring import LateModel, Recipe, quality, train
+from app.demo.late_model import LateModel, Recipe, quality, train
 
 Message: TypeAlias = MutableMapping[str, Any]  # an ASGI message, whose values the ASGI specification types
 Tensors: TypeAlias = Mapping[str, Sequence[Any]]  # str or int, by the input's name

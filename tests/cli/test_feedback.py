@@ -13,7 +13,7 @@ import pytest
 from cli.command import Command, Ran
 from fakes.feedback_port import FeedbackPort, Heard, Said, taken
 
-from app.cli.labels import sending
+from app.cli.labels import upload
 from app.cli.verbs import ExitCode
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.labels import Attributed, Exchange, Label
@@ -34,7 +34,7 @@ def port() -> Iterator[FeedbackPort]:
 @pytest.fixture
 def send(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Send:
     """Runs `feedback send` on a file, against a port."""
-    monkeypatch.setattr(sending, "PAUSES_S", (0.001, 0.001))
+    monkeypatch.setattr(upload, "PAUSES_S", (0.001, 0.001))
     monkeypatch.delenv("TURNBACK_FEEDBACK_KEY", raising=False)
     run = Command(capsys, "")
 

@@ -20,7 +20,7 @@ from app.demo.flights import (
     replay_months,
     training_months,
 )
-from app.demo.scoring import NUMBERS_AT, Recipe, everything
+from app.demo.late_model import NUMBERS_AT, Recipe, everything
 
 
 def test_the_extract_is_small_and_is_the_one_its_provenance_describes() -> None:

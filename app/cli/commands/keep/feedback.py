@@ -10,7 +10,7 @@ import typer
 
 from app.cli.gateway import Gateway
 from app.cli.labels.files import LabelFile, Place
-from app.cli.labels.sending import RESULTS, Bookmark, FeedbackPort, Progress, sent
+from app.cli.labels.upload import RESULTS, Bookmark, FeedbackPort, Progress, sent
 from app.cli.options import DEFAULT_URL, Json, Url
 from app.cli.output import Refused, say, write, write_document
 from app.cli.verbs import ExitCode
