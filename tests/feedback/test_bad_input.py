@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 from corpora.cases import FOLDER, PROJECT
-
 from feedback.feedback_client import PATH, Exchange, FeedbackClient
 
 JSON, LINES = "application/json", "application/x-ndjson"
