@@ -19,7 +19,7 @@ from app.telemetry import DecisionCount
 
 
 @dataclass(frozen=True, slots=True)
-class Deciding:
+class DecidingParts:
     """Everything of a process that answers the admin API and judges rollouts."""
 
     controller: Controller
@@ -38,7 +38,7 @@ class Deciding:
         yield StandingFigures(lambda: self.controller.standing)
 
 
-def deciding(settings: Settings, means: Means, decided: DecisionCount) -> Deciding:
+def deciding(settings: Settings, means: Means, decided: DecisionCount) -> DecidingParts:
     """The controller, and the admin API beside it."""
     controller = Controller(
         means,
@@ -49,4 +49,6 @@ def deciding(settings: Settings, means: Means, decided: DecisionCount) -> Decidi
         wall=time.time,
     )
     services = Services(means, settings.timeouts, settings.observed_window_s, decided)
-    return Deciding(controller, admin_app(services, version=__version__, body_max_bytes=settings.admin_body_max_bytes))
+    return DecidingParts(
+        controller, admin_app(services, version=__version__, body_max_bytes=settings.admin_body_max_bytes)
+    )

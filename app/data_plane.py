@@ -56,7 +56,7 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingParts:
     """Everything of a process that answers inference requests."""
 
     gateway: Gateway
@@ -104,7 +104,7 @@ def front(settings: Settings, clock: Callable[[], float], tls: ssl.SSLContext) -
 
 def serving(
     front: Front, settings: Settings, database: Database, clock: DatabaseClock, boot: str, role: str
-) -> Serving:
+) -> ServingParts:
     """The data plane with its journal, its replica and its feedback, each made of those before it."""
     gateway, journals = front.gateway, settings.state_dir / "journal"
     replica = Replica(
@@ -129,7 +129,7 @@ def serving(
         clock=clock.now,
         monotonic=time.monotonic,
     )
-    return Serving(gateway, Journal(journals, boot, gateway.recorder), replica, feedback)
+    return ServingParts(gateway, Journal(journals, boot, gateway.recorder), replica, feedback)
 
 
 def label_sources(settings: Settings) -> Sources:

@@ -26,9 +26,9 @@ import uvloop
 from app import __version__, loops, readiness, telemetry
 from app.actions.context import Means
 from app.admin.api import admin_app
-from app.control_plane import Deciding, deciding
+from app.control_plane import DecidingParts, deciding
 from app.controller.probe import Prober
-from app.data_plane import Serving, admin_port, allow_list, front, label_sources, ops_port, serving
+from app.data_plane import ServingParts, admin_port, allow_list, front, label_sources, ops_port, serving
 from app.ending import Deadline
 from app.errors import CannotServe, DatabaseUnavailable
 from app.feedback import intake
@@ -129,10 +129,10 @@ async def _at_most(limit_s: float, part: str, doing: Awaitable[object]) -> None:
 class _Planes:
     """What this process is made of, by its role."""
 
-    serving: Serving | None
-    deciding: Deciding | None
+    serving: ServingParts | None
+    deciding: DecidingParts | None
 
-    def __iter__(self) -> Iterator[Serving | Deciding]:
+    def __iter__(self) -> Iterator[ServingParts | DecidingParts]:
         return (plane for plane in (self.serving, self.deciding) if plane is not None)
 
     @property
