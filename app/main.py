@@ -14,41 +14,32 @@ import sys
 import time
 from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
+from socket import socket
 from typing import Any
 
 import structlog
 import uvloop
-from pydantic import SecretStr
 
 from app import __version__, loops, readiness, telemetry
 from app.actions.context import Means
 from app.admin.api import admin_app
-from app.admin.dependencies import Services
-from app.controller.controller import Controller
-from app.controller.figures import StandingFigures
+from app.control_plane import DecidingParts, deciding
 from app.controller.probe import Prober
-from app.data_plane import admin_port, allow_list, data_plane, ops_port
+from app.data_plane import ServingParts, admin_port, allow_list, front, label_sources, ops_port, serving
 from app.ending import Deadline
 from app.errors import CannotServe, DatabaseUnavailable
-from app.feedback import api as feedback_api
 from app.feedback import intake
-from app.feedback.desk import FeedbackDesk, feedback_desk
-from app.feedback.keys import receipt_keys, sources
 from app.feedback.own_paths import Build, inference_app
 from app.loops import Loop, Loops
 from app.ops import Check, Readiness, ops_app
 from app.proxy.bounds.admission import use_all_descriptors
-from app.proxy.metrics import ObserverFigures, RecorderFigures
 from app.proxy.upstream.tls import upstream_context
-from app.proxy.upstream_metrics import UpstreamFigures
-from app.recording.journal import TEND_MAX_S, Journal
-from app.recording.recovery import DeadBoots
+from app.recording.journal import TEND_MAX_S
 from app.replica.clock import DatabaseClock
-from app.replica.figures import RoutingFigures, serving_arms
-from app.replica.replica import Pace, Replica
-from app.replica.snapshot import Snapshot
+from app.replica.figures import serving_arms
 from app.settings import LogFormat, Settings
 from app.starting import keep_state_private, opened, refuse
 from app.store.pg import migrate
@@ -59,7 +50,6 @@ from app.telemetry import Series
 from app.web.listeners import Listener, bind, listener
 
 RETRY_S = 1.0
-LAST_PUSHES_MAX = 20
 # A migration may be long; one whose server hangs is tried again.
 MIGRATION_MAX_S = 600.0
 
@@ -121,13 +111,9 @@ def serve(settings: Settings, role: Role) -> int:
 def openapi_documents() -> dict[str, dict[str, Any]]:
     """What `openapi/NAME.json` should hold, by name."""
     return {
-        "inference": inference_app(Build(__version__, boot=""), [feedback_api.router]).openapi(),
+        "inference": inference_app(Build(__version__, boot=""), None).openapi(),
         "admin": admin_app(None, version=__version__, body_max_bytes=0).openapi(),
     }
-
-
-def _secret(given: SecretStr | None) -> str | None:
-    return None if given is None else given.get_secret_value()
 
 
 async def _at_most(limit_s: float, part: str, doing: Awaitable[object]) -> None:
@@ -137,6 +123,44 @@ async def _at_most(limit_s: float, part: str, doing: Awaitable[object]) -> None:
             await doing
     except TimeoutError:
         log.warning("server.gave_up", part=part, after_s=limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    """What this process is made of, by its role."""
+
+    serving: ServingParts | None
+    deciding: DecidingParts | None
+
+    def __iter__(self) -> Iterator[ServingParts | DecidingParts]:
+        return (plane for plane in (self.serving, self.deciding) if plane is not None)
+
+    @property
+    def arms(self) -> set[tuple[str, str]]:
+        """Model and version of every arm that gets traffic here."""
+        return set() if self.serving is None else serving_arms(self.serving.gateway.table)
+
+    def contacts(self) -> Iterator[Contact]:
+        """What each loop finds at Postgres."""
+        for plane in self:
+            yield from plane.contacts()
+
+
+@dataclass(frozen=True, slots=True)
+class _ProcessFigures:
+    """What only the composition root knows: the build, the loops and the database."""
+
+    role: Role
+    loops: Loops
+    planes: _Planes
+
+    def series(self) -> Iterator[Series]:
+        yield Series(telemetry.BUILD_INFO, (__version__, self.role), 1.0)
+        for each in self.loops.heard:
+            if math.isfinite(each.silent_after_s):
+                yield Series(telemetry.LOOP_AGE, (each.name,), each.age_s)
+        reached = readiness.of_database(self.planes.contacts(), vital=False).ok
+        yield Series(telemetry.DB_UP, (), float(reached))
 
 
 class _Process:
@@ -149,19 +173,10 @@ class _Process:
         self._boot = secrets.token_hex(16)
         self._clock = DatabaseClock(time.time, time.monotonic)
         self._tls = upstream_context(settings.upstream_ca_file, settings.upstream_cert_file, settings.upstream_key_file)
-        self._receipt_keys = (
-            receipt_keys(_secret(settings.secret_key), settings.state_dir, embedded=settings.embedded)
-            if role.serves
-            else ()
-        )
-        self._sources_of_labels = sources(_secret(settings.feedback_keys))
-        self._gateway = data_plane(settings, self._clock.now, self._tls, next(iter(self._receipt_keys), None))
+        # In a process that only decides, too: what is wrong with a setting is told at every start.
+        label_sources(settings)
+        self._front = front(settings, self._clock.now, self._tls) if role.serves else None
         self._decided = telemetry.DecisionCount()
-        self._database: Database | None = None
-        self._replica: Replica | None = None
-        self._journal: Journal | None = None
-        self._controller: Controller | None = None
-        self._feedback: FeedbackDesk | None = None
         self._migrated = asyncio.Event()
         self._migration_tried = asyncio.Event()
         self._draining = False
@@ -172,24 +187,23 @@ class _Process:
     async def run(self) -> int:
         self._own_signals()
         async with AsyncExitStack() as stack:
-            sockets = {}
-            for name, host, port in self._addresses():
-                sockets[name] = stack.enter_context(bind(name, host, port))
+            sockets = {name: stack.enter_context(bind(name, host, port)) for name, host, port in self._addresses()}
             url = await self._database_url(stack)
-            self._database = opened(url)
-            stack.push_async_callback(self._database.close)
+            database = opened(url)
+            stack.push_async_callback(database.close)
             stack.push_async_callback(self._end_loops)
             prober = await stack.enter_async_context(Prober(self._settings.probe_timeout_s, self._tls))
-            listeners = self._wire(self._database, prober, sockets)
-            if self._journal is not None:
-                await self._journal.open()
+            planes = self._planes(database, prober)
+            listeners = list(self._listeners(planes, sockets))
+            if planes.serving is not None:
+                await planes.serving.journal.open()
             serving = {each.name: asyncio.create_task(each.serve()) for each in listeners}
             watching = asyncio.create_task(self._loops.watch())
             stack.callback(watching.cancel)
-            self._start_loops(url)
-            self._loops.start(Loop("ready", lambda: self._announce(listeners), math.inf, once=True))
+            self._start_loops(planes, url)
+            self._loops.start(Loop("ready", lambda: self._announce(planes, listeners), math.inf, once=True))
             await self._stop.wait()
-            await self._drain(listeners, serving)
+            await self._drain(planes, listeners, serving)
         log.info("server.stopped", role=self._role)
         return 0
 
@@ -212,80 +226,46 @@ class _Process:
         self._loops.start(Loop("postgres", embedded.keep_running, REVIVE_MAX_S))
         return url
 
-    def _wire(self, database: Database, prober: Prober, sockets: dict[str, Any]) -> list[Listener]:
+    def _planes(self, database: Database, prober: Prober) -> _Planes:
         settings = self._settings
         means = Means(database, prober, allow_list(settings).check, secrets.token_bytes)
-        drain_s = settings.drain_s
-        listeners = []
-        if self._role.serves:
-            self._journal = Journal(settings.state_dir / "journal", self._boot, self._gateway.recorder)
-            self._replica = Replica(
-                database,
-                self._boot,
-                self._role,
-                data_plane=self._gateway,
-                clock=self._clock,
-                pace=Pace(settings.poll_interval_s, settings.flush_interval_s, settings.canary_max_stale_s),
-                dead_boots=DeadBoots(settings.state_dir / "journal").find,
-                snapshot=Snapshot(settings.state_dir),
-            )
-            own_paths = inference_app(Build(__version__, self._boot), [feedback_api.router])
-            own_paths.state.feedback = self._feedback = self._feedback_desk(database)
-            listeners.append(
-                listener("inference", sockets["inference"], own_paths, drain_s=drain_s, http=self._gateway.protocol)
-            )
-        if self._role.decides:
-            self._controller = Controller(
-                means,
-                decided=self._decided,
-                tick_interval_s=settings.tick_interval_s,
-                tally_keep_days=settings.tally_keep_days,
-                monotonic=time.monotonic,
-                wall=time.time,
-            )
-            app = admin_app(
-                Services(means, settings.timeouts, settings.observed_window_s, self._decided),
-                version=__version__,
-                body_max_bytes=settings.admin_body_max_bytes,
-            )
-            http = admin_port(settings).protocol
-            listeners.append(listener("admin", sockets["admin"], app, drain_s=drain_s, http=http))
-        labels = telemetry.BoundedLabels(lambda: serving_arms(self._gateway.table))
-        ops = ops_app(telemetry.registry(list(self._sources()), labels), self._readiness)
-        listeners.append(listener("ops", sockets["ops"], ops, drain_s=drain_s, http=ops_port(settings).protocol))
-        return listeners
+        serves = None
+        if self._front is not None:
+            serves = serving(self._front, settings, database, self._clock, self._boot, self._role)
+        return _Planes(serves, deciding(settings, means, self._decided) if self._role.decides else None)
 
-    def _feedback_desk(self, database: Database) -> FeedbackDesk:
+    def _listeners(self, planes: _Planes, sockets: dict[str, socket]) -> Iterator[Listener]:
         settings = self._settings
-        return feedback_desk(
-            database,
-            settings.state_dir,
-            self._boot,
-            keys=self._receipt_keys,
-            is_ahead=self._gateway.receipts.is_ahead,
-            sources=self._sources_of_labels,
-            table=lambda: self._gateway.table,
-            keep_days=settings.tally_keep_days,
-            clock=self._clock.now,
-            monotonic=time.monotonic,
-        )
+        listen = partial(listener, drain_s=settings.drain_s)
+        if planes.serving is not None:
+            own_paths = inference_app(Build(__version__, self._boot), planes.serving.feedback)
+            yield listen("inference", sockets["inference"], own_paths, http=planes.serving.gateway.protocol)
+        if planes.deciding is not None:
+            yield listen("admin", sockets["admin"], planes.deciding.admin, http=admin_port(settings).protocol)
+        labels = telemetry.BoundedLabels(lambda: planes.arms)
+        ops = ops_app(telemetry.registry(list(self._figures(planes)), labels), lambda: self._readiness(planes))
+        yield listen("ops", sockets["ops"], ops, http=ops_port(settings).protocol)
+
+    def _figures(self, planes: _Planes) -> Iterator[telemetry.Source]:
+        yield _ProcessFigures(self._role, self._loops, planes)
+        yield self._decided
+        for plane in planes:
+            yield from plane.figures()
 
     # ------------------------------------------------------------------ loops
 
-    def _start_loops(self, url: str) -> None:
+    def _start_loops(self, planes: _Planes, url: str) -> None:
         """In a process that migrates, nothing reads a table before it is there, unless Postgres is away."""
-        if self._role.decides:
+        if planes.deciding is not None:
             self._loops.start(Loop("migration", lambda: self._migrate(url), MIGRATION_MAX_S, once=True))
-        if self._journal is not None:
-            self._loops.start(Loop("journal", self._journal.run, TEND_MAX_S))
-        if self._replica is not None:
-            for each in self._replica.loops():
+        if planes.serving is not None:
+            self._loops.start(Loop("journal", planes.serving.journal.run, TEND_MAX_S))
+            for each in planes.serving.replica.loops():
                 self._start_after(self._migration_tried, each)
-        if self._feedback is not None:
-            labels = Loop("feedback", self._feedback.intake.run, intake.STEP_MAX_S)
+            labels = Loop("feedback", planes.serving.feedback.intake.run, intake.STEP_MAX_S)
             self._start_after(self._migration_tried, labels)
-        if self._controller is not None:
-            self._start_after(self._migrated, self._controller.loop())
+        if planes.deciding is not None:
+            self._start_after(self._migrated, planes.deciding.controller.loop())
 
     def _start_after(self, migration: asyncio.Event, loop: Loop) -> None:
         async def wait_then_run() -> None:
@@ -314,11 +294,11 @@ class _Process:
 
     # ------------------------------------------------------------------ life
 
-    async def _announce(self, listeners: list[Listener]) -> None:
+    async def _announce(self, planes: _Planes, listeners: list[Listener]) -> None:
         addresses = {each.name: each.address for each in listeners}
         log.info("server.started", role=self._role, boot=self._boot, pid=os.getpid(), **addresses)
         # Readiness is the sum of parts that do not know of it.
-        while not (all(each.server.started for each in listeners) and self._readiness().ready):  # noqa: ASYNC110
+        while not (all(each.server.started for each in listeners) and self._readiness(planes).ready):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         # What lives until now lives on: the collector need not look at it at every pass.
         gc.collect()
@@ -341,84 +321,33 @@ class _Process:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, asked_to_stop)
 
-    async def _drain(self, listeners: list[Listener], serving: dict[str, asyncio.Task[None]]) -> None:
+    async def _drain(self, planes: _Planes, listeners: list[Listener], serving: dict[str, asyncio.Task[None]]) -> None:
         """Stop accepting, let exchanges finish, write the last tallies; the ops listener ends last."""
         self._draining = True
-        grace_s = self._settings.drain_s
+        grace_s, serves = self._settings.drain_s, planes.serving
         log.info("server.draining", grace_s=grace_s)
-        self._gateway.drain()
+        if serves is not None:
+            serves.gateway.drain()
         drained = (each.drain(serving[each.name]) for each in listeners if each.name != "ops")
         await _at_most(grace_s + LISTENERS_MAX_S, "listeners", asyncio.gather(*drained))
-        self._gateway.close()
+        if serves is not None:
+            serves.gateway.close()
         await self._end_loops()
-        if self._replica is not None and self._journal is not None:
-            await _at_most(LAST_PUSHES_MAX_S, "last tallies", self._push_all(self._replica))
-            await _at_most(JOURNAL_MAX_S, "journal", self._journal.close())
+        if serves is not None:
+            await _at_most(LAST_PUSHES_MAX_S, "last tallies", serves.push_all())
+            await _at_most(JOURNAL_MAX_S, "journal", serves.journal.close())
         drained = (each.drain(serving[each.name]) for each in listeners if each.name == "ops")
         await _at_most(LISTENERS_MAX_S, "ops listener", asyncio.gather(*drained))
 
-    async def _push_all(self, replica: Replica) -> None:
-        """The last tallies; one push may not hold all of them after an outage."""
-        for _ in range(LAST_PUSHES_MAX):
-            written = await replica.push()
-            left = self._gateway.waiting
-            if left == 0:
-                return
-            if not written:
-                break
-        log.error("tallies.not_all_written", rows=left)
-
-    # ------------------------------------------------------------------ what telemetry asks
-
-    def _readiness(self) -> Readiness:
-        checks: dict[str, Check] = {}
-        if self._replica is not None:
-            brakes = (f"{brake.model}/{brake.version}" for brake in self._gateway.open_brakes())
-            checks.update(readiness.of_replica(self._replica.status, self._gateway.table.revision, brakes))
-        if self._journal is not None:
-            up = self._journal.is_up
-            checks["journal"] = Check(up, vital=False, detail="written" if up else "not writable")
+    def _readiness(self, planes: _Planes) -> Readiness:
+        checks: dict[str, Check] = {} if planes.serving is None else dict(planes.serving.checks())
         alone = self._role is Role.CONTROL
-        checks["database"] = readiness.of_database(self._contacts(), vital=alone)
-        if self._controller is not None:
-            checks["rollouts"] = readiness.of_rollouts(self._controller.standing.unreadable)
-        if self._role.decides:
+        checks["database"] = readiness.of_database(planes.contacts(), vital=alone)
+        if planes.deciding is not None:
+            checks.update(planes.deciding.checks())
             current = self._migrated.is_set()
             checks["migrations"] = Check(current, vital=alone, detail="current" if current else "not current yet")
         checks["loops"] = readiness.of_loops(self._loops.silent)
         if self._draining:
             checks["draining"] = Check(ok=False, vital=True, detail="the process is ending")
         return Readiness(self._role, checks)
-
-    def _contacts(self) -> Iterator[Contact]:
-        """What each loop finds at Postgres."""
-        if self._replica is not None:
-            yield from self._replica.status.contacts
-        if self._feedback is not None:
-            yield self._feedback.intake.contact
-        if self._controller is not None:
-            yield self._controller.contact
-
-    def _sources(self) -> Iterator[telemetry.Source]:
-        yield self
-        yield self._decided
-        if self._role.serves:
-            yield RecorderFigures(self._gateway.recorder, time.monotonic)
-            yield ObserverFigures(self._gateway.observer)
-            yield UpstreamFigures(self._gateway)
-        if self._replica is not None:
-            yield RoutingFigures(lambda: self._gateway.table, self._replica)
-        if self._feedback is not None:
-            yield self._feedback.figures
-        if self._controller is not None:
-            controller = self._controller
-            yield StandingFigures(lambda: controller.standing)
-
-    def series(self) -> Iterator[Series]:
-        """What only the composition root knows: the build, the loops and the database."""
-        yield Series(telemetry.BUILD_INFO, (__version__, self._role), 1.0)
-        for each in self._loops.heard:
-            if math.isfinite(each.silent_after_s):
-                yield Series(telemetry.LOOP_AGE, (each.name,), each.age_s)
-        reached = readiness.of_database(self._contacts(), vital=False).ok
-        yield Series(telemetry.DB_UP, (), float(reached))

@@ -31,7 +31,6 @@ from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.receipt import ReceiptKey, Signer
 from app.domain.catalog.routing import FULL_BP, Route, RoutedModel, RoutingTable
 from app.domain.evidence.observed import AnsweredRow
-from app.feedback import api
 from app.feedback.desk import feedback_desk
 from app.feedback.keys import sources
 from app.feedback.own_paths import Build, inference_app
@@ -89,8 +88,7 @@ async def _cases(database: Database, server: psutil.Process, labels: int) -> lis
     key = ReceiptKey.of(token_bytes(32))
     ids = Receipts(key)
     with tempfile.TemporaryDirectory() as folder:
-        app = inference_app(Build("bench", "boot"), [api.router])
-        app.state.feedback = feedback_desk(
+        desk = feedback_desk(
             database,
             Path(folder),
             uuid4().hex,
@@ -102,6 +100,7 @@ async def _cases(database: Database, server: psutil.Process, labels: int) -> lis
             clock=time.time,
             monotonic=time.monotonic,
         )
+        app = inference_app(Build("bench", "boot"), desk)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as http:
             for batch in BATCHES:
                 rows = _rows(labels, ids)

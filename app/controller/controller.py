@@ -87,7 +87,7 @@ class Controller:
         self._keep_days = tally_keep_days
         self._monotonic = monotonic
         self._wall = wall
-        self._active: dict[RolloutId, rollouts.Listed] | None = None
+        self._active: dict[RolloutId, rollouts.ListedRollout] | None = None
         self._failing: set[RolloutId] = set()
         self._unreadable: dict[RolloutId, tuple[ModelName, str]] = {}
         # Watches that go on, and through which second the figures of them are.
@@ -126,7 +126,7 @@ class Controller:
             self.standing.completed_at = self._wall()
             self._note_duration(self._monotonic() - started)
 
-    async def _list_active(self) -> tuple[rollouts.Listed, ...]:
+    async def _list_active(self) -> tuple[rollouts.ListedRollout, ...]:
         async with self._database.transaction() as tx:
             found = {each.id: each for each in await rollouts.listed(tx)}
             for name in await self._models_to_read_again(tx, found):
@@ -151,7 +151,7 @@ class Controller:
             return list(await catalog.names(tx))
         return [rollout.model for key, rollout in self._active.items() if key not in found]
 
-    async def _list_watches(self) -> tuple[standbys.Listed, ...]:
+    async def _list_watches(self) -> tuple[standbys.ListedWatch, ...]:
         """Those that have something new to look at; of others the figures, where another process has looked."""
         async with self._database.transaction() as tx:
             found = await standbys.listed(tx)
@@ -167,7 +167,7 @@ class Controller:
         self._watches = {each.rollout_id: self._watches.get(each.rollout_id) for each in found}
         return due
 
-    async def _read_watch(self, tx: Transaction, listed: standbys.Listed) -> None:
+    async def _read_watch(self, tx: Transaction, listed: standbys.ListedWatch) -> None:
         watched = await standbys.going_on(tx, listed.rollout_id)
         if watched is not None:
             self._unreadable.pop(listed.rollout_id, None)
@@ -194,13 +194,13 @@ class Controller:
         else:
             self._failing.discard(rollout_id)
 
-    async def _look(self, rollout: rollouts.Listed) -> None:
+    async def _look(self, rollout: rollouts.ListedRollout) -> None:
         look = await self._looker.look(rollout)
         if look is not None:
             self._unreadable.pop(rollout.id, None)
             await self._note_look(look)
 
-    async def _watch(self, watch: standbys.Listed) -> None:
+    async def _watch(self, watch: standbys.ListedWatch) -> None:
         look = await self._sentinel.look(watch.rollout_id)
         if look is None:
             return

@@ -21,7 +21,7 @@ from app.store.evidence import randomization_units, tallies
 from app.store.pg.database import Transaction
 from app.store.rollouts import rollouts
 from app.store.rollouts.decisions import Decision
-from app.store.rollouts.rollouts import Listed, Seen
+from app.store.rollouts.rollouts import ListedRollout, Seen
 from app.store.routing import catalog, replicas, routes
 
 
@@ -41,7 +41,7 @@ class Looker:
         self._means = means
         self._probe = probe
 
-    async def look(self, before: Listed) -> Look | None:
+    async def look(self, before: ListedRollout) -> Look | None:
         """Judge once; None when another process is at it or it has ended meanwhile.
 
         Args:

@@ -1,11 +1,12 @@
 """The gateway's own paths on the inference port: everything under /turnback/."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
+from app.feedback import api
+from app.feedback.desk import FeedbackDesk
 from app.web import problems
 from app.web.application import described_app
 from app.web.strict_route import StrictRoute
@@ -26,20 +27,16 @@ class BuildView(BaseModel):
     boot: str
 
 
-def inference_app(build: Build, parts: Iterable[APIRouter] = ()) -> FastAPI:
-    """What the inference listener hands over when a path is not inference.
-
-    Args:
-        build: Which one this is.
-        parts: Further paths; what their handlers need is in the application's state.
-    """
+def inference_app(build: Build, desk: FeedbackDesk | None) -> FastAPI:
+    """What the inference listener hands over when a path is not inference; without a desk it only describes itself."""
     app = described_app("Turnback inference port", build.version, openapi_url=None)
+    app.state.feedback = desk
     router = APIRouter(prefix="/turnback/v1", route_class=StrictRoute, tags=["gateway"])
 
     @router.get("/version", summary="Which build answers here")
     async def version() -> BuildView:
         return BuildView(version=build.version, boot=build.boot)
 
-    for part in (router, *parts):
+    for part in (router, api.router):
         app.include_router(part, responses={404: problems.RESPONSES[404], 405: problems.RESPONSES[405]})
     return app

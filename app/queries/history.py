@@ -29,7 +29,7 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class CountsOverTime:
     """Per-version counts over [since, until)."""
 
     since: datetime
@@ -75,8 +75,8 @@ async def counts_over_time(
     until: datetime | None,
     step: int | None,
     version: VersionName | None,
-) -> Counts:
-    """Counts of each version by step, or of the whole range.
+) -> CountsOverTime:
+    """CountsOverTime of each version by step, or of the whole range.
 
     Args:
         since: Default one hour before `until`.
@@ -92,7 +92,7 @@ async def counts_over_time(
         _check_range(start, end, step)
         await catalog.model(tx, model)
         span = int(start.timestamp()), int(end.timestamp())
-        return Counts(start, end, await tallies.slots(tx, model, *span, step=step, version=version))
+        return CountsOverTime(start, end, await tallies.slots(tx, model, *span, step=step, version=version))
 
 
 def _check_range(start: datetime, end: datetime, step: int | None) -> None:

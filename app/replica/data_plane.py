@@ -8,7 +8,7 @@ from app.domain.catalog.routing import RoutingTable
 from app.recording.batch import Batch
 
 
-class OpenBrake(Protocol):
+class RefusedVersion(Protocol):
     """A version that the data plane sends nothing to, and why."""
 
     @property
@@ -37,6 +37,6 @@ class DataPlane(Protocol):
     def acknowledge(self, batch: Batch) -> None:
         """Forget what can no longer change: the batch was committed."""
 
-    def open_brakes(self) -> Iterable[OpenBrake]:
+    def open_brakes(self) -> Iterable[RefusedVersion]:
         """The versions that get nothing now."""
         ...

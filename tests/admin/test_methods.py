@@ -12,7 +12,6 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from app.admin.api import admin_app
-from app.feedback import api
 from app.feedback.own_paths import Build, inference_app
 from app.main import openapi_documents
 from app.ops import Check, Readiness, ops_app
@@ -58,7 +57,7 @@ def ports() -> dict[str, tuple[Gateway | OwnPort, Starlette, Paths]]:
     """Every port: how its connections are read, its application, and what its paths take."""
     ops = ops_app(CollectorRegistry(), ready)
     admin = admin_app(None, version="test", body_max_bytes=65_536)
-    inference = inference_app(Build("test", "boot"), [api.router])
+    inference = inference_app(Build("test", "boot"), None)
     return {
         "admin": (own_port(), admin, {**documented("admin"), **routed(admin)}),
         "ops": (own_port(), ops, routed(ops)),

@@ -19,7 +19,6 @@ from app.domain.catalog.receipt import ReceiptKey, Signer
 from app.domain.catalog.routing import FULL_BP, Route, RoutedModel, RoutingTable
 from app.domain.evidence.labels import Given
 from app.domain.evidence.observed import AnsweredRow
-from app.feedback import api
 from app.feedback.desk import FeedbackDesk, feedback_desk
 from app.feedback.keys import sources
 from app.feedback.own_paths import Build, inference_app
@@ -161,8 +160,8 @@ async def feedback_client(
     database: Database, state_dir: Path, *, feedback_keys: str | None = None, token: str | None = None
 ) -> AsyncIterator[FeedbackClient]:
     """Args: token: sent with every request that says nothing else."""
-    app = inference_app(Build("test", "boot"), [api.router])
-    app.state.feedback = desk = made_desk(database, state_dir, feedback_keys)
+    desk = made_desk(database, state_dir, feedback_keys)
+    app = inference_app(Build("test", "boot"), desk)
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://inference", headers=headers) as http:

@@ -9,7 +9,7 @@ from app.admin.fields import WeightBp, shown_weights
 from app.admin.view import View
 from app.domain.evidence.tally import Counter, Outcome, Tally
 from app.domain.stats import latency_histogram
-from app.queries.history import Counts, Live
+from app.queries.history import CountsOverTime, Live
 from app.queries.stored import Decision, Slot
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -120,7 +120,7 @@ class MetricsView(View):
     items: list[SlotView]
 
     @classmethod
-    def of_counts(cls, model: str, counts: Counts, step_s: int | None) -> "MetricsView":
+    def of_counts(cls, model: str, counts: CountsOverTime, step_s: int | None) -> "MetricsView":
         items = [SlotView.of_slot(slot) for slot in counts.slots]
         return cls(model=model, since=counts.since, until=counts.until, step_s=step_s, items=items)
 

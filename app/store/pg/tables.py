@@ -119,6 +119,8 @@ routing = Table(
     CheckConstraint("one = 1", name="one_row"),
 )
 
+# Of a rollout and a watch only what is listed or joined by is a column; `weight_bp` and `started_at` of the one and
+# `standby` of the other nobody reads but people who look into the tables.
 rollouts = Table(
     "rollouts",
     metadata,

@@ -45,7 +45,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedRollout:
     """A rollout that has not ended, as far as its columns say; `phase` is None where a newer release wrote it."""
 
     id: RolloutId
@@ -98,12 +98,13 @@ async def claim(tx: Transaction, rollout_id: RolloutId) -> Seen | None:
     return None if seen.rollout.phase in TERMINAL else seen
 
 
-async def listed(tx: Transaction) -> tuple[Listed, ...]:
+async def listed(tx: Transaction) -> tuple[ListedRollout, ...]:
     """All rollouts that have not ended, the oldest first, without their states."""
     query = select(_TABLE.c.id, _TABLE.c.model, _TABLE.c.canary, _TABLE.c.phase)
     rows = await tx.execute(query.where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.id))
     return tuple(
-        Listed(RolloutId(str(row.id)), ModelName(row.model), VersionName(row.canary), _phase(row.phase)) for row in rows
+        ListedRollout(RolloutId(str(row.id)), ModelName(row.model), VersionName(row.canary), _phase(row.phase))
+        for row in rows
     )
 
 

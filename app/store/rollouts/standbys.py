@@ -44,7 +44,7 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedWatch:
     """A watch that goes on, as far as it is known without its state.
 
     Attributes:
@@ -76,7 +76,7 @@ async def add(tx: Transaction, new: Watch, generation: int) -> None:
     )
 
 
-async def listed(tx: Transaction) -> tuple[Listed, ...]:
+async def listed(tx: Transaction) -> tuple[ListedWatch, ...]:
     """All that go on, the oldest first, without their states."""
     query: Select[Any] = select(
         _TABLE.c.rollout_id,
@@ -155,8 +155,8 @@ def _from_row(row: Row[Any]) -> Watched:
     return Watched(watch_from_json(row.state), row.began, row.generation, row.ended_at, ended_by, row.at)
 
 
-def _listed(row: Row[Any]) -> Listed:
+def _listed(row: Row[Any]) -> ListedWatch:
     # As text, because a cast of what is no number would keep all others from being listed.
     read_through = int(row.read_through) if (row.read_through or "").isdecimal() else None
     rollout_id = RolloutId(str(row.rollout_id))
-    return Listed(rollout_id, ModelName(row.model), VersionName(row.stable), row.until, read_through, row.at)
+    return ListedWatch(rollout_id, ModelName(row.model), VersionName(row.stable), row.until, read_through, row.at)
