@@ -20,8 +20,8 @@ from app import compiled
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import Route, RoutedModel, RoutingTable
 from app.proxy import Gateway
-from app.proxy.routing.table import Arm
 from app.recording.accounting import Counted
+from app.recording.arm import Arm
 from app.recording.journal import Journal
 from bench.message import MODEL, model_name
 

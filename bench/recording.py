@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 from app import compiled
 from app.proxy import Gateway
-from app.proxy.routing.table import Arm
 from app.recording.accounting import Counted
+from app.recording.arm import Arm
 from app.recording.journal import Journal
 from app.recording.recorder import CLIENT_ERROR, OK
 from bench.peer_turnback import table_of

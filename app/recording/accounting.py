@@ -8,7 +8,7 @@ when `count_outcome` returns, so it is told before the last byte of the answer i
 from app.domain.catalog.routing import NO_COIN
 from app.domain.evidence.tally import TallyKey, UnitRow
 from app.domain.stats.latency_histogram import latency_bin
-from app.proxy.routing.table import Arm
+from app.recording.arm import Arm
 from app.recording.journal_record import ENDED, EXCLUDED, pack_body
 from app.recording.recorder import Recorder
 from app.recording.tally_row import CLIENT_ERROR, OUTCOMES, TIMEOUT, Cell

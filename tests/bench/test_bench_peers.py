@@ -12,8 +12,8 @@ import yaml
 
 from app import compiled
 from app.domain.catalog.models import ModelName, Version, VersionName
-from app.proxy.routing.table import Arm
 from app.recording.accounting import Counted
+from app.recording.arm import Arm
 from bench import configurations, streams
 from bench.cpu import split_cpus
 from bench.message import CHAT, INFER, LARGE, MANY_MODELS, Message

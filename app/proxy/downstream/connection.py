@@ -140,14 +140,19 @@ class Connection(asyncio.Protocol):
         """Read the request that came while the one before it was served."""
         raise NotImplementedError
 
-    # ------------------------------------------------------------------ for uvicorn and the gateway
+    # ------------------------------------------------------------------ for uvicorn and the port
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange under way."""
+        return self._exchange
 
     def shutdown(self) -> None:
         """End with the next answer, or when idle for a moment; called by uvicorn, too.
 
         An idle connection is not closed at once: its client may be sending, and could not tell what became of that.
         """
-        self._port.draining = True
+        self._port.begin_to_drain()
         if self._exchange is not None:
             self._exchange.close_after = True
         elif self._answer is not None:

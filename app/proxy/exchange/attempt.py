@@ -4,27 +4,23 @@ Rule: a second attempt is made only where the first cannot have been answered, w
 and towards stable only; what nothing reached may be sent elsewhere, what was read may not.
 """
 
-from typing import TYPE_CHECKING, Final
-
+from app.proxy.exchange.client import AnsweredClient
+from app.proxy.exchange.context import ExchangeContext
+from app.proxy.exchange.forwarded_request import ForwardedRequest
 from app.proxy.http1 import problems
 from app.proxy.http1.framing import CRLF
 from app.proxy.http1.problems import Problem
-from app.proxy.http1.request_head import RequestHead, joined
 from app.proxy.http1.response_head import ResponseHead
 from app.proxy.responses.reader import Reader
-from app.proxy.routing.table import CompiledRoute, Target
+from app.proxy.routing.arm import ServingArm
+from app.proxy.routing.table import CompiledRoute
 from app.proxy.upstream.connection import UpstreamConnection
+from app.proxy.upstream.connection_port import Carrier
 from app.proxy.upstream.endpoint import Upstream
-from app.proxy.upstream.pool import Pool
 from app.recording import recorder
 from app.recording.accounting import Counted
 
-if TYPE_CHECKING:
-    from app.proxy.exchange.exchange import Client
-    from app.proxy.gateway import Gateway
-
 QUEUED, CONNECTING, SENDING, AWAITING, RELAYING, OVER = range(6)
-_LENGTH: Final = b"content-length: "
 
 
 class Outgoing(Counted):
@@ -33,76 +29,72 @@ class Outgoing(Counted):
     Attributes:
         to_head: Whether the request is HEAD, so that the response has no body.
         body_ended: Whether the whole request body has been read.
-        exchange_id: Unique among all processes; of 32 hexadecimal digits.
+        close_after: Whether the client connection ends with this exchange.
     """
 
     __slots__ = (
+        "_arm",
         "_client",
         "_connection",
-        "_forwarded",
-        "_gateway",
+        "_context",
         "_held",
         "_held_bytes",
-        "_model_span",
         "_moved",
         "_phase",
         "_placed",
         "_reached",
         "_request",
-        "_request_id",
         "_retried",
         "_route",
         "_since",
-        "_target",
         "_upstream",
         "body_ended",
-        "exchange_id",
+        "close_after",
         "to_head",
     )
 
     def __init__(
         self,
-        gateway: "Gateway",
-        client: "Client",
-        request: RequestHead,
-        target: Target,
-        request_id: bytes,
-        forwarded: bytes,
+        context: ExchangeContext,
+        client: AnsweredClient,
+        request: ForwardedRequest,
+        tail: bytes,
         now: float,
+        *,
+        ended: bool,
+        close_after: bool,
     ) -> None:
         """Nothing is drawn or sent yet.
 
         Args:
-            gateway: What the process shares.
+            context: What the process shares.
             client: Where the request came from.
-            request: Its head.
-            target: Where its path leads.
-            request_id: The client's own, of checked token characters; empty for that of the exchange.
-            forwarded: Further field lines for the upstream, without the last line end.
+            request: All of it but its body.
+            tail: The line end before the body, and body bytes as they go on the wire.
             now: The monotonic clock's reading.
+            ended: Whether these are all of the body.
+            close_after: Whether the client connection ends with this exchange.
         """
-        super().__init__(gateway.recorder, target.route.stable, now)
-        self._gateway = gateway
+        route = request.target.route
+        super().__init__(context.recorder, route.stable, now)
+        self._context = context
         self._client = client
         self._request = request
-        self.exchange_id = gateway.receipts.new_exchange()
-        self._request_id = request_id or self.exchange_id
-        self._forwarded = forwarded
-        self._route: CompiledRoute = target.route
-        self._target = target
+        self._route: CompiledRoute = route
+        self._arm: ServingArm = route.stable
         self._since = now
         self._phase = QUEUED
         self._moved = False
         self._reached = False
         self._retried = False
         self._placed = False
-        self._held: list[bytes] | None = None
-        self._held_bytes = 0
-        self._model_span: tuple[int, int] | None = None
+        self._held: list[bytes] | None = [tail]
+        self._held_bytes = len(tail)
         self._upstream: Upstream | None = None
-        self._connection: UpstreamConnection | None = None
-        self.to_head = request.method == b"HEAD"
-        self.body_ended = True
+        self._connection: Carrier | None = None
+        self.to_head = request.head.method == b"HEAD"
+        self.body_ended = ended
+        self.close_after = close_after
 
     # ------------------------------------------------------------------ the request's bytes
 
@@ -114,7 +106,7 @@ class Outgoing(Counted):
         if held is not None:
             held.append(data)
             self._held_bytes += len(data)
-        too_much = self._held_bytes > self._gateway.limits.held_bytes
+        too_much = self._held_bytes > self._context.limits.held_bytes
         if self._phase <= CONNECTING:
             if too_much:
                 self._client.pause_reading()
@@ -125,12 +117,12 @@ class Outgoing(Counted):
             self._connection.write(data)
         if ended and self._phase == SENDING:
             self._phase = AWAITING
-            self._since = self._gateway.monotonic()
+            self._since = self._context.monotonic()
 
     @property
     def reader(self) -> Reader:
         """Who reads answers like this one's."""
-        return self._target.reader
+        return self._request.target.reader
 
     def _request_tail(self) -> bytes | None:
         """The line end before the body and the body as it goes on the wire; None when not all of it is held."""
@@ -139,36 +131,16 @@ class Outgoing(Counted):
             return None
         return held[0] if len(held) == 1 else b"".join(held)
 
-    def payload_for(self, pool: Pool, upstream: Upstream, tail: bytes) -> bytes:
-        """The request as an upstream of a version gets it.
-
-        Args:
-            pool: The version's.
-            upstream: One of its upstreams.
-            tail: The line end before the body, and body bytes as they go on the wire.
-        """
-        request = self._request
-        line = request.line
-        if not line or upstream.base or pool.path is not None or self._target.strips:
-            target = self._target.forwarded(request.url, pool.path)
-            line = request.method + b" " + upstream.base + target + b" HTTP/1.1"
-        if self._model_span is not None and pool.served_model is not None:
-            lines, tail = _renamed(request.lines, tail, self._model_span, pool.served_model)
-            crossing = joined(lines)
-        else:
-            crossing = request.crossing
-        return CRLF.join([line, upstream.host_line, crossing + self._request_id, self._forwarded, tail])
-
     def _payload(self, upstream: Upstream) -> bytes:
         """Head and all held body bytes for this upstream of the arm's version."""
         held = self._held or [CRLF]
-        return self.payload_for(self.arm.pool, upstream, held[0] if len(held) == 1 else b"".join(held))
+        return self._request.payload(self._arm.pool, upstream, held[0] if len(held) == 1 else b"".join(held))
 
     # ------------------------------------------------------------------ attempts
 
     def _forward(self) -> None:
         """Send the request to the arm, once its bulkhead has a place for it."""
-        pool = self.arm.pool
+        pool = self._arm.pool
         if pool.in_flight < pool.concurrency:
             pool.in_flight += 1
             self._placed = True
@@ -181,9 +153,9 @@ class Outgoing(Counted):
     def admitted(self) -> None:
         """The bulkhead has a place now."""
         self._placed = True
-        self._since = self._gateway.monotonic()
+        self._since = self._context.monotonic()
         self._client.resume_reading()
-        self._attempt(self.arm.pool.choose(self._since))
+        self._attempt(self._arm.pool.choose(self._since))
 
     def _attempt(self, upstream: Upstream) -> None:
         """Send over an idle connection, or open one."""
@@ -204,7 +176,7 @@ class Outgoing(Counted):
     def _sent(self) -> None:
         self._reached = True
         self._phase = AWAITING if self.body_ended else SENDING
-        if self._held_bytes > self._gateway.limits.held_bytes:
+        if self._held_bytes > self._context.limits.held_bytes:
             self._held = None
 
     def _let_go(self) -> None:
@@ -217,9 +189,9 @@ class Outgoing(Counted):
             upstream.in_flight -= 1
         if self._placed:
             self._placed = False
-            self.arm.pool.leave()
+            self._arm.pool.leave()
         elif self._phase == QUEUED:
-            self.arm.pool.stop_waiting(self)
+            self._arm.pool.stop_waiting(self)
 
     # ------------------------------------------------------------------ called by the upstream connection
 
@@ -230,7 +202,7 @@ class Outgoing(Counted):
         if self._client.is_write_paused:
             connection.pause_reading()
         self._client.resume_reading()
-        self._since = self._gateway.monotonic()
+        self._since = self._context.monotonic()
         payload = self._payload(upstream)
         self._sent()
         # Last, because a full upstream holds the client back again at once.
@@ -257,10 +229,10 @@ class Outgoing(Counted):
         """
         self._connection = None
         upstream = self._upstream
-        pool = self.arm.pool
+        pool = self._arm.pool
         if stale and upstream is not None and self._held is not None and self._phase == AWAITING and pool.budget.take():
             self.arm.totals.retries += 1
-            self._since = self._gateway.monotonic()
+            self._since = self._context.monotonic()
             self._connect(upstream)
         else:
             problem = problems.UPSTREAM_MALFORMED if malformed else problems.UPSTREAM_BROKE
@@ -284,8 +256,8 @@ class Outgoing(Counted):
 
     def _cannot_connect(self, outcome: int, problem: Problem) -> None:
         """Nothing reached the upstream: another one of the version may answer, or stable for a canary."""
-        now = self._gateway.monotonic()
-        pool = self.arm.pool
+        now = self._context.monotonic()
+        pool = self._arm.pool
         upstream = self._upstream
         if self._reached or upstream is None:
             self._fail(outcome, problem)
@@ -308,7 +280,7 @@ class Outgoing(Counted):
     def _turned_away(self) -> None:
         """The arm's bulkhead and its queue are full: nothing was sent."""
         if self._may_fall_back():
-            self._fall_back(recorder.OVERLOADED, self._gateway.monotonic())
+            self._fall_back(recorder.OVERLOADED, self._context.monotonic())
         else:
             self._give_up(
                 recorder.OVERLOADED,
@@ -318,7 +290,7 @@ class Outgoing(Counted):
 
     def _may_fall_back(self) -> bool:
         stable = self._route.stable
-        return self.arm is not stable and self.is_evidence and stable.pool.budget.take()
+        return self._arm is not stable and self.is_evidence and stable.pool.budget.take()
 
     def _fall_back(self, outcome: int, now: float) -> None:
         """Count the canary's failure and let stable answer, without a coin."""
@@ -326,6 +298,7 @@ class Outgoing(Counted):
         self.arm.totals.fallbacks += 1
         self._settle(outcome)
         self._since = now
+        self._arm = stable
         self.count_excluded(stable, now)
         self._take_note()
         self._client.resume_reading()
@@ -339,15 +312,15 @@ class Outgoing(Counted):
         """The upstream is to blame."""
         upstream = self._upstream
         if upstream is not None:
-            now = self._gateway.monotonic()
+            now = self._context.monotonic()
             upstream.failed(now)
             if self.is_evidence:
-                self.arm.pool.brake.failed(now)
+                self._arm.pool.brake.failed(now)
         self._give_up(outcome, problem, f"version {self.arm.version} of model {self.arm.model}")
 
     def _settle(self, outcome: int) -> None:
         """Record an early end and let go of the upstream."""
-        self.count_outcome(outcome, self._gateway.monotonic())
+        self.count_outcome(outcome, self._context.monotonic())
         self._let_go()
         self._phase = OVER
 
@@ -360,18 +333,3 @@ class Outgoing(Counted):
     def _give_up(self, outcome: int, problem: Problem, detail: str) -> None:
         """Say so to the client, or cut an answer that had begun."""
         raise NotImplementedError
-
-
-def _renamed(lines: list[bytes], tail: bytes, span: tuple[int, int], name: bytes) -> tuple[list[bytes], bytes]:
-    """Put another model's name into a JSON body, by bytes, and correct the length.
-
-    Args:
-        lines: The head's field lines.
-        tail: The line end before the body, and all of the body.
-        span: Where the name stands in the body, between its quotes.
-        name: As JSON without quotes.
-    """
-    start, end = span[0] + len(CRLF), span[1] + len(CRLF)
-    renamed = tail[:start] + name + tail[end:]
-    length = _LENGTH + b"%d" % (len(renamed) - len(CRLF))
-    return [length if line.startswith(_LENGTH) else line for line in lines], renamed

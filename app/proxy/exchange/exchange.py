@@ -5,10 +5,13 @@ byte of its answer is written; and once a byte of an answer has been sent, a bro
 never ended.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from app.domain.evidence.tally import Counter
 from app.proxy.exchange.attempt import AWAITING, CONNECTING, OVER, QUEUED, RELAYING, SENDING, Outgoing
+from app.proxy.exchange.client import AnsweredClient
+from app.proxy.exchange.context import ExchangeContext
+from app.proxy.exchange.forwarded_request import ForwardedRequest
 from app.proxy.exchange.mirror import Primary
 from app.proxy.http1 import chunks, problems
 from app.proxy.http1 import response_head as framed
@@ -23,62 +26,38 @@ from app.recording import recorder
 _JOINED: Final = 16 * 1024
 
 
-class Client(Protocol):
-    """What an exchange needs of the connection its request came over.
-
-    Attributes:
-        is_write_paused: Whether the client does not read its answer fast enough.
-        is_read_paused: Whether the client has to wait with its body.
-    """
-
-    is_write_paused: bool
-    is_read_paused: bool
-
-    def write(self, data: bytes) -> None: ...
-    def exchange_ended(self, *, close: bool) -> None: ...
-    def cut(self) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-
 class Exchange(Outgoing):
-    """One inference request and its response.
+    """One inference request and its response."""
 
-    Attributes:
-        close_after: Whether the client connection ends with this exchange.
-    """
+    __slots__ = ("_chunked", "_follower", "_note", "_primary", "_status")
 
-    __slots__ = ("_chunked", "_follower", "_note", "_primary", "_status", "close_after")
-
-    _chunked: bool
-    _follower: Follower | None
-    _note: Note | None
-    _primary: Primary | None
-    _status: int
-    close_after: bool
+    def __init__(
+        self,
+        context: ExchangeContext,
+        client: AnsweredClient,
+        request: ForwardedRequest,
+        tail: bytes,
+        now: float,
+        *,
+        ended: bool,
+        close_after: bool,
+    ) -> None:
+        """As the request's half."""
+        super().__init__(context, client, request, tail, now, ended=ended, close_after=close_after)
+        self._chunked = False
+        self._status = 0
+        self._follower: Follower | None = None
+        self._note: Note | None = None
+        self._primary: Primary | None = None
 
     @property
     def answering(self) -> bool:
         """Whether a byte of the upstream's answer may have been sent."""
         return self._phase == RELAYING
 
-    def start(self, tail: bytes, *, ended: bool, model_span: tuple[int, int] | None = None) -> None:
-        """Draw the arm and forward what has been read.
-
-        Args:
-            tail: The line end before the body, and body bytes as they go on the wire.
-            ended: Whether these are all.
-            model_span: Where the body names the model, between the quotes; then the body is all there.
-        """
-        self._chunked = False
-        self._status = 0
-        self._follower = self._primary = self._note = None
-        self.close_after = not self._request.keep_alive or self._gateway.draining
-        self.body_ended = ended
-        self._held = [tail]
-        self._held_bytes = len(tail)
-        self._model_span = model_span
-        if self._request.forced_version:
+    def start(self) -> None:
+        """Draw the arm and forward what has been read."""
+        if self._request.head.forced_version:
             self._obey()
         else:
             self._draw()
@@ -88,13 +67,14 @@ class Exchange(Outgoing):
 
     def _obey(self) -> None:
         """Send it where an operator wants it, outside of all evidence."""
-        request = self._request
+        request = self._request.head
         arm = self._route.arms.get(request.forced_version)
-        if not self._gateway.may_override(request.override_key):
+        if not self._context.may_override(request.override_key):
             self._give_up(recorder.CANCELLED, problems.OVERRIDE_REFUSED, "the override key is not the operators'")
         elif arm is None:
             self._give_up(recorder.CANCELLED, problems.UNKNOWN_VERSION, f"model {self.arm.model} has no such version")
         else:
+            self._arm = arm
             self.count_excluded(arm, self._since)
             self._recorder.count(arm, {Counter.FORCED: 1}, self._since)
             self._take_note()
@@ -108,11 +88,13 @@ class Exchange(Outgoing):
         elif route.open_brakes.brakes and route.is_held_back():
             self.count_excluded(route.stable, self._since)
         elif route.sticky is None:
-            self.count_draw(route.draw(self._gateway.coin()))
+            self._arm = arm = route.draw(self._context.coin())
+            self.count_draw(arm)
         else:
-            place = route.sticky.place(self._request.lines, self._gateway.coin)
-            self.count_draw(route.draw(place.point), place.unit, route.sticky.salted_at)
-        if route.mirror is not None and self.arm is not route.mirror and self._gateway.coin() < route.mirror_share:
+            place = route.sticky.place(self._request.head.lines, self._context.coin)
+            self._arm = arm = route.draw(place.point)
+            self.count_draw(arm, place.unit, route.sticky.salted_at)
+        if route.mirror is not None and self._arm is not route.mirror and self._context.coin() < route.mirror_share:
             self._primary = Primary(route.mirror)
 
     def _take_note(self) -> None:
@@ -120,14 +102,15 @@ class Exchange(Outgoing):
         if not route.is_watched:
             return
         share = route.watched.sample_share
-        sampled = share >= 1.0 or self._gateway.coin() < share
+        sampled = share >= 1.0 or self._context.coin() < share
         self._note = Note(
-            route,
-            self.arm,
-            self._request,
-            self._request_id,
+            route.watched,
+            self._arm,
+            self._request.head,
+            self._request.request_id,
             self.second,
             self.generation,
+            is_stable=self._arm is route.stable,
             sampled=sampled,
             is_inference=self.reader.is_inference,
         )
@@ -143,7 +126,7 @@ class Exchange(Outgoing):
             tail: The line end before the body, and body bytes; those of chunks decoded.
             ended: Whether these are all; then the upstream connection is somebody else's already.
         """
-        now = self._gateway.monotonic()
+        now = self._context.monotonic()
         self.count_latency(now)
         self._since = now
         self._phase = RELAYING
@@ -174,12 +157,12 @@ class Exchange(Outgoing):
 
     def _answer_lines(self, head: ResponseHead, now: float) -> list[bytes]:
         """The status line and the fields that cross or are the gateway's own."""
-        pool = self.arm.pool
+        pool = self._arm.pool
         upstream = self._upstream
         if upstream is not None and (upstream.failures or pool.brake.failures):
             pool.answered(upstream)
-        lines = [head.front, pool.version_lines + self._request_id, self._receipt_line()]
-        if self._gateway.server_timing:
+        lines = [head.front, pool.version_lines + self._request.request_id, self._receipt_line()]
+        if self._context.server_timing:
             lines.append(b"server-timing: upstream;dur=%.1f" % ((now - self._drawn) * 1e3))
         return lines
 
@@ -192,19 +175,21 @@ class Exchange(Outgoing):
         """Keep the request's body while it is there, where something in it is looked for."""
         if note.reads and self._route.watched.reads_requests:
             tail = self._request_tail()
-            note.body = None if tail is None else self._gateway.room.kept(tail)
+            note.body = None if tail is None else self._context.room.kept(tail)
 
     def _receipt_line(self) -> bytes:
         """What feedback must bring back."""
-        exchange = self.exchange_id
-        arm = self.arm
+        exchange = self._request.exchange_id
+        arm = self._arm
         if self._note is not None:
             self._note.exchange = exchange
         elif arm is not self._route.stable:
-            self._gateway.observer.answered(arm, self.second, self.generation, exchange, self._request_id, self._status)
+            self._context.observer.answered(
+                arm, self.second, self.generation, exchange, self._request.request_id, self._status
+            )
         slices = b""
         if self._route.signs_slices:
-            slices = self._route.watched.slices.packed(self._request.lines)
+            slices = self._route.watched.slices.packed(self._request.head.lines)
         signer = arm.signer if self.generation else arm.signer_without_coin
         return signer.receipt(self.second, exchange, slices)
 
@@ -224,7 +209,7 @@ class Exchange(Outgoing):
 
     def _frame_anew(self, lines: list[bytes], tail: bytes, *, ended: bool) -> bytes:
         """Say how a body without a length ends, and frame its first bytes."""
-        if self._request.http_1_0:
+        if self._request.head.http_1_0:
             self.close_after = True
             return tail
         self._chunked = True
@@ -286,7 +271,7 @@ class Exchange(Outgoing):
     def _note_outcome(self, note: Note, outcome: int) -> None:
         if self._cell is not None:
             note.outcome = outcome
-            note.seconds = self._gateway.monotonic() - self._drawn
+            note.seconds = self._context.monotonic() - self._drawn
 
     def _end(self) -> None:
         """The answer is written."""
@@ -302,10 +287,10 @@ class Exchange(Outgoing):
         if note is not None:
             note.follower = follower if note.reads else None
             note.clean_end = clean_end
-            self._gateway.observer.later(note)
+            self._context.observer.later(note)
         primary, self._primary = self._primary, None
         if primary is not None and clean_end:
-            self._gateway.mirror_later(self, primary)
+            self._context.mirror_later(self._request, primary)
 
     def _settle(self, outcome: int) -> None:
         note = self._note
@@ -326,7 +311,7 @@ class Exchange(Outgoing):
             return
         close = self.close_after or not self.body_ended
         self._client.write(
-            problems.response(problem, detail, self._request_id, close=close, with_body=not self.to_head)
+            problems.response(problem, detail, self._request.request_id, close=close, with_body=not self.to_head)
         )
         self._client.exchange_ended(close=close)
 
@@ -341,7 +326,7 @@ class Exchange(Outgoing):
             self._moved = False
             if self._phase in (SENDING, RELAYING):
                 self._since = now
-        pool = self.arm.pool
+        pool = self._arm.pool
         if now - self._drawn > pool.timeouts.total_s or now - self._since > self._allowed_s():
             self._out_of_time()
         elif pool.cuts(self._drawn, now):
@@ -351,7 +336,7 @@ class Exchange(Outgoing):
 
     def _allowed_s(self) -> float:
         """How long the present phase may go on without a byte."""
-        timeouts = self.arm.pool.timeouts
+        timeouts = self._arm.pool.timeouts
         if self._phase <= CONNECTING:
             return timeouts.connect_s
         if self._phase == AWAITING:

@@ -5,7 +5,7 @@ Rule: health only chooses among a version's upstreams; when none of them seems w
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -13,10 +13,8 @@ import structlog
 from app.proxy.bounds.limits import Limits
 from app.proxy.http1.framing import Remembered
 from app.proxy.http1.response_head import ResponseHead
+from app.proxy.upstream.connection_port import Carrier
 from app.proxy.upstream.connector import Reach
-
-if TYPE_CHECKING:
-    from app.proxy.upstream.connection import UpstreamConnection
 
 _PORTS: Final = {"http": 80, "https": 443}
 FAILURES_TO_EJECT: Final = 5
@@ -77,7 +75,7 @@ class Upstream:
         self._reach = reach
         self.heads: Remembered[ResponseHead] = Remembered()
         self.last_head: ResponseHead | None = None
-        self.idle: list[UpstreamConnection] = []
+        self.idle: list[Carrier] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
         self.failures = 0
