@@ -40,9 +40,8 @@ from app.feedback.own_paths import Build, inference_app
 from app.loops import Loop, Loops
 from app.ops import Check, Readiness, ops_app
 from app.proxy.bounds.admission import use_all_descriptors
-from app.proxy.metrics import ObserverFigures, RecorderFigures
+from app.proxy.metrics import ObserverFigures, RecorderFigures, UpstreamFigures
 from app.proxy.upstream.tls import upstream_context
-from app.proxy.upstream_metrics import UpstreamFigures
 from app.recording.journal import TEND_MAX_S, Journal
 from app.recording.recovery import DeadBoots
 from app.replica.clock import DatabaseClock
