@@ -13,8 +13,8 @@ from app.proxy.exchange.exchange import Exchange
 from app.proxy.exchange.forwarded_request import ForwardedRequest
 from app.proxy.http1 import problems
 from app.proxy.http1.framing import CRLF
-from app.proxy.http1.head_cache import Alike
 from app.proxy.http1.request_head import RequestHead, malformed
+from app.proxy.http1.request_heads import Alike
 from app.proxy.routing.table import BadTarget, NoRoute, Target
 
 

@@ -13,8 +13,8 @@ from app.proxy.downstream.own_paths import Uvicorn
 from app.proxy.downstream.port import Port
 from app.proxy.downstream.strict_connection import StrictConnection
 from app.proxy.downstream.whole_body import ServerOptions
-from app.proxy.http1.head_cache import Alike
 from app.proxy.http1.request_head import RequestHead
+from app.proxy.http1.request_heads import Alike
 
 if TYPE_CHECKING:
     from uvicorn.config import Config

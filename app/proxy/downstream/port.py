@@ -15,7 +15,7 @@ from app.proxy.bounds.admission import Admission
 from app.proxy.bounds.limits import Limits
 from app.proxy.bounds.memory import CollectedBytes
 from app.proxy.http1.forwarded import Network
-from app.proxy.http1.head_cache import RequestHeads
+from app.proxy.http1.request_heads import RequestHeads
 from app.recording.recorder import OpenExchange
 
 log = structlog.get_logger()

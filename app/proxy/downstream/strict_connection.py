@@ -10,9 +10,9 @@ from app.proxy.downstream.own_paths import OwnRequest, Uvicorn
 from app.proxy.downstream.port import Port
 from app.proxy.downstream.whole_body import CollectedBody, WholeRequest
 from app.proxy.http1.framing import CRLF, HEAD_END
-from app.proxy.http1.head_cache import Alike, Habit
 from app.proxy.http1.llhttp_check import Judge, check_next
 from app.proxy.http1.request_head import Refused, RequestHead, body_too_large, head_too_large, malformed
+from app.proxy.http1.request_heads import Alike, Habit
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
@@ -192,7 +192,7 @@ class StrictConnection(Connection):
         payload = body.take(buffer[start:])
         if not request.keep_alive and body.rest.strip(CRLF):
             raise malformed("something follows a request that ends the connection")
-        check_next(body.rest, self._port.limits, self._port.heads)
+        check_next(body.rest, self._port.limits, self._port.heads.known)
         self._serve(request, CRLF + payload, started)
 
     def _read_body(self, data: bytes) -> None:

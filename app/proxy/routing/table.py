@@ -10,6 +10,7 @@ from typing import Final
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.routing import FULL_BP, RoutedModel, RoutingTable
+from app.proxy.bounds.learned import Learned
 from app.proxy.bounds.memory import Room
 from app.proxy.http1 import framing
 from app.proxy.observing.plan import Watched
@@ -168,12 +169,21 @@ class CompiledTable:
 
     Attributes:
         known: Raw paths seen before (after the host where hosts take part in routing), and where
-            they lead; empty again when full.
-        known_named: The same for paths that do not name the model, with the model's name in front.
+            they lead.
         hosts_matter: Whether some model is matched by its host.
     """
 
-    __slots__ = ("_any_host", "_by_host", "_by_name", "_invocations", "hosts_matter", "known", "known_named", "table")
+    __slots__ = (
+        "_any_host",
+        "_by_host",
+        "_by_name",
+        "_invocations",
+        "_named_paths",
+        "_paths",
+        "hosts_matter",
+        "known",
+        "table",
+    )
 
     def __init__(self, table: RoutingTable, routes: Mapping[ModelName, CompiledRoute]) -> None:
         self.table = table
@@ -181,8 +191,9 @@ class CompiledTable:
         self._by_host: dict[bytes, dict[bytes, CompiledRoute]] = {}
         self._any_host: dict[bytes, CompiledRoute] = {}
         self._invocations: CompiledRoute | None = None
-        self.known: dict[bytes, Target] = {}
-        self.known_named: dict[tuple[bytes, bytes], Target] = {}
+        self._paths: Learned[bytes, Target] = Learned(MAX_KNOWN_PATHS)
+        self._named_paths: Learned[tuple[bytes, bytes], Target] = Learned(MAX_KNOWN_PATHS)
+        self.known = self._paths.known
         for routed in table.models:
             match = routed.model.match
             if match is not None:
@@ -197,16 +208,14 @@ class CompiledTable:
     def find_named(self, name: bytes, url: bytes) -> Target:
         """Where a request leads whose body or header names the model. Raises: NoRoute."""
         path = url.partition(b"?")[0]
-        target = self.known_named.get((name, path))
+        target = self._named_paths.known.get((name, path))
         if target is None:
             route = self._by_name.get(name)
             if route is None:
                 raise NoRoute(name.decode("ascii", "replace"))
             target = Target(route, path)
             if len(path) <= MAX_KNOWN_PATH:
-                if len(self.known_named) >= MAX_KNOWN_PATHS:
-                    self.known_named.clear()
-                self.known_named[name, path] = target
+                self._named_paths.keep((name, path), target)
         return target
 
     def find(self, url: bytes, host: bytes, asked_model: bytes = b"") -> Target:
@@ -231,9 +240,7 @@ class CompiledTable:
                 return self.find_named(asked_model, path)
             target = self._named(path) or self._matched(path, host)
             if len(key) <= MAX_KNOWN_PATH and path != _INVOCATIONS:
-                if len(self.known) >= MAX_KNOWN_PATHS:
-                    self.known.clear()
-                self.known[key] = target
+                self._paths.keep(key, target)
         return target
 
     def _named(self, path: bytes) -> Target | None:

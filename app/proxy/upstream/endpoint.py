@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from app.proxy.bounds.limits import Limits
-from app.proxy.http1.framing import Remembered
+from app.proxy.http1.head_cache import HeadCache
 from app.proxy.http1.response_head import ResponseHead
 from app.proxy.upstream.connection_port import Carrier
 from app.proxy.upstream.connector import Reach
@@ -73,7 +73,7 @@ class Upstream:
         self.host_line = b"host: " + address.netloc.rpartition("@")[2].encode()
         self._server_name = (server_name or self.host) if address.scheme == "https" else None
         self._reach = reach
-        self.heads: Remembered[ResponseHead] = Remembered()
+        self.heads: HeadCache[ResponseHead] = HeadCache()
         self.last_head: ResponseHead | None = None
         self.idle: list[Carrier] = []
         self.tasks: set[asyncio.Task[None]] = set()
