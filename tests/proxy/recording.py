@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Counter, Flush, Outcome, TallyKey, TallyRow, UnitRow, Watermark
 from app.proxy import Recorder
-from app.recording.accounting import Counted
+from app.recording.accounting import Accounting
 from app.recording.arm import Arm
 from app.recording.journal import Journal
 from app.recording.recorder import OK
@@ -45,16 +45,16 @@ class World:
         self.time = Time()
         self.recorder = Recorder(lambda: self.time.unix, lambda: self.time.monotonic, lambda: self.open, **caps)
         self.arm, self.other_arm = arms_of(self.recorder, "v1", "v2")
-        self.open: list[Counted] = []
+        self.open: list[Accounting] = []
 
-    def draw(self, arm: Arm | None = None, unit: int = 0, salted_at: int = 0) -> Counted:
+    def draw(self, arm: Arm | None = None, unit: int = 0, salted_at: int = 0) -> Accounting:
         arm = arm or self.arm
-        counted = Counted(self.recorder, arm, self.time.monotonic)
+        counted = Accounting(self.recorder, arm, self.time.monotonic)
         counted.count_draw(arm, unit, salted_at)
         self.open.append(counted)
         return counted
 
-    def end(self, counted: Counted, outcome: int = OK) -> None:
+    def end(self, counted: Accounting, outcome: int = OK) -> None:
         self.open.remove(counted)
         counted.count_outcome(outcome, self.time.monotonic)
 
@@ -63,7 +63,7 @@ class World:
         self.end(self.draw(), outcome)
 
     def exclude(self) -> None:
-        Counted(self.recorder, self.arm, self.time.monotonic).count_excluded(self.arm, self.time.monotonic)
+        Accounting(self.recorder, self.arm, self.time.monotonic).count_excluded(self.arm, self.time.monotonic)
 
 
 class JournalledWorld(World):

@@ -1,4 +1,4 @@
-"""One client connection's transport: holding back, pace, deadlines and ends.
+"""One client connection's transport: holding back, deadlines and ends.
 
 Rule: every state a connection can be in has a deadline, and one sweep looks at all of them; a client that
 is too slow is told so while nothing was answered, and cut where something was.
@@ -13,8 +13,8 @@ import termios
 from math import inf
 from typing import Final
 
-from app.proxy.bounds.client_pace import Pace
 from app.proxy.downstream.asgi_answer import Answer
+from app.proxy.downstream.clock import ClientClock
 from app.proxy.downstream.own_paths import Uvicorn
 from app.proxy.downstream.port import Port
 from app.proxy.downstream.whole_body import WholeRequest
@@ -24,6 +24,7 @@ from app.proxy.http1.forwarded import Origin
 from app.proxy.http1.problems import Problem
 from app.proxy.http1.request_body import RequestBody
 from app.proxy.http1.request_head import Refused
+from app.recording.accounting import Accounting
 
 _NO_BYTES: Final = bytes(4)
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -43,18 +44,14 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_body",
-        "_drained",
+        "_clock",
         "_exchange",
         "_held",
         "_is_kept_alive",
         "_origin",
         "_port",
-        "_read_pace",
-        "_send_pace",
-        "_since",
         "_state",
         "_transport",
-        "_unread_before",
         "_uvicorn",
         "_whole",
         "is_read_paused",
@@ -68,14 +65,12 @@ class Connection(asyncio.Protocol):
         self._port = port
         self._uvicorn = uvicorn
         self._state = READING_HEAD
-        self._since = 0.0
+        self._clock = ClientClock(port.limits)
         self._held = b""
         self._body = RequestBody(port.limits.body_bytes)
         self._exchange: Exchange | None = None
         self._answer: Answer | None = None
         self._whole: WholeRequest | None = None
-        self._send_pace, self._read_pace = Pace(), Pace()
-        self._drained = self._unread_before = 0
         self._is_kept_alive = self.is_read_paused = self.is_write_paused = False
 
     # ------------------------------------------------------------------ called by the event loop
@@ -97,7 +92,7 @@ class Connection(asyncio.Protocol):
         # uvicorn only ever calls shutdown() on what is in there.
         connections.add(self)  # type: ignore[arg-type]
         port.clients.add(self)
-        self._since = port.monotonic()
+        self._clock.since = port.monotonic()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._forget()
@@ -126,9 +121,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_write_paused = False
-        # From its limit to a quarter of it, where a transport tells to go on.
-        self._drained += self._port.limits.client_unread_bytes * 3 // 4
-        self._unread_before = 0
+        self._clock.has_drained()
         if self._exchange is not None:
             self._exchange.client_drained()
         elif self._answer is not None:
@@ -143,9 +136,9 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ for uvicorn and the port
 
     @property
-    def exchange(self) -> Exchange | None:
-        """The exchange under way."""
-        return self._exchange
+    def open_accounting(self) -> Accounting | None:
+        """Of the exchange under way."""
+        return None if self._exchange is None else self._exchange.accounting
 
     def shutdown(self) -> None:
         """End with the next answer, or when idle for a moment; called by uvicorn, too.
@@ -164,17 +157,17 @@ class Connection(asyncio.Protocol):
             self._exchange.sweep(now)
         elif self._state >= LINGERING:
             self._sweep_ending(now)
-        elif self._since == 0.0:
-            self._since = now
         else:
-            self._sweep_waiting(now - self._since)
+            self._sweep_waiting(self._clock.waited_s(now))
         if self._body.left and self._state <= COLLECTING:
-            self._sweep_upload(now)
+            late = self._clock.look_at_upload(now, self._body.received, is_paused=self.is_read_paused)
+            if late is not None:
+                self._abandon(Refused(problems.REQUEST_TIMEOUT, late))
         if self._state <= COLLECTING:
             if self.is_write_paused:
                 self._sweep_reading(now, self._unread())
             else:
-                self._read_pace.rest()
+                self._clock.rest_reading()
 
     def _sweep_waiting(self, waited_s: float) -> None:
         """No exchange is under way."""
@@ -196,36 +189,18 @@ class Connection(asyncio.Protocol):
     def _sweep_ending(self, now: float) -> None:
         """The last answer is written; the client may still have to read it, or to stop sending."""
         unread = self._unread()
-        if unread or self._since == 0.0:
-            self._since = now
+        if unread or self._clock.since == 0.0:
+            self._clock.since = now
             self._sweep_reading(now, unread)
-        elif now - self._since > self._port.limits.linger_s:
+        elif now - self._clock.since > self._port.limits.linger_s:
             self._transport.abort()
-
-    def _sweep_upload(self, now: float) -> None:
-        """A body is on its way: in time, and not too slowly."""
-        limits = self._port.limits
-        if self.is_read_paused:
-            self._send_pace.rest()
-        else:
-            self._send_pace.look(now, self._body.received, limits.body_bytes_s)
-        if now - self._since > limits.request_s:
-            self._abandon(Refused(problems.REQUEST_TIMEOUT, f"it has to arrive within {limits.request_s:g} s"))
-        elif self._send_pace.behind_s > limits.client_idle_s:
-            rate = f"a body has to come with {limits.body_bytes_s} bytes a second"
-            self._abandon(Refused(problems.REQUEST_TIMEOUT, rate))
 
     def _sweep_reading(self, now: float, unread: int) -> None:
         """The client has more to read than fits into what is held for it."""
         if self._answer is not None and self._answer.is_stream:
             # Whoever follows what is told as it happens reads it at leisure.
-            self._read_pace.rest()
-            return
-        limits = self._port.limits
-        self._drained += max(0, self._unread_before - unread)
-        self._unread_before = unread
-        self._read_pace.look(now, self._drained, limits.answer_bytes_s)
-        if self._read_pace.behind_s > limits.client_idle_s:
+            self._clock.rest_reading()
+        elif self._clock.reads_too_slowly(now, unread):
             self.cut()
 
     def _unread(self) -> int:
@@ -275,7 +250,7 @@ class Connection(asyncio.Protocol):
         First one that has ended but for its client, then one that is kept alive, one whose first or whose begun
         request is still to come, a stream that nobody reads; of two alike the one that waits longer.
         """
-        since = self._since or inf
+        since = self._clock.since or inf
         if self._state >= LINGERING:
             return 0, since
         if self._state == READING_HEAD and self._is_kept_alive and not self._held:
@@ -308,7 +283,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close after what is written; a client that still sends gets time to read the answer."""
-        self._since = 0.0
+        self._clock.since = 0.0
         self._body.rest = self._held = b""
         if self._body.left and not self._transport.is_closing():
             self._state = LINGERING

@@ -21,11 +21,14 @@ from app.proxy.routing.table import BadTarget, NoRoute, Target
 class ClientConnection(StrictConnection):
     """One connection to the inference port."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "_forwarded", "_forwarded_of")
 
     def __init__(self, port: Port, context: ExchangeContext, uvicorn: Uvicorn) -> None:
         super().__init__(port, uvicorn)
         self._context = context
+        # What upstreams are told of where requests with this head came from.
+        self._forwarded_of: RequestHead | None = None
+        self._forwarded = b""
 
     # ------------------------------------------------------------------ heads
 
@@ -72,10 +75,10 @@ class ClientConnection(StrictConnection):
             if target is None:
                 return
         request_id = request.request_id if ids is None else ids.request_id
-        if request.relayed is None:
-            forwarded = request.authority.join(self._origin.parts)
-        else:
-            forwarded = self._origin.told(request.authority, request.relayed)
+        if request is not self._forwarded_of:
+            self._forwarded_of = request
+            self._forwarded = self._origin.forwarded(request.authority, request.relayed)
+        forwarded = self._forwarded
         if not request.has_trace:
             forwarded = ((ids.trace if ids is not None else b"") or context.traces.begin()) + forwarded
         if self._body.left:
@@ -88,7 +91,7 @@ class ClientConnection(StrictConnection):
         )
         close = not request.keep_alive or self._port.draining
         self._exchange = exchange = Exchange(
-            context, self, forwarded_request, tail, started, ended=not self._body.left, close_after=close
+            context, self, forwarded_request, tail, started, not self._body.left, close
         )
         exchange.start()
         context.tell_overhead(started)

@@ -25,8 +25,8 @@ class Client(Protocol):
     """A connection as its port sees it."""
 
     @property
-    def exchange(self) -> OpenExchange | None:
-        """The exchange under way."""
+    def open_accounting(self) -> OpenExchange | None:
+        """Of the exchange under way."""
 
     def sweep(self, now: float) -> None:
         """Look at every deadline of this connection."""
@@ -109,8 +109,8 @@ class Port:
         return self.admission.refusal(address, in_all)
 
     def open_exchanges(self) -> list[OpenExchange]:
-        """Every exchange under way."""
-        return [exchange for client in self.clients if (exchange := client.exchange) is not None]
+        """Every exchange under way, as it is counted."""
+        return [accounting for client in self.clients if (accounting := client.open_accounting) is not None]
 
     def new_request_id(self) -> bytes:
         """Of a request that is answered here and has none."""

@@ -69,7 +69,7 @@ class StrictConnection(Connection):
         self._exchange = None
         if self._whole is not None:
             self._release_body(self._whole)
-        self._since = 0.0
+        self._clock.since = 0.0
         if close or self._port.draining:
             self._close()
             return
@@ -85,7 +85,7 @@ class StrictConnection(Connection):
         self._is_kept_alive = True
         self.exchange_ended(close=close)
         if self._state == READING_HEAD:
-            self._since = self._port.monotonic()
+            self._clock.since = self._port.monotonic()
 
     def is_last(self, request: RequestHead) -> bool:
         """Whether the connection ends with an answer given now."""
@@ -100,7 +100,7 @@ class StrictConnection(Connection):
     def hand_over(self, message: bytes) -> None:
         """Let the listener's application answer this message."""
         self._state = EXCHANGING
-        self._since = 0.0
+        self._clock.since = 0.0
         self._answer = self._uvicorn.answer()
         self._answer.begin(message, self._transport, self)
 
@@ -170,7 +170,7 @@ class StrictConnection(Connection):
             return
         self._judge.hear(data)
         if not self._held:
-            self._since = started
+            self._clock.since = started
         self._held = buffer
 
     # ------------------------------------------------------------------ bodies
@@ -232,8 +232,7 @@ class StrictConnection(Connection):
 
     def _await_body(self, request: RequestHead, started: float) -> None:
         """Some of the body is still to come."""
-        self._since = started
-        self._send_pace.restart()
+        self._clock.await_body(started)
         if request.expect_continue:
             self.write(_CONTINUE)
 

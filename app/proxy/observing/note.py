@@ -24,7 +24,7 @@ class Note:
         arm: Who served it.
         request: The request's head.
         body: The request's body; None when not all of it was held, or nobody looks into it.
-        second, generation: As in `Counted`.
+        second, generation: As in `Accounting`.
         sampled: Whether it is one of those to be counted; tossed before anything came of it.
         is_kept: Whether its answer has a row.
         reads: Whether what its answer says is of interest.
