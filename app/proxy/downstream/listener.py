@@ -3,10 +3,9 @@
 Rule: an inference exchange touches no ASGI scope, task or timer.
 """
 
-from app.proxy.downstream.connection import EXCHANGING
+from app.proxy.downstream.connection import EXCHANGING, StrictConnection
 from app.proxy.downstream.own_paths import FEEDBACK_PATH, OWN_PREFIX, Uvicorn
 from app.proxy.downstream.port import Port
-from app.proxy.downstream.strict_connection import StrictConnection
 from app.proxy.downstream.whole_body import NamedInBody, ServerOptions, is_named_in_body
 from app.proxy.exchange.context import ExchangeContext
 from app.proxy.exchange.exchange import Exchange
