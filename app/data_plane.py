@@ -22,9 +22,8 @@ from app.proxy.bounds.limits import Limits
 from app.proxy.downstream.addressed import Addressees
 from app.proxy.downstream.own_port import OwnPort
 from app.proxy.gateway import Gateway
-from app.proxy.metrics import ObserverFigures, RecorderFigures
+from app.proxy.metrics import ObserverFigures, RecorderFigures, UpstreamFigures
 from app.proxy.upstream.connector import MayConnect, Reach
-from app.proxy.upstream_metrics import UpstreamFigures
 from app.recording.journal import Journal
 from app.recording.recovery import DeadBoots
 from app.replica.clock import DatabaseClock

@@ -27,6 +27,7 @@ from app.proxy.http1.request_head import RequestHead
 from app.proxy.http1.response_head import ResponseHead
 from app.proxy.observing.note import Note
 from app.proxy.observing.observer import slices_of
+from app.proxy.routing.arm import ServingArm
 from app.recording.tally_row import OK
 from bench.peer_turnback import table_of
 
@@ -63,11 +64,21 @@ class Subject:
         now = int(time.time())
         return [self._note(arms[place % 10 == 0], now, place) for place in range(len(self.requests))]
 
-    def _note(self, arm: object, now: int, place: int) -> Note:
-        note = Note(self.route, arm, self.asked, b"r", now, 1, sampled=True, is_inference=True)  # type: ignore[arg-type]  # an Arm
+    def _note(self, arm: ServingArm, now: int, place: int) -> Note:
+        note = Note(
+            self.route.watched,
+            arm,
+            self.asked,
+            b"r",
+            now,
+            1,
+            is_stable=arm is self.route.stable,
+            sampled=True,
+            is_inference=True,
+        )
         note.status, note.outcome, note.seconds, note.clean_end = 200, OK, 0.01, True
         note.exchange = self.gateway.receipts.new_exchange()
-        note.body = self.gateway.room.kept(b"\r\n" + self.requests[place])
+        note.body = self.gateway.context.room.kept(b"\r\n" + self.requests[place])
         note.follower = self.reader.follow(self.head, sampled=True)
         if note.follower is not None:
             note.follower.feed(self.answers[place])

@@ -20,8 +20,8 @@ from app import compiled
 from app.domain.catalog.models import Model, ModelName, Version, VersionName
 from app.domain.catalog.routing import Route, RoutedModel, RoutingTable
 from app.proxy import Gateway
-from app.proxy.routing.table import Arm
-from app.recording.accounting import Counted
+from app.recording.accounting import Accounting
+from app.recording.arm import Arm
 from app.recording.journal import Journal
 from bench.message import MODEL, model_name
 
@@ -50,19 +50,19 @@ class _Unrecorded:
     """What stands for the accounts of an exchange when nothing is to be recorded."""
 
     @staticmethod
-    def draw(exchange: Counted, arm: Arm, _unit: int = 0, _salted_at: int = 0) -> None:
+    def draw(exchange: Accounting, arm: Arm, _unit: int = 0, _salted_at: int = 0) -> None:
         exchange.arm = arm
 
     @staticmethod
-    def excluded(exchange: Counted, arm: Arm, _now: float) -> None:
+    def excluded(exchange: Accounting, arm: Arm, _now: float) -> None:
         exchange.arm = arm
 
     @staticmethod
-    def latency(_exchange: Counted, _now: float) -> None:
+    def latency(_exchange: Accounting, _now: float) -> None:
         """Nothing is kept."""
 
     @staticmethod
-    def outcome(_exchange: Counted, _outcome: int, _now: float) -> None:
+    def outcome(_exchange: Accounting, _outcome: int, _now: float) -> None:
         """Nothing is kept."""
 
 
@@ -75,7 +75,7 @@ def gateway_of(*, recording: bool) -> Gateway:
             ("count_latency", _Unrecorded.latency),
             ("count_outcome", _Unrecorded.outcome),
         ):
-            setattr(Counted, name, stand_in)
+            setattr(Accounting, name, stand_in)
     return Gateway(time.time)
 
 

@@ -1,6 +1,6 @@
 """What recording one exchange costs: draw, latency, outcome, and its record in the journal.
 
-Method: the data plane's own `Counted` on latencies drawn from a log-normal distribution, with and without a
+Method: the data plane's own `Accounting` on latencies drawn from a log-normal distribution, with and without a
 journal, by turns in one process; CPU time of this process, so that what else runs on the machine counts little.
 Segments have their real size and are mapped from a real file. Run `python -m bench.recording [--json]`.
 """
@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 from app import compiled
 from app.proxy import Gateway
-from app.proxy.routing.table import Arm
-from app.recording.accounting import Counted
+from app.recording.accounting import Accounting
+from app.recording.arm import Arm
 from app.recording.journal import Journal
 from app.recording.recorder import CLIENT_ERROR, OK
 from bench.peer_turnback import table_of
@@ -51,7 +51,7 @@ class Subject:
         recorder = self.gateway.recorder
         now = time.monotonic()
         for arm, latency_s, outcome in self.plan:
-            counted = Counted(recorder, arm, now)
+            counted = Accounting(recorder, arm, now)
             counted.count_draw(arm)
             counted.count_latency(now + latency_s)
             counted.count_outcome(outcome, now + latency_s)

@@ -141,6 +141,32 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     return copied
 
 
+def test_no_constructor_writes_into_another_object() -> None:
+    """What an object is made of is the same before and after; who changes it says so by a name of its own."""
+    found = [
+        f"{name}:{target.lineno}: {ast.unparse(target)}"
+        for name, tree in modules().items()
+        if name.startswith("app/")
+        for function in functions(tree)
+        if function.name == "__init__"
+        for target in _written(function)
+        if isinstance(target.value, ast.Name) and target.value.id in _given(function)
+    ]
+    assert found == []
+
+
+def _given(function: Function) -> set[str]:
+    """Names of the parameters, but for the object itself."""
+    of = function.args
+    return {each.arg for each in (*of.posonlyargs, *of.args, *of.kwonlyargs)} - {"self"}
+
+
+def _written(function: Function) -> Iterator[ast.Attribute]:
+    """Attributes that are assigned to, added to or deleted."""
+    nodes = (node for node in ast.walk(function) if isinstance(node, ast.Attribute))
+    return (node for node in nodes if not isinstance(node.ctx, ast.Load))
+
+
 def test_the_contracts_between_the_layers_are_kept() -> None:
     # A process of its own, because import-linter configures itself globally.
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]

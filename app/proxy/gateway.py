@@ -5,29 +5,23 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Collection
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.catalog.receipt import ReceiptKey
 from app.domain.catalog.routing import EMPTY_TABLE, RoutedModel, RoutingTable
 from app.errors import ModelUnusable
 from app.proxy.bounds.limits import DEFAULT_LIMITS, Limits
-from app.proxy.bounds.memory import Room
 from app.proxy.downstream.listener import ClientConnection
 from app.proxy.downstream.own_paths import Uvicorn
 from app.proxy.downstream.port import Port
-from app.proxy.exchange.exchange import Exchange
-from app.proxy.exchange.mirror import Mirrors, Primary
+from app.proxy.exchange.context import ExchangeContext
 from app.proxy.http1.forwarded import Network
 from app.proxy.http1.receipts import Receipts
-from app.proxy.http1.trace_context import Traces
-from app.proxy.observing.observer import Observer
-from app.proxy.routing.table import Arm, CompiledRoute, CompiledTable
+from app.proxy.routing.arm import ServingArm
+from app.proxy.routing.suspects import Suspect, suspects
+from app.proxy.routing.table import CompiledRoute, CompiledTable
 from app.proxy.upstream.breaker import OpenBrake, OpenCount
-from app.proxy.upstream.breaker_evidence import Suspect, suspects
 from app.proxy.upstream.connector import Reach
 from app.proxy.upstream.pool import Pool
 from app.recording.batch import Batch
@@ -37,43 +31,36 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-# How long each takes itself is looked at now and then, first at the first: looking is a hundredth of an exchange.
-_TIMED_ONE_IN = 8
 _SECRETLY_SEEDED = random.Random(secrets.randbits(256))  # noqa: S311 -- a fair coin, not a key
 
-log = structlog.get_logger()
 
-
-class Gateway(Port):
+class Gateway:
     """Everything one process's data plane shares.
 
     Attributes:
-        compiled: The routing table in force, ready for look-ups.
-        reach: How upstreams are reached.
-        receipts: What receipts are made with.
-        room: What copies of bodies may hold.
+        port: The inference port's bounds and connections.
+        context: What exchanges find here.
+        recorder: Counts exchanges.
         observer: Looks at exchanges after they ended.
-        traces: Begins a trace where a request has none.
+        receipts: What receipts are made with.
+        reach: How upstreams are reached.
+        monotonic: Seconds for durations.
     """
 
     __slots__ = (
         "_arms",
-        "_mirrors",
+        "_limits",
         "_open_count",
-        "_override_key",
         "_pools",
         "_slice_values",
         "_suspects",
-        "_untimed",
-        "coin",
-        "compiled",
+        "context",
+        "monotonic",
         "observer",
+        "port",
         "reach",
         "receipts",
         "recorder",
-        "room",
-        "server_timing",
-        "traces",
     )
 
     def __init__(
@@ -102,30 +89,35 @@ class Gateway(Port):
             trusted_proxies: Networks of proxies that are believed about where a request came from.
             receipt_key: What signs receipts.
         """
-        super().__init__(limits, monotonic, trusted_proxies)
-        self.coin = coin
-        self.recorder = Recorder(clock, monotonic, self._open_exchanges)
-        self.server_timing = server_timing
-        self.traces = Traces()
-        self.room = Room()
-        self._mirrors = Mirrors(self.recorder, limits, monotonic)
-        self.reach = reach or Reach()
-        self._override_key = override_key
+        self._limits = limits
         self._open_count = OpenCount()
-        self.observer = Observer(self.recorder, monotonic)
+        self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
+        self._arms: dict[tuple[ModelName, VersionName], ServingArm] = {}
+        self._suspects: list[Suspect] = []
+        self._slice_values: dict[ModelName, dict[str, set[str]]] = {}
+        self.monotonic = monotonic
+        self.reach = reach or Reach()
+        self.port = Port(limits, monotonic, trusted_proxies, self._sweep_beside)
+        self.recorder = Recorder(clock, monotonic, self.port.open_exchanges)
         self.receipts = Receipts(receipt_key)
-        self._untimed = 1
-
-        self._begin_empty()
+        self.context = ExchangeContext(
+            CompiledTable(EMPTY_TABLE, {}),
+            self.recorder,
+            self.receipts,
+            limits,
+            monotonic,
+            coin,
+            override_key=override_key,
+            server_timing=server_timing,
+        )
+        self.observer = self.context.observer
 
     # ------------------------------------------------------------------ routing
 
-    def _begin_empty(self) -> None:
-        self._pools: dict[tuple[ModelName, VersionName], Pool] = {}
-        self._arms: dict[tuple[ModelName, VersionName], Arm] = {}
-        self._suspects: list[Suspect] = []
-        self._slice_values: dict[ModelName, dict[str, set[str]]] = {}
-        self.compiled = CompiledTable(EMPTY_TABLE, {})
+    @property
+    def compiled(self) -> CompiledTable:
+        """The routing table in force, ready for look-ups."""
+        return self.context.compiled
 
     @property
     def table(self) -> RoutingTable:
@@ -147,7 +139,7 @@ class Gateway(Port):
             self._pools, self._arms = before, arms_before
             raise
         self._suspects = [suspect for routed in table.models for suspect in suspects(routed, routes[routed.model.name])]
-        self.compiled = CompiledTable(table, routes)
+        self.context.compiled = CompiledTable(table, routes)
         now = self.monotonic()
         for key, pool in before.items():
             if self._pools.get(key) is not pool:
@@ -157,7 +149,7 @@ class Gateway(Port):
         self,
         routed: RoutedModel,
         pools_before: dict[tuple[ModelName, VersionName], Pool],
-        arms_before: dict[tuple[ModelName, VersionName], Arm],
+        arms_before: dict[tuple[ModelName, VersionName], ServingArm],
     ) -> CompiledRoute:
         try:
             return self._compile(routed, pools_before, arms_before)
@@ -169,39 +161,30 @@ class Gateway(Port):
         self,
         routed: RoutedModel,
         pools_before: dict[tuple[ModelName, VersionName], Pool],
-        arms_before: dict[tuple[ModelName, VersionName], Arm],
+        arms_before: dict[tuple[ModelName, VersionName], ServingArm],
     ) -> CompiledRoute:
         route = routed.route
         now = self.monotonic()
-        arms: dict[VersionName, Arm] = {}
+        arms: dict[VersionName, ServingArm] = {}
         for version in routed.versions:
             key = (version.model, version.name)
             pool = pools_before.get(key)
             totals = self.recorder.totals(version.model, version.name)
             if pool is None or pool.version != version:
-                pool = Pool(version, routed.model.protocol, self.limits, self._open_count, self.reach, totals)
+                pool = Pool(version, routed.model.protocol, self._limits, self._open_count, self.reach, totals)
             pool.follow(route, now)
             arm = arms_before.get(key)
             if arm is None or arm.generation != route.generation or arm.pool is not pool:
-                arm = Arm(version.model, route.generation, version.name, pool, totals, self.receipts.key)
+                arm = ServingArm(version.model, route.generation, version.name, totals, pool, self.receipts.key)
             self._pools[key] = pool
             arms[version.name] = self._arms[key] = arm
         slice_values = self._slice_values.setdefault(routed.model.name, {})
-        return CompiledRoute(routed, arms, self._open_count, self.room, slice_values)
-
-    def _open_exchanges(self) -> list[Exchange]:
-        """Every exchange under way."""
-        found = (client._exchange for client in self.clients)  # noqa: SLF001 -- asked once per checkpoint
-        return [exchange for exchange in found if exchange is not None]
+        return CompiledRoute(routed, arms, self._open_count, self.context.room, slice_values)
 
     @property
     def pools(self) -> Collection[Pool]:
         """Every version's place in this process."""
         return self._pools.values()
-
-    def may_override(self, key: bytes) -> bool:
-        """Whether this key lets its bearer choose a version."""
-        return bool(self._override_key) and compare_digest(key, self._override_key)
 
     def open_brakes(self) -> tuple[OpenBrake, ...]:
         """Versions that this process sends nothing to."""
@@ -223,23 +206,8 @@ class Gateway(Port):
     ) -> ClientConnection:
         """A protocol for one client connection; `http=gateway.protocol` in uvicorn's configuration."""
         loop = _loop or asyncio.get_running_loop()
-        self.keep_sweeping(loop)
-        return ClientConnection(self, Uvicorn(config, server_state, app_state, loop))
-
-    def new_request_id(self) -> bytes:
-        """Of a request that is answered here: no exchange has it, so that no label can wait for one."""
-        return secrets.token_hex(16).encode()
-
-    def tell_overhead(self, started: float) -> None:
-        """Count how long the gateway took from a request's last read to handing it on; of one in eight."""
-        self._untimed -= 1
-        if self._untimed:
-            return
-        self._untimed = _TIMED_ONE_IN
-        overhead_us = (self.monotonic() - started) * 1e6
-        recorder = self.recorder
-        recorder.overhead[int(overhead_us).bit_length()] += 1
-        recorder.overhead_us += overhead_us
+        self.port.keep_sweeping(loop)
+        return ClientConnection(self.port, self.context, Uvicorn(config, server_state, app_state, loop))
 
     # ------------------------------------------------------------------ after an answer
 
@@ -260,26 +228,26 @@ class Gateway(Port):
         """Rows, units and exchanges that Postgres is not known to have."""
         return self.recorder.waiting + self.observer.waiting
 
-    def mirror_later(self, exchange: Exchange, primary: Primary) -> None:
-        """Copy an exchange that has ended."""
-        asyncio.get_running_loop().call_soon(self._mirrors.send, exchange, primary)
-
     # ------------------------------------------------------------------ deadlines and ends
 
-    def sweep(self, now: float) -> None:
-        """Look at every deadline of every connection, exchange and version."""
-        super().sweep(now)
-        self.safely(self._mirrors.sweep, now)
+    def _sweep_beside(self, now: float) -> None:
+        """Look at every deadline that is no connection's: of copies and of versions."""
+        safely = self.port.safely
+        safely(self.context.mirrors.sweep, now)
         for pool in self._pools.values():
             served = pool.totals.exchanges + pool.totals.excluded
             if pool.is_restless or served != pool.served:
-                self.safely(pool.sweep, now, served)
+                safely(pool.sweep, now, served)
         for suspect in self._suspects:
-            self.safely(suspect.sweep, now)
+            safely(suspect.sweep, now)
+
+    def drain(self) -> None:
+        """Stop keep-alive: idle connections close now, the others after their answer."""
+        self.port.drain()
 
     def close(self) -> None:
         """Cut everything that is left and stop the timer."""
-        super().close()
-        self._mirrors.close()
+        self.port.close()
+        self.context.mirrors.close()
         for pool in self._pools.values():
             pool.close()

@@ -1,19 +1,23 @@
-"""What the recorder counted, as Prometheus series."""
+"""What the data plane counted, and how it stands with its upstreams, as Prometheus series."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from app import telemetry
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.stats import latency_histogram
+from app.proxy.gateway import Gateway
 from app.proxy.observing.observer import Observer
+from app.proxy.upstream.endpoint import Upstream
+from app.proxy.upstream.pool import Pool
 from app.recording.recorder import Recorder
 from app.recording.totals import TotalsSinceStart, VersionTotals
 from app.telemetry import Distribution, Series
 
 DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 OBSERVED_S = 60.0
+WELL, EJECTED, UNREADY = STATES = ("well", "ejected", "unready")
 
 _Draws = dict[tuple[ModelName, VersionName], int]
 
@@ -63,6 +67,20 @@ class ObserverFigures:
         yield Series(telemetry.ANSWERS_DROPPED, (), float(self._observer.rows.dropped))
 
 
+class UpstreamFigures:
+    """Reads pools once per scrape; versions without traffic are left out."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def series(self) -> Iterator[Series]:
+        now = self._gateway.monotonic()
+        yield Series(telemetry.ADDRESSES_REFUSED, (), float(self._gateway.reach.refused_addresses))
+        for pool in self._gateway.pools:
+            if pool.has_traffic:
+                yield from _of_pool(pool, now)
+
+
 def _of_version(of: VersionTotals) -> Iterator[Series]:
     labels = (of.model, of.version)
     for outcome, count in of.outcomes.items():
@@ -80,3 +98,18 @@ def _overhead(totals: TotalsSinceStart) -> Distribution:
     names = [*(f"{edge_us / 1e6:g}" for edge_us in totals.overhead_edges_us), "+Inf"]
     cumulative = accumulate(map(float, totals.overhead_counts))
     return Distribution(tuple(zip(names, cumulative, strict=True)), totals.overhead_sum_us / 1e6)
+
+
+def _of_pool(pool: Pool, now: float) -> Iterator[Series]:
+    labels = (pool.version.model, pool.version.name)
+    yield Series(telemetry.BRAKE_OPEN, labels, float(pool.brake.is_open))
+    yield Series(telemetry.QUEUED, labels, float(pool.queued))
+    found = Counter(_state(upstream, now) for upstream in pool.upstreams)
+    for state in STATES:
+        yield Series(telemetry.UPSTREAMS, (*labels, state), float(found[state]))
+
+
+def _state(upstream: Upstream, now: float) -> str:
+    if not upstream.is_ready:
+        return UNREADY
+    return EJECTED if now < upstream.ejected_until else WELL

@@ -8,7 +8,7 @@ when `count_outcome` returns, so it is told before the last byte of the answer i
 from app.domain.catalog.routing import NO_COIN
 from app.domain.evidence.tally import TallyKey, UnitRow
 from app.domain.stats.latency_histogram import latency_bin
-from app.proxy.routing.table import Arm
+from app.recording.arm import Arm
 from app.recording.journal_record import ENDED, EXCLUDED, pack_body
 from app.recording.recorder import Recorder
 from app.recording.tally_row import CLIENT_ERROR, OUTCOMES, TIMEOUT, Cell
@@ -16,16 +16,17 @@ from app.recording.tally_row import CLIENT_ERROR, OUTCOMES, TIMEOUT, Cell
 _UNTOLD = -1
 
 
-class Counted:
+class Accounting:
     """The accounts of one exchange, from its draw to its end.
 
     Attributes:
         arm: The version that serves it now.
+        drawn: When that was drawn, on the monotonic clock.
         second: When that was decided, in database time; 0 while it is not.
         generation: The weight epoch of the coin that chose it; NO_COIN where none did.
     """
 
-    __slots__ = ("_bin", "_cell", "_drawn", "_recorder", "_unit", "arm", "generation", "second")
+    __slots__ = ("_bin", "_cell", "_recorder", "_unit", "arm", "drawn", "generation", "second")
 
     def __init__(self, recorder: Recorder, arm: Arm, drawn: float) -> None:
         """Nothing is counted yet.
@@ -36,7 +37,7 @@ class Counted:
             drawn: When the exchange was drawn, on the monotonic clock.
         """
         self._recorder = recorder
-        self._drawn = drawn
+        self.drawn = drawn
         self._cell: Cell | None = None
         self._bin = _UNTOLD
         self._unit: tuple[int, int] | None = None
@@ -63,7 +64,7 @@ class Counted:
             salted_at: The generation that made the hash's salt, 1 or more; 0 when there is no unit.
         """
         self.arm = arm
-        self._cell = cell = self._current_cell(arm, self._drawn)
+        self._cell = cell = self._current_cell(arm, self.drawn)
         self.second = cell.second
         self.generation = arm.generation
         cell.exchanges += 1
@@ -87,7 +88,7 @@ class Counted:
         """The head has come, or so long it has taken at least; the first call counts."""
         cell = self._cell
         if cell is not None and self._bin == _UNTOLD:
-            self._bin = index = latency_bin((now - self._drawn) * 1e6)
+            self._bin = index = latency_bin((now - self.drawn) * 1e6)
             bins = cell.bins
             bins[index] = bins.get(index, 0) + 1
             bins = self.arm.totals.bins

@@ -83,7 +83,7 @@ class Journal:
         Args:
             journals: Folder of all boots' journals.
             boot: A UUID of this process' life, hexadecimal.
-            recorder: What is journalled; it gets its journal here.
+            recorder: What is journalled; it gets its journal by `open`.
             records: Room in one segment.
             monotonic: Seconds.
         """
@@ -111,7 +111,6 @@ class Journal:
         # One thread: what it is given is done in order, also when nobody waits for it any more.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self.is_up = False
-        recorder.journal = self
 
     # ------------------------------------------------------------------ on the way of an exchange
 
@@ -198,6 +197,7 @@ class Journal:
 
     async def open(self) -> None:
         """Begin, best before anything is counted; a failure is no reason not to serve."""
+        self._recorder.journal = self
         try:
             if self._folder is None or not self._folder.path.exists():
                 self._folder = await self._beside(BootFolder.create, self._journals, self._boot)

@@ -6,12 +6,14 @@ wait, they are merged into wider ones before any is dropped.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Counter, Flush, TallyKey, TallyRow, Watermark
+from app.recording.arm import Arm
 from app.recording.checkpoint import Checkpoint
 from app.recording.coarsening import coarsened, is_mergeable
+from app.recording.journal_port import JournalPort
 from app.recording.journal_record import COUNTED, COUNTER_AT, OPENED, ArmName, pack_body
 from app.recording.randomization_units import UNITS_PER_FLUSH, FirstExchanges
 from app.recording.tally_row import (
@@ -26,10 +28,6 @@ from app.recording.tally_row import (
     Cell,
 )
 from app.recording.totals import OVERHEAD_EDGES_US, Totals, TotalsSinceStart, overhead_counts
-
-if TYPE_CHECKING:
-    from app.proxy.routing.table import Arm
-    from app.recording.journal import Journal
 
 __all__ = [
     "CANCELLED",
@@ -117,7 +115,7 @@ class Recorder:
         self._coarsen_above = coarsen_above
         self.coarsen_above = coarsen_above
         self.drop_above = drop_above
-        self.journal: Journal | None = None
+        self.journal: JournalPort | None = None
         self.units = FirstExchanges()
         self._open_exchanges = open_exchanges
         self.is_held = False
@@ -158,7 +156,7 @@ class Recorder:
             cell = self._cells[key] = Cell(key, number)
         return cell
 
-    def count(self, arm: "Arm", counters: Mapping[Counter, int], now: float) -> None:
+    def count(self, arm: Arm, counters: Mapping[Counter, int], now: float) -> None:
         """Add to further counters of an arm, in the current second, whenever its exchange was drawn.
 
         Args:

@@ -12,8 +12,8 @@ import yaml
 
 from app import compiled
 from app.domain.catalog.models import ModelName, Version, VersionName
-from app.proxy.routing.table import Arm
-from app.recording.accounting import Counted
+from app.recording.accounting import Accounting
+from app.recording.arm import Arm
 from bench import configurations, streams
 from bench.cpu import split_cpus
 from bench.message import CHAT, INFER, LARGE, MANY_MODELS, Message
@@ -82,11 +82,11 @@ async def test_only_with_recording_does_an_exchange_leave_a_tally(
 ) -> None:
     for name in ("count_draw", "count_excluded", "count_latency", "count_outcome"):
         # What a whole process does to itself is taken back after the test.
-        monkeypatch.setattr(Counted, name, getattr(Counted, name))
+        monkeypatch.setattr(Accounting, name, getattr(Accounting, name))
     gateway = gateway_of(recording=recording)
     gateway.swap(table_of("http://127.0.0.1:1"))
     arm: Arm = gateway.compiled.find(b"/v2/models/bench/infer", b"").route.stable
-    exchange = Counted(gateway.recorder, arm, gateway.monotonic())
+    exchange = Accounting(gateway.recorder, arm, gateway.monotonic())
     exchange.count_draw(arm)
     exchange.count_outcome(0, gateway.monotonic())
     rows = gateway.recorder.collect().rows

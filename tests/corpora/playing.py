@@ -108,7 +108,7 @@ class Stand:
 
     async def settle(self) -> None:
         """Until nothing of the last case is under way and no upstream connection is kept."""
-        await eventually(lambda: not self.gateway.clients)
+        await eventually(lambda: not self.gateway.port.clients)
         self._revision += 1
         self.gateway.swap(_everything_to(self.upstream.url, self._revision))
         await self.upstream.quiet()

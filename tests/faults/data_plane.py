@@ -27,7 +27,7 @@ async def serve(upstream_url: str, limits: Limits, total_s: float) -> None:
     async with await loop.create_server(lambda: gateway.protocol(config, state, {}, loop), sock=listening):
         say(port=listening.getsockname()[1])
         while await asked.readline():
-            say(clients=len(gateway.clients), cancelled=outcomes(gateway).get("v1", {}).get(Outcome.CANCELLED, 0))
+            say(clients=len(gateway.port.clients), cancelled=outcomes(gateway).get("v1", {}).get(Outcome.CANCELLED, 0))
 
 
 def say(**facts: int) -> None:

@@ -19,6 +19,8 @@ from faults.attackers import ATTACKS
 from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import get, talking
 
+from app.proxy.downstream.listener import ClientConnection
+
 LOG = logging.getLogger(__name__)
 TESTS = Path(__file__).resolve().parents[1]
 CROWD = 500
@@ -206,7 +208,7 @@ async def test_a_client_that_does_not_read_holds_at_most_a_hundred_kib() -> None
             await talk.send(get())
             most = 0
             for _ in range(100):
-                most = max(most, *(client._transport.get_write_buffer_size() for client in gateway.clients), 0)
+                most = max(most, *(unread(client) for client in gateway.port.clients), 0)
                 await asyncio.sleep(0.01)
     assert 0 < most < MAX_UNREAD
 
@@ -216,3 +218,10 @@ async def endless(conversation: Conversation) -> None:
     await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
     while True:
         await conversation.send(bytes(1 << 20))
+
+
+def unread(client: object) -> int:
+    """Bytes written that the transport still has."""
+    assert isinstance(client, ClientConnection)
+    held: int = client._transport.get_write_buffer_size()
+    return held

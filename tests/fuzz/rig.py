@@ -118,7 +118,7 @@ class Rig:
         self.gateway.swap(_TABLE)
         await self.rest(clients[0])
         assert self.loop.errors == [], self.loop.errors
-        assert not self.gateway.clients
+        assert not self.gateway.port.clients
 
     async def rest(self, client: WirelessTransport) -> None:
         """Until no round of the loop adds a byte for a while."""

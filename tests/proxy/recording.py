@@ -7,13 +7,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from proxy.serving import gateway_with, routed, table_of
-
-from app.domain.catalog.receipt import ReceiptKey
+from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Counter, Flush, Outcome, TallyKey, TallyRow, UnitRow, Watermark
 from app.proxy import Recorder
-from app.proxy.routing.table import Arm
-from app.recording.accounting import Counted
+from app.recording.accounting import Accounting
+from app.recording.arm import Arm
 from app.recording.journal import Journal
 from app.recording.recorder import OK
 from app.recording.recovery import DeadBoots
@@ -35,11 +33,9 @@ class Time:
 
 def arms_of(recorder: Recorder, *versions: str) -> list[Arm]:
     """Arms of one model at generation 3."""
-    urls = dict.fromkeys(versions, "http://127.0.0.1:9")
-    gateway = gateway_with(table_of(routed(urls, generation=3)))
-    made = gateway.compiled.find(b"/m/fraud", b"").route.arms.values()
-    key = ReceiptKey.of(bytes(32))
-    return [Arm(a.model, a.generation, a.version, a.pool, recorder.totals(a.model, a.version), key) for a in made]
+    model = ModelName("fraud")
+    names = map(VersionName, versions)
+    return [Arm(model, 3, version, recorder.totals(model, version)) for version in names]
 
 
 class World:
@@ -49,16 +45,16 @@ class World:
         self.time = Time()
         self.recorder = Recorder(lambda: self.time.unix, lambda: self.time.monotonic, lambda: self.open, **caps)
         self.arm, self.other_arm = arms_of(self.recorder, "v1", "v2")
-        self.open: list[Counted] = []
+        self.open: list[Accounting] = []
 
-    def draw(self, arm: Arm | None = None, unit: int = 0, salted_at: int = 0) -> Counted:
+    def draw(self, arm: Arm | None = None, unit: int = 0, salted_at: int = 0) -> Accounting:
         arm = arm or self.arm
-        counted = Counted(self.recorder, arm, self.time.monotonic)
+        counted = Accounting(self.recorder, arm, self.time.monotonic)
         counted.count_draw(arm, unit, salted_at)
         self.open.append(counted)
         return counted
 
-    def end(self, counted: Counted, outcome: int = OK) -> None:
+    def end(self, counted: Accounting, outcome: int = OK) -> None:
         self.open.remove(counted)
         counted.count_outcome(outcome, self.time.monotonic)
 
@@ -67,7 +63,7 @@ class World:
         self.end(self.draw(), outcome)
 
     def exclude(self) -> None:
-        Counted(self.recorder, self.arm, self.time.monotonic).count_excluded(self.arm, self.time.monotonic)
+        Accounting(self.recorder, self.arm, self.time.monotonic).count_excluded(self.arm, self.time.monotonic)
 
 
 class JournalledWorld(World):

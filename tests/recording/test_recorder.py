@@ -7,7 +7,7 @@ from proxy.recording import Store, World
 
 from app.domain.catalog.models import ModelName, VersionName
 from app.domain.evidence.tally import Outcome, TallyKey, Watermark
-from app.recording.accounting import Counted
+from app.recording.accounting import Accounting
 from app.recording.recorder import CANCELLED, MAX_ROWS, OK, TIMEOUT
 
 
@@ -101,7 +101,7 @@ def test_a_latency_is_counted_once_and_an_early_end_counts_the_time_waited() -> 
 
 def test_what_an_arm_serves_without_a_coin_is_only_excluded() -> None:
     world = World()
-    counted = Counted(world.recorder, world.arm, world.time.monotonic)
+    counted = Accounting(world.recorder, world.arm, world.time.monotonic)
     counted.count_excluded(world.arm, world.time.monotonic)
     counted.count_outcome(OK, world.time.monotonic)
     (row,) = world.recorder.collect().rows
@@ -131,7 +131,7 @@ class Flushing(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.store = Store()
-        self.open: list[Counted] = []
+        self.open: list[Accounting] = []
         self.draws = 0
 
     @rule()

@@ -1,6 +1,10 @@
 """How much of anything the data plane takes from a client or an upstream before it says no."""
 
 from dataclasses import dataclass
+from typing import Final
+
+# Bodies beyond are neither copied nor read.
+MAX_BODY: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

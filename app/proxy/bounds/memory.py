@@ -1,14 +1,34 @@
-"""The memory that copies of bodies may hold together, until they were read.
+"""The memory that bodies may hold together: those that are collected, and copies until they were read.
 
 Rule: whoever forgets a copy gives its room back, however it is forgotten.
 """
 
 from typing import Final
 
-from app.proxy.responses.decoding import MAX_BODY
+from app.proxy.bounds.limits import MAX_BODY
 
 # Request bodies up to here are held by the exchange anyway, and cost less than the account of them.
 _UNACCOUNTED: Final = 4 * 1024
+
+
+class CollectedBytes:
+    """How many bytes of bodies the process holds whole, and may hold."""
+
+    __slots__ = ("_limit", "held")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+
+    def take(self, size: int) -> bool:
+        """Hold so many more; False when there is no room for them."""
+        if self.held + size > self._limit:
+            return False
+        self.held += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self.held -= size
 
 
 class Room:
@@ -28,11 +48,14 @@ class Room:
         size = len(body)
         if size <= _UNACCOUNTED:
             return KeptBody(self, body, 0)
-        return KeptBody(self, body, size) if size <= MAX_BODY and size <= self.left else None
+        if size > MAX_BODY or size > self.left:
+            return None
+        self.left -= size
+        return KeptBody(self, body, size)
 
 
 class KeptBody:
-    """A request's body that is read later.
+    """A request's body that is read later; what it takes of the room was taken before.
 
     Attributes:
         data: The line end before the body, and the body as it goes on the wire.
@@ -44,7 +67,6 @@ class KeptBody:
         self._room = room
         self._accounted = accounted
         self.data = data
-        room.left -= accounted
 
     def __del__(self) -> None:
         self._room.left += self._accounted

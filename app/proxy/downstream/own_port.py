@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from app.proxy.bounds.limits import Limits
 from app.proxy.downstream.addressed import Addressees
+from app.proxy.downstream.connection import StrictConnection
 from app.proxy.downstream.own_paths import Uvicorn
 from app.proxy.downstream.port import Port
-from app.proxy.downstream.strict_connection import StrictConnection
 from app.proxy.downstream.whole_body import ServerOptions
-from app.proxy.http1.head_cache import Alike
 from app.proxy.http1.request_head import RequestHead
+from app.proxy.http1.request_heads import Alike
 
 if TYPE_CHECKING:
     from uvicorn.config import Config

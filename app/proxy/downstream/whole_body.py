@@ -5,6 +5,7 @@ Rule: every byte held is counted against the process until its request is answer
 
 from typing import Final, Protocol
 
+from app.proxy.bounds.memory import CollectedBytes
 from app.proxy.http1 import problems
 from app.proxy.http1.body_model import find_model
 from app.proxy.http1.framing import CRLF
@@ -14,25 +15,6 @@ from app.proxy.http1.request_head import Refused, RequestHead, body_too_large
 NAMED_IN_BODY: Final = frozenset(
     (b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings", b"/v1/responses", b"/v1/messages")
 )
-
-
-class CollectedBytes:
-    """How many bytes of bodies the process holds, and may hold."""
-
-    __slots__ = ("_limit", "held")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.held = 0
-
-    def take(self, size: int) -> None:
-        """Hold so many more. Raises: Refused."""
-        if self.held + size > self._limit:
-            raise Refused(problems.GATEWAY_OVERLOADED, "other requests' bodies take all the memory there is for them")
-        self.held += size
-
-    def give_back(self, size: int) -> None:
-        self.held -= size
 
 
 class CollectedBody:
@@ -54,7 +36,8 @@ class CollectedBody:
         """Body bytes, decoded. Raises: Refused."""
         if self.size + len(payload) > self._limit:
             raise body_too_large(self._limit)
-        self._held.take(len(payload))
+        if not self._held.take(len(payload)):
+            raise Refused(problems.GATEWAY_OVERLOADED, "other requests' bodies take all the memory there is for them")
         self.size += len(payload)
         self._pieces.append(payload)
 

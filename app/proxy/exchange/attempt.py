@@ -1,377 +1,149 @@
-"""One request's way to an upstream: admitted, sent, and sent again only where that is safe.
+"""What an exchange holds of the version that serves it, and what it can still send there.
 
-Rule: a second attempt is made only where the first cannot have been answered, within the retry budget,
-and towards stable only; what nothing reached may be sent elsewhere, what was read may not.
+Rule: a second attempt is made only where the first cannot have been answered, and within the retry budget; what
+nothing reached may be sent elsewhere, what was read may not.
 """
 
-from typing import TYPE_CHECKING, Final
-
-from app.proxy.http1 import problems
+from app.proxy.exchange.forwarded_request import ForwardedRequest
 from app.proxy.http1.framing import CRLF
-from app.proxy.http1.problems import Problem
-from app.proxy.http1.request_head import RequestHead, joined
-from app.proxy.http1.response_head import ResponseHead
-from app.proxy.responses.reader import Reader
-from app.proxy.routing.table import CompiledRoute, Target
 from app.proxy.upstream.connection import UpstreamConnection
+from app.proxy.upstream.connection_port import Answered, Carrier
 from app.proxy.upstream.endpoint import Upstream
 from app.proxy.upstream.pool import Pool
-from app.recording import recorder
-from app.recording.accounting import Counted
 
-if TYPE_CHECKING:
-    from app.proxy.exchange.exchange import Client
-    from app.proxy.gateway import Gateway
-
-QUEUED, CONNECTING, SENDING, AWAITING, RELAYING, OVER = range(6)
-_LENGTH: Final = b"content-length: "
+_NOWHERE, _PLACED, _SENT = range(3)
 
 
-class Outgoing(Counted):
-    """The request's half of an exchange.
+class Attempt:
+    """A place in a bulkhead, one of its upstreams, a connection to that; and the request while it can be repeated.
 
     Attributes:
-        to_head: Whether the request is HEAD, so that the response has no body.
-        body_ended: Whether the whole request body has been read.
-        exchange_id: Unique among all processes; of 32 hexadecimal digits.
+        pool: The version's.
+        upstream: The one that was chosen; None when none is held.
+        connection: The one that carries it; None when none is held.
+        held: The line end before the body, and all body bytes read so far; None when they can be sent no more.
     """
 
-    __slots__ = (
-        "_client",
-        "_connection",
-        "_forwarded",
-        "_gateway",
-        "_held",
-        "_held_bytes",
-        "_model_span",
-        "_moved",
-        "_phase",
-        "_placed",
-        "_reached",
-        "_request",
-        "_request_id",
-        "_retried",
-        "_route",
-        "_since",
-        "_target",
-        "_upstream",
-        "body_ended",
-        "exchange_id",
-        "to_head",
-    )
+    __slots__ = ("_progress", "_request", "_retried", "connection", "held", "pool", "upstream")
 
-    def __init__(
-        self,
-        gateway: "Gateway",
-        client: "Client",
-        request: RequestHead,
-        target: Target,
-        request_id: bytes,
-        forwarded: bytes,
-        now: float,
-    ) -> None:
-        """Nothing is drawn or sent yet.
+    def __init__(self, request: ForwardedRequest, pool: Pool, tail: bytes) -> None:
+        """Nothing is held of the version yet, and all of the request.
 
         Args:
-            gateway: What the process shares.
-            client: Where the request came from.
-            request: Its head.
-            target: Where its path leads.
-            request_id: The client's own, of checked token characters; empty for that of the exchange.
-            forwarded: Further field lines for the upstream, without the last line end.
-            now: The monotonic clock's reading.
-        """
-        super().__init__(gateway.recorder, target.route.stable, now)
-        self._gateway = gateway
-        self._client = client
-        self._request = request
-        self.exchange_id = gateway.receipts.new_exchange()
-        self._request_id = request_id or self.exchange_id
-        self._forwarded = forwarded
-        self._route: CompiledRoute = target.route
-        self._target = target
-        self._since = now
-        self._phase = QUEUED
-        self._moved = False
-        self._reached = False
-        self._retried = False
-        self._placed = False
-        self._held: list[bytes] | None = None
-        self._held_bytes = 0
-        self._model_span: tuple[int, int] | None = None
-        self._upstream: Upstream | None = None
-        self._connection: UpstreamConnection | None = None
-        self.to_head = request.method == b"HEAD"
-        self.body_ended = True
-
-    # ------------------------------------------------------------------ the request's bytes
-
-    def more_body(self, data: bytes, *, ended: bool) -> None:
-        """Body bytes, as they go on the wire."""
-        self.body_ended = ended
-        self._moved = True
-        held = self._held
-        if held is not None:
-            held.append(data)
-            self._held_bytes += len(data)
-        too_much = self._held_bytes > self._gateway.limits.held_bytes
-        if self._phase <= CONNECTING:
-            if too_much:
-                self._client.pause_reading()
-            return
-        if too_much:
-            self._held = None
-        if self._connection is not None:
-            self._connection.write(data)
-        if ended and self._phase == SENDING:
-            self._phase = AWAITING
-            self._since = self._gateway.monotonic()
-
-    @property
-    def reader(self) -> Reader:
-        """Who reads answers like this one's."""
-        return self._target.reader
-
-    def _request_tail(self) -> bytes | None:
-        """The line end before the body and the body as it goes on the wire; None when not all of it is held."""
-        held = self._held
-        if held is None or not self.body_ended:
-            return None
-        return held[0] if len(held) == 1 else b"".join(held)
-
-    def payload_for(self, pool: Pool, upstream: Upstream, tail: bytes) -> bytes:
-        """The request as an upstream of a version gets it.
-
-        Args:
+            request: All of it but its body.
             pool: The version's.
-            upstream: One of its upstreams.
             tail: The line end before the body, and body bytes as they go on the wire.
         """
-        request = self._request
-        line = request.line
-        if not line or upstream.base or pool.path is not None or self._target.strips:
-            target = self._target.forwarded(request.url, pool.path)
-            line = request.method + b" " + upstream.base + target + b" HTTP/1.1"
-        if self._model_span is not None and pool.served_model is not None:
-            lines, tail = _renamed(request.lines, tail, self._model_span, pool.served_model)
-            crossing = joined(lines)
-        else:
-            crossing = request.crossing
-        return CRLF.join([line, upstream.host_line, crossing + self._request_id, self._forwarded, tail])
+        self._request = request
+        self._progress = _NOWHERE
+        self._retried = False
+        self.pool = pool
+        self.held: bytes | None = tail
+        self.upstream: Upstream | None = None
+        self.connection: Carrier | None = None
 
-    def _payload(self, upstream: Upstream) -> bytes:
-        """Head and all held body bytes for this upstream of the arm's version."""
-        held = self._held or [CRLF]
-        return self.payload_for(self.arm.pool, upstream, held[0] if len(held) == 1 else b"".join(held))
+    # ------------------------------------------------------------------ the bulkhead
 
-    # ------------------------------------------------------------------ attempts
+    def take_place(self, pool: Pool) -> bool:
+        """Take a place at a version; False when it has none."""
+        self.pool = pool
+        if pool.in_flight >= pool.concurrency:
+            return False
+        pool.in_flight += 1
+        self._progress = _PLACED
+        return True
 
-    def _forward(self) -> None:
-        """Send the request to the arm, once its bulkhead has a place for it."""
-        pool = self.arm.pool
-        if pool.in_flight < pool.concurrency:
-            pool.in_flight += 1
-            self._placed = True
-            self._attempt(pool.only or pool.choose(self._since))
-        elif pool.wait(self):
-            self._phase = QUEUED
-        else:
-            self._turned_away()
+    def be_placed(self) -> None:
+        """The bulkhead gave a place to one that waited."""
+        self._progress = _PLACED
 
-    def admitted(self) -> None:
-        """The bulkhead has a place now."""
-        self._placed = True
-        self._since = self._gateway.monotonic()
-        self._client.resume_reading()
-        self._attempt(self.arm.pool.choose(self._since))
-
-    def _attempt(self, upstream: Upstream) -> None:
-        """Send over an idle connection, or open one."""
-        self._upstream = upstream
-        upstream.in_flight += 1
-        if upstream.idle:
-            connection = self._connection = upstream.idle.pop()
-            connection.send(self, self._payload(upstream))
-            self._sent()
-        else:
-            self._connect(upstream)
-
-    def _connect(self, upstream: Upstream) -> None:
-        self._phase = CONNECTING
-        connection = self._connection = UpstreamConnection(upstream)
-        connection.open_for(self)
-
-    def _sent(self) -> None:
-        self._reached = True
-        self._phase = AWAITING if self.body_ended else SENDING
-        if self._held_bytes > self._gateway.limits.held_bytes:
-            self._held = None
-
-    def _let_go(self) -> None:
-        """Give back what is held of the arm: the connection, the upstream, the place in the bulkhead."""
-        if self._connection is not None:
-            self._drop_connection()
-        upstream = self._upstream
+    def let_go(self) -> None:
+        """Give back what is held: the connection, the upstream, the place in the bulkhead."""
+        if self.connection is not None:
+            self.drop_connection()
+        upstream = self.upstream
         if upstream is not None:
-            self._upstream = None
+            self.upstream = None
             upstream.in_flight -= 1
-        if self._placed:
-            self._placed = False
-            self.arm.pool.leave()
-        elif self._phase == QUEUED:
-            self.arm.pool.stop_waiting(self)
+        if self._progress:
+            self._progress = _NOWHERE
+            self.pool.leave()
 
-    # ------------------------------------------------------------------ called by the upstream connection
-
-    def upstream_connected(self) -> None:
-        connection, upstream = self._connection, self._upstream
-        if connection is None or upstream is None:
-            return
-        if self._client.is_write_paused:
-            connection.pause_reading()
-        self._client.resume_reading()
-        self._since = self._gateway.monotonic()
-        payload = self._payload(upstream)
-        self._sent()
-        # Last, because a full upstream holds the client back again at once.
-        connection.write(payload)
-
-    def connect_failed(self, *, own_fault: bool) -> None:
-        """No connection was made.
-
-        Args:
-            own_fault: Whether this process had nothing to make one with; never held against the version.
-        """
-        self._connection = None
-        if own_fault:
-            self._give_up(recorder.CANCELLED, problems.GATEWAY_EXHAUSTED, "nothing is left to reach an upstream with")
-        else:
-            self._cannot_connect(recorder.CONNECT_ERROR, problems.UPSTREAM_REFUSED)
-
-    def upstream_broke(self, *, stale: bool, malformed: bool) -> None:
-        """The connection ended, or its bytes made no sense, before the response was complete.
-
-        Args:
-            stale: It had answered before and sent no byte since; so it may have been closing.
-            malformed: The bytes made no sense.
-        """
-        self._connection = None
-        upstream = self._upstream
-        pool = self.arm.pool
-        if stale and upstream is not None and self._held is not None and self._phase == AWAITING and pool.budget.take():
-            self.arm.totals.retries += 1
-            self._since = self._gateway.monotonic()
-            self._connect(upstream)
-        else:
-            problem = problems.UPSTREAM_MALFORMED if malformed else problems.UPSTREAM_BROKE
-            self._fail(recorder.UPSTREAM_ERROR, problem)
-
-    def head_received(self, head: ResponseHead, framing: int, tail: bytes, ended: bool) -> None:
-        """The answer's head; of the response's half."""
-        raise NotImplementedError
-
-    def body_received(self, data: bytes, ended: bool, wire: bytes) -> None:
-        """Bytes of the answer's body; of the response's half."""
-        raise NotImplementedError
-
-    def upstream_full(self) -> None:
-        self._client.pause_reading()
-
-    def upstream_drained(self) -> None:
-        self._client.resume_reading()
-
-    # ------------------------------------------------------------------ where an attempt ends
-
-    def _cannot_connect(self, outcome: int, problem: Problem) -> None:
-        """Nothing reached the upstream: another one of the version may answer, or stable for a canary."""
-        now = self._gateway.monotonic()
-        pool = self.arm.pool
-        upstream = self._upstream
-        if self._reached or upstream is None:
-            self._fail(outcome, problem)
-        elif not self._retried and pool.has_another(upstream, now) and pool.budget.take():
-            self._retried = True
-            self.arm.totals.retries += 1
-            upstream.failed(now)
-            upstream.in_flight -= 1
-            self._since = now
-            self._drop_connection()
-            self._client.resume_reading()
-            self._attempt(pool.choose(now, apart_from=upstream))
-        elif self._may_fall_back():
-            upstream.failed(now)
-            pool.brake.failed(now)
-            self._fall_back(outcome, now)
-        else:
-            self._fail(outcome, problem)
-
-    def _turned_away(self) -> None:
-        """The arm's bulkhead and its queue are full: nothing was sent."""
-        if self._may_fall_back():
-            self._fall_back(recorder.OVERLOADED, self._gateway.monotonic())
-        else:
-            self._give_up(
-                recorder.OVERLOADED,
-                problems.VERSION_OVERLOADED,
-                f"version {self.arm.version} of model {self.arm.model} has all it can hold",
-            )
-
-    def _may_fall_back(self) -> bool:
-        stable = self._route.stable
-        return self.arm is not stable and self.is_evidence and stable.pool.budget.take()
-
-    def _fall_back(self, outcome: int, now: float) -> None:
-        """Count the canary's failure and let stable answer, without a coin."""
-        stable = self._route.stable
-        self.arm.totals.fallbacks += 1
-        self._settle(outcome)
-        self._since = now
-        self.count_excluded(stable, now)
-        self._take_note()
-        self._client.resume_reading()
-        self._forward()
-
-    def _take_note(self) -> None:
-        """The arm that serves from now on may be one that somebody looks at."""
-        raise NotImplementedError
-
-    def _fail(self, outcome: int, problem: Problem) -> None:
-        """The upstream is to blame."""
-        upstream = self._upstream
-        if upstream is not None:
-            now = self._gateway.monotonic()
-            upstream.failed(now)
-            if self.is_evidence:
-                self.arm.pool.brake.failed(now)
-        self._give_up(outcome, problem, f"version {self.arm.version} of model {self.arm.model}")
-
-    def _settle(self, outcome: int) -> None:
-        """Record an early end and let go of the upstream."""
-        self.count_outcome(outcome, self._gateway.monotonic())
-        self._let_go()
-        self._phase = OVER
-
-    def _drop_connection(self) -> None:
-        connection = self._connection
-        self._connection = None
+    def drop_connection(self) -> None:
+        connection = self.connection
+        self.connection = None
         if connection is not None:
             connection.drop()
 
-    def _give_up(self, outcome: int, problem: Problem, detail: str) -> None:
-        """Say so to the client, or cut an answer that had begun."""
-        raise NotImplementedError
+    # ------------------------------------------------------------------ sending
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether an upstream may have read some of it."""
+        return self._progress == _SENT
 
-def _renamed(lines: list[bytes], tail: bytes, span: tuple[int, int], name: bytes) -> tuple[list[bytes], bytes]:
-    """Put another model's name into a JSON body, by bytes, and correct the length.
+    def send_to(self, upstream: Upstream, exchange: Answered) -> bool:
+        """Send over an idle connection, or open one; whether it was sent."""
+        self.upstream = upstream
+        upstream.in_flight += 1
+        if not upstream.idle:
+            self.connect(upstream, exchange)
+            return False
+        connection = self.connection = upstream.idle.pop()
+        held = self.held
+        connection.send(exchange, self._request.payload(self.pool, upstream, CRLF if held is None else held))
+        self._progress = _SENT
+        if held is not None and len(held) > upstream.limits.held_bytes:
+            self.held = None
+        return True
 
-    Args:
-        lines: The head's field lines.
-        tail: The line end before the body, and all of the body.
-        span: Where the name stands in the body, between its quotes.
-        name: As JSON without quotes.
-    """
-    start, end = span[0] + len(CRLF), span[1] + len(CRLF)
-    renamed = tail[:start] + name + tail[end:]
-    length = _LENGTH + b"%d" % (len(renamed) - len(CRLF))
-    return [length if line.startswith(_LENGTH) else line for line in lines], renamed
+    def connect(self, upstream: Upstream, exchange: Answered) -> None:
+        """Open a connection; the exchange hears of it."""
+        connection = self.connection = UpstreamConnection(upstream)
+        connection.open_for(exchange)
+
+    def send(self, connection: Carrier, upstream: Upstream) -> None:
+        """Send over the connection that was opened."""
+        held = self.held
+        payload = self._request.payload(self.pool, upstream, CRLF if held is None else held)
+        self._progress = _SENT
+        if held is not None and len(held) > upstream.limits.held_bytes:
+            self.held = None
+        # Last, because a full upstream holds the client back again at once.
+        connection.write(payload)
+
+    def keep(self, data: bytes, most: int) -> bool:
+        """More body bytes, kept while all can be sent again; whether these are more than `most`."""
+        held = self.held
+        if held is None:
+            return False
+        self.held = held = held + data
+        return len(held) > most
+
+    def write(self, data: bytes) -> None:
+        """More body bytes, after those that were sent."""
+        if self.connection is not None:
+            self.connection.write(data)
+
+    # ------------------------------------------------------------------ once more
+
+    def may_repeat(self) -> bool:
+        """Whether a connection that was closing may be replaced; if so, the budget has paid for it."""
+        return self.held is not None and self.pool.budget.take()
+
+    def may_go_elsewhere(self, now: float) -> bool:
+        """Whether another upstream of the version may be asked, once; if so, the budget has paid for it."""
+        upstream = self.upstream
+        if self._retried or upstream is None or not self.pool.has_another(upstream, now):
+            return False
+        if not self.pool.budget.take():
+            return False
+        self._retried = True
+        return True
+
+    def leave_upstream(self, upstream: Upstream, now: float) -> Upstream:
+        """Give up an upstream that could not be reached; another one to ask."""
+        upstream.failed(now)
+        upstream.in_flight -= 1
+        self.drop_connection()
+        return self.pool.choose(now, apart_from=upstream)

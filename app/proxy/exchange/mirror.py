@@ -9,11 +9,12 @@ from typing import Final
 
 from app.domain.evidence.tally import Counter
 from app.proxy.bounds.limits import Limits
-from app.proxy.exchange.attempt import Outgoing
+from app.proxy.exchange.forwarded_request import ForwardedRequest
 from app.proxy.http1.response_head import ResponseHead
 from app.proxy.responses.reader import Tap, agree
-from app.proxy.routing.table import Arm
+from app.proxy.routing.arm import ServingArm
 from app.proxy.upstream.connection import UpstreamConnection
+from app.proxy.upstream.connection_port import Carrier
 from app.proxy.upstream.endpoint import Upstream
 from app.proxy.upstream.pool import Pool
 from app.recording.recorder import Recorder
@@ -34,7 +35,7 @@ class Primary:
 
     __slots__ = ("answer", "arm", "latency_s", "request_tail", "status")
 
-    def __init__(self, arm: Arm) -> None:
+    def __init__(self, arm: ServingArm) -> None:
         self.arm = arm
         self.status = 0
         self.latency_s = 0.0
@@ -65,7 +66,7 @@ class Mirrors:
         self._copies: set[Copy] = set()
         self._held_bytes = 0
 
-    def send(self, exchange: Outgoing, primary: Primary) -> None:
+    def send(self, request: ForwardedRequest, primary: Primary) -> None:
         """Copy an exchange that has ended."""
         tail = primary.request_tail
         pool = primary.arm.pool
@@ -78,7 +79,7 @@ class Mirrors:
             self._count(primary.arm, {Counter.MIRROR_DROPPED: 1})
             return
         self._held_bytes += len(tail)
-        copy = Copy(self, exchange, primary, tail, self._monotonic())
+        copy = Copy(self, request, primary, tail, self._monotonic())
         self._copies.add(copy)
         copy.start()
 
@@ -99,7 +100,7 @@ class Mirrors:
     def monotonic(self) -> float:
         return self._monotonic()
 
-    def _count(self, arm: Arm, counters: dict[Counter, int]) -> None:
+    def _count(self, arm: ServingArm, counters: dict[Counter, int]) -> None:
         self._recorder.count(arm, counters, self._monotonic())
 
 
@@ -114,11 +115,11 @@ class Copy:
     __slots__ = (
         "_answer",
         "_connection",
-        "_exchange",
         "_head_s",
         "_is_over",
         "_mirrors",
         "_pool",
+        "_request",
         "_since",
         "_status",
         "_upstream",
@@ -128,20 +129,20 @@ class Copy:
         "to_head",
     )
 
-    def __init__(self, mirrors: Mirrors, exchange: Outgoing, primary: Primary, tail: bytes, now: float) -> None:
+    def __init__(self, mirrors: Mirrors, request: ForwardedRequest, primary: Primary, tail: bytes, now: float) -> None:
         self._mirrors = mirrors
-        self._exchange = exchange
+        self._request = request
         self._pool: Pool = primary.arm.pool
         self.tail = tail
         self._since = now
         self._head_s = 0.0
         self._status = 0
         self._answer: Tap | None = None
-        self._connection: UpstreamConnection | None = None
+        self._connection: Carrier | None = None
         self._upstream: Upstream = self._pool.choose(now)
         self._is_over = False
         self.primary = primary
-        self.to_head = exchange.to_head
+        self.to_head = request.head.method == b"HEAD"
         self.body_ended = True
 
     def start(self) -> None:
@@ -151,7 +152,7 @@ class Copy:
         upstream.in_flight += 1
         if upstream.idle:
             connection = self._connection = upstream.idle.pop()
-            connection.send(self, self._exchange.payload_for(self._pool, upstream, self.tail))
+            connection.send(self, self._request.payload(self._pool, upstream, self.tail))
         else:
             connection = self._connection = UpstreamConnection(upstream)
             connection.open_for(self)
@@ -201,7 +202,7 @@ class Copy:
 
     def upstream_connected(self) -> None:
         if self._connection is not None:
-            self._connection.write(self._exchange.payload_for(self._pool, self._upstream, self.tail))
+            self._connection.write(self._request.payload(self._pool, self._upstream, self.tail))
 
     def connect_failed(self, *, own_fault: bool) -> None:  # noqa: ARG002 -- a copy is missing either way
         self._connection = None
@@ -210,7 +211,7 @@ class Copy:
     def head_received(self, head: ResponseHead, framing: int, tail: bytes, ended: bool) -> None:  # noqa: ARG002 -- nobody is answered
         self._head_s = self._mirrors.monotonic()
         self._status = head.status
-        answer = self._answer = self._exchange.reader.tap(head)
+        answer = self._answer = self._request.target.reader.tap(head)
         self._take(answer, tail[2:], ended=ended)
 
     def body_received(self, data: bytes, ended: bool, wire: bytes) -> None:  # noqa: ARG002 -- nobody gets it

@@ -67,6 +67,10 @@ class Origin:
         address = self.address.encode()
         return b"for=%b;proto=http" % (b'"[%b]"' % address if b":" in address else address)
 
+    def forwarded(self, authority: bytes, relayed: Relayed | None) -> bytes:
+        """The field lines for a request; `relayed` is never None where it has no Host."""
+        return authority.join(self.parts) if relayed is None else self.told(authority, relayed)
+
     def told(self, authority: bytes, relayed: Relayed) -> bytes:
         """The field lines of a request that says something itself, or has no Host."""
         known = relayed if self._is_trusted else Relayed()

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
+from app.proxy.bounds.learned import Learned
+
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TARGET: Final = re.compile(rb"/[!\"$-\[\]-~]*")  # printable ASCII but for "#" and "\"
 HOST: Final = re.compile(rb"([A-Za-z0-9.\-_~%!$&'()*+,;=]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -23,8 +25,6 @@ MAX_LENGTH_DIGITS: Final = 18
 MAX_REQUEST_ID: Final = 128
 MAX_LEARNED: Final = 4096
 MAX_LEARNED_NAME: Final = 64
-MAX_REMEMBERED: Final = 512
-MAX_REMEMBERED_HEAD: Final = 1024
 _ZERO: Final = ord("0")
 
 _HOP_BY_HOP: Final = (
@@ -52,37 +52,6 @@ _Head = TypeVar("_Head", bound=_Fields)
 Meaning = Callable[[_Head, bytes], None]
 
 
-class Remembered(Generic[_Head]):
-    """Heads that llhttp has accepted, and what they say: most callers and servers repeat themselves.
-
-    Attributes:
-        known: Heads that came at least twice.
-    """
-
-    __slots__ = ("_once", "known")
-
-    def __init__(self) -> None:
-        self.known: dict[bytes, _Head] = {}
-        self._once: set[int] = set()
-
-    def offer(self, head: bytes, says: _Head) -> None:
-        """Keep an accepted head when it came before; when there are too many, start again.
-
-        One that never comes again, like any with an id of its own, costs no more than its hash.
-        """
-        if len(head) > MAX_REMEMBERED_HEAD:
-            return
-        name = hash(head)
-        if name in self._once:
-            if len(self.known) >= MAX_REMEMBERED:
-                self.known.clear()
-            self.known[head] = says
-        else:
-            if len(self._once) >= MAX_REMEMBERED:
-                self._once.clear()
-            self._once.add(name)
-
-
 class Names(Generic[_Head]):
     """What each spelling of a field name means to a head, learned once per spelling.
 
@@ -91,7 +60,7 @@ class Names(Generic[_Head]):
             field's line crosses as it is.
     """
 
-    __slots__ = ("_meanings", "_strict", "_untrusted", "known")
+    __slots__ = ("_learned", "_meanings", "_strict", "_untrusted", "known")
 
     def __init__(
         self,
@@ -112,7 +81,8 @@ class Names(Generic[_Head]):
         self._meanings = {**dict.fromkeys(dropped, _drop), **meanings}
         self._untrusted = untrusted
         self._strict = strict
-        self.known: dict[bytes, Meaning[_Head] | None] = {}
+        self._learned: Learned[bytes, Meaning[_Head] | None] = Learned(MAX_LEARNED)
+        self.known = self._learned.known
 
     def read(self, head: _Head, fields: list[bytes]) -> None:
         """Let the head hear of each field, the first entry being its start line."""
@@ -132,8 +102,8 @@ class Names(Generic[_Head]):
     def _learn(self, name: bytes) -> Meaning[_Head] | None:
         """The meaning of a spelling not seen before."""
         meaning = self._judge(name.lower())
-        if len(name) <= MAX_LEARNED_NAME and len(self.known) < MAX_LEARNED:
-            self.known[name] = meaning
+        if len(name) <= MAX_LEARNED_NAME:
+            self._learned.keep(name, meaning)
         return meaning
 
     def _judge(self, lower: bytes) -> Meaning[_Head] | None:

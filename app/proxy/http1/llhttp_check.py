@@ -5,13 +5,14 @@ cannot begin a request, one of the two sides has misread where the first one end
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import httptools
 
 from app.proxy.bounds.limits import Limits
 from app.proxy.http1 import problems
-from app.proxy.http1.framing import CRLF, HEAD_END, Remembered
+from app.proxy.http1.framing import CRLF, HEAD_END
 from app.proxy.http1.request_head import Refused, RequestHead, malformed
 
 # llhttp is asked only whether it accepts the bytes; nobody listens to what it finds in them.
@@ -57,14 +58,14 @@ class Judge:
         self._parser = None
 
 
-def check_next(rest: bytes, limits: Limits, heads: Remembered[RequestHead]) -> None:
+def check_next(rest: bytes, limits: Limits, known: Mapping[bytes, RequestHead]) -> None:
     """Look at what already follows a complete request.
 
     Raises: Refused: it cannot be the beginning of a request (one that is only not carried here can).
     """
     rest = rest.lstrip(CRLF)
     end = rest.find(HEAD_END)
-    if not rest or rest[: max(end, 0)] in heads.known:
+    if not rest or rest[: max(end, 0)] in known:
         return
     if end < 0:
         Judge().hear(rest)

@@ -7,6 +7,7 @@ read before llhttp has judged it, so nothing here may trust its syntax.
 import re
 from typing import Final
 
+from app.proxy.bounds.learned import Learned
 from app.proxy.bounds.limits import DEFAULT_LIMITS, Limits
 from app.proxy.http1 import framing, problems, trace_context
 from app.proxy.http1.forwarded import Relayed
@@ -20,7 +21,7 @@ _METHOD: Final = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 MAX_KNOWN_HOSTS: Final = 1024
 MAX_KNOWN_HOST: Final = 255
-_known_hosts: Final[dict[bytes, bytes]] = {}
+_hosts: Final[Learned[bytes, bytes]] = Learned(MAX_KNOWN_HOSTS)
 
 
 class Refused(Exception):
@@ -127,7 +128,7 @@ class RequestHead:
             or self.length > limits.body_bytes
         ):
             raise self._beyond(len(fields), limits)
-        self.host = _known_hosts.get(self.authority, b"")
+        self.host = _hosts.known.get(self.authority, b"")
         if not self.host or self._hosts != 1 or not self.url.startswith(b"/"):
             self._check_host()
         if self._seen & _ODD_SEEN:
@@ -265,8 +266,8 @@ class RequestHead:
         host = framing.host_without_port(self.authority)
         if host is None or self._hosts > 1 or (not self._hosts and not self.http_1_0):
             raise malformed("exactly one Host field with a host is needed")
-        if len(self.authority) <= MAX_KNOWN_HOST and len(_known_hosts) < MAX_KNOWN_HOSTS:
-            _known_hosts[self.authority] = host
+        if len(self.authority) <= MAX_KNOWN_HOST:
+            _hosts.keep(self.authority, host)
         self.host = host
 
     def _be_origin_form(self) -> None:

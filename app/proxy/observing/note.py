@@ -4,15 +4,14 @@ Rule: made only where a model declares something to look at; holds what would be
 is read from it on the way.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from app.domain.catalog.routing import NO_COIN
+from app.proxy.bounds.memory import KeptBody
 from app.proxy.http1.request_head import RequestHead
+from app.proxy.observing.plan import Watched
 from app.proxy.responses.reading import Follower
-
-if TYPE_CHECKING:
-    from app.proxy.bounds.memory import KeptBody
-    from app.proxy.routing.table import Arm, CompiledRoute
+from app.recording.arm import Arm
 
 NOT_ENDED: Final = -1
 
@@ -21,11 +20,11 @@ class Note:
     """One exchange.
 
     Attributes:
-        route: Its model's, as it was at the draw.
+        plan: What is looked at of its model, as it was at the draw.
         arm: Who served it.
         request: The request's head.
         body: The request's body; None when not all of it was held, or nobody looks into it.
-        second, generation: As in `Counted`.
+        second, generation: As in `Accounting`.
         sampled: Whether it is one of those to be counted; tossed before anything came of it.
         is_kept: Whether its answer has a row.
         reads: Whether what its answer says is of interest.
@@ -50,10 +49,10 @@ class Note:
         "is_inference",
         "is_kept",
         "outcome",
+        "plan",
         "reads",
         "request",
         "request_id",
-        "route",
         "sampled",
         "second",
         "seconds",
@@ -63,17 +62,18 @@ class Note:
 
     def __init__(
         self,
-        route: "CompiledRoute",
-        arm: "Arm",
+        plan: Watched,
+        arm: Arm,
         request: RequestHead,
         request_id: bytes,
         second: int,
         generation: int,
         *,
+        is_stable: bool,
         sampled: bool,
         is_inference: bool,
     ) -> None:
-        self.route = route
+        self.plan = plan
         self.arm = arm
         self.request = request
         self.request_id = request_id
@@ -81,8 +81,7 @@ class Note:
         self.generation = generation
         self.sampled = sampled
         self.is_inference = is_inference
-        watched = route.watched
-        self.is_kept = arm is not route.stable or watched.keeps_all or (watched.keeps_rows and sampled)
+        self.is_kept = not is_stable or plan.keeps_all or (plan.keeps_rows and sampled)
         self.reads = sampled or self.is_kept
         self.body: KeptBody | None = None
         self.exchange = b""
@@ -96,6 +95,5 @@ class Note:
     @property
     def is_counted(self) -> bool:
         """Whether it is one of those that are evidence; of sticky callers an exchange is no unit, and never is."""
-        watched = self.route.watched
         by_coin = self.generation != NO_COIN and self.outcome != NOT_ENDED
-        return self.sampled and by_coin and not watched.is_sticky
+        return self.sampled and by_coin and not self.plan.is_sticky

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from app.domain.catalog.declarations import Credentials, Prices, Signature
 from app.domain.catalog.json_pointer import MISSING
@@ -35,11 +35,9 @@ from app.proxy.responses import reading as following
 from app.proxy.responses.flaws import flaws_of
 from app.proxy.responses.reading import Reading
 from app.proxy.responses.streams import StreamJudge
+from app.recording.arm import Arm
 from app.recording.recorder import Recorder
 from app.recording.tally_row import CANCELLED, CLIENT_ERROR, OK
-
-if TYPE_CHECKING:
-    from app.proxy.routing.table import Arm
 
 # So many are looked at before the loop gets its turn.
 _AT_ONCE: Final = 32
@@ -69,9 +67,7 @@ class Observer:
         self._waiting.append(note)
         self._schedule()
 
-    def answered(
-        self, arm: "Arm", second: int, generation: int, exchange: bytes, request_id: bytes, status: int
-    ) -> None:
+    def answered(self, arm: Arm, second: int, generation: int, exchange: bytes, request_id: bytes, status: int) -> None:
         """Keep that a version under trial answered, where nobody looks at what."""
         names = (arm.model, arm.version, generation, True, request_id.decode("ascii", "replace"), None, status)
         self.rows.keep(AnsweredRow(second, exchange.decode(), *names))
@@ -108,9 +104,9 @@ class Observer:
         is_counted, is_kept = note.is_counted, note.is_kept and note.status > 0
         if not is_counted and not is_kept:
             return
-        watched = note.route.watched
+        plan = note.plan
         # An exchange that is kept and not counted has slices, and no features.
-        is_asked = watched.slices.by_body or is_counted
+        is_asked = plan.slices.by_body or is_counted
         said = MISSING if note.body is None or not is_asked else said_in(note.body.data, note.request)
         slices = slices_of(note, said)
         if is_counted:
@@ -125,7 +121,7 @@ class Observer:
         if note.outcome == CANCELLED:
             return
         bad = note.outcome > CLIENT_ERROR
-        credentials = note.route.watched.credentials.get(note.arm.version)
+        credentials = note.plan.credentials.get(note.arm.version)
         flaws = _flaws(note, reading, None if credentials is None else credentials.signature, bad=bad)
         counts = SliceCounts(1, int(bad), int(flaws is not None), int(bool(flaws)))
         arm = note.arm
@@ -136,7 +132,7 @@ class Observer:
 
     def _spread(self, note: Note, reading: Reading, said: object) -> None:
         """Add its values to the arm's distributions, whatever came of it: who left early is no one's choice."""
-        features = note.route.watched.features
+        features = note.plan.features
         is_missing = reading.withheld is Flaw.EMPTY or Counter.INVALID in reading.counters
         if not (features or is_missing or reading.predictions):
             return
@@ -185,7 +181,7 @@ def _flaws(note: Note, reading: Reading, signature: Signature | None, *, bad: bo
 
 def slices_of(note: Note, said: object) -> Mapping[str, str]:
     """Slice key's name to the value told apart; `said` as `asked.said_in`."""
-    reader = note.route.watched.slices
+    reader = note.plan.slices
     slices = reader.of_fields(note.request.lines) if reader.by_header else {}
     if reader.by_body and note.reads:
         slices |= reader.of_body(said)
@@ -210,7 +206,7 @@ def _row(note: Note, reading: Reading, slices: Mapping[str, str]) -> AnsweredRow
 
 
 def _client_key(note: Note) -> str | None:
-    start = note.route.watched.client_key
+    start = note.plan.client_key
     if start:
         for line in note.request.lines:
             if line[: len(start)].lower() == start:

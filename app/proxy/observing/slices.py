@@ -11,6 +11,7 @@ from app.domain.catalog.json_pointer import MISSING, JsonPointer, json_pointer
 from app.domain.catalog.receipt import packed_slices
 from app.domain.stats.histogram import OTHER
 from app.errors import InvalidInput
+from app.proxy.bounds.learned import Learned
 from app.proxy.http1.framing import BLANKS
 from app.proxy.observing.sanitize import plain
 
@@ -46,7 +47,7 @@ class SliceReader:
         self._pointers = [(key.name, found) for key in keys if (found := pointer(key.pointer)) is not None]
         self._most = {key.name: key.values_max for key in keys}
         self._known = known
-        self._packed: dict[tuple[str, ...], bytes] = {}
+        self._packed: Learned[tuple[str, ...], bytes] = Learned(_MAX_PACKED)
         self.by_body = bool(self._pointers)
         self.by_header = bool(self._headers)
 
@@ -66,11 +67,10 @@ class SliceReader:
         """The same as a receipt holds them; packed once for all requests that say the same."""
         found = self.of_fields(lines)
         values = tuple(found.values())
-        packed = self._packed.get(values)
+        packed = self._packed.known.get(values)
         if packed is None:
-            if len(self._packed) >= _MAX_PACKED:
-                self._packed.clear()
-            packed = self._packed[values] = packed_slices(found)
+            packed = packed_slices(found)
+            self._packed.keep(values, packed)
         return packed
 
     def of_body(self, document: object) -> dict[str, str]:

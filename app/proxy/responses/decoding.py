@@ -11,7 +11,8 @@ from typing import Final
 
 import orjson
 
-MAX_BODY: Final = 256 * 1024
+from app.proxy.bounds.limits import MAX_BODY
+
 MAX_RATIO: Final = 100
 IDENTITY: Final = (b"", b"identity")
 _GZIP: Final = (b"gzip", b"x-gzip")

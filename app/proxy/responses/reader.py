@@ -13,11 +13,12 @@ from app.domain.catalog.models import Model, Observation, Protocol
 from app.domain.evidence.observed import Flaw
 from app.domain.evidence.tally import Counter
 from app.errors import InvalidInput
+from app.proxy.bounds.limits import MAX_BODY
 from app.proxy.bounds.memory import HeldPieces, Room
 from app.proxy.http1.response_head import EVENT_STREAM, JSON, JSON_LINES, Content, ResponseHead
 from app.proxy.responses import reading
 from app.proxy.responses.completions import withheld_in
-from app.proxy.responses.decoding import MAX_BODY, Unexpected, Unreadable, decoded, document
+from app.proxy.responses.decoding import Unexpected, Unreadable, decoded, document
 from app.proxy.responses.predictions import READERS, read_rows
 from app.proxy.responses.protocols import answers_inference, ending, spoken
 from app.proxy.responses.reading import NOTHING, Follower, Prediction, Reading

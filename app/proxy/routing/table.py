@@ -6,23 +6,18 @@ checked here is what the upstream sees.
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from app.domain.catalog.models import ModelName, VersionName
-from app.domain.catalog.receipt import ReceiptKey, Signer
-from app.domain.catalog.routing import FULL_BP, NO_COIN, RoutedModel, RoutingTable
+from app.domain.catalog.routing import FULL_BP, RoutedModel, RoutingTable
+from app.proxy.bounds.learned import Learned
 from app.proxy.bounds.memory import Room
 from app.proxy.http1 import framing
-from app.proxy.http1.receipts import RECEIPT
 from app.proxy.observing.plan import Watched
 from app.proxy.responses.reader import Reader
+from app.proxy.routing.arm import ServingArm
 from app.proxy.routing.sticky import Sticky
 from app.proxy.upstream.breaker import OpenCount
-
-if TYPE_CHECKING:
-    from app.proxy.upstream.pool import Pool
-    from app.recording.tally_row import Cell
-    from app.recording.totals import Totals
 
 MAX_KNOWN_PATHS: Final = 4096
 MAX_KNOWN_PATH: Final = 512
@@ -32,48 +27,6 @@ _STRIPPED: Final = b"/m/"
 _NAMING: Final = (b"/v2/models/", b"/v1/models/", b"/predictions/", b"/explanations/", _STRIPPED)
 # Meant for the model that a header names, or else for the one declared for it (SageMaker, MLflow).
 _INVOCATIONS: Final = b"/invocations"
-
-
-class Arm:
-    """One version in one weight epoch: where its exchanges go and where they are counted.
-
-    Attributes:
-        errors: Of the exchanges drawn here, how many ended with an error of the upstream or without a connection.
-        signer, signer_without_coin: Of its answers' receipts.
-    """
-
-    __slots__ = (
-        "cell",
-        "cell_second",
-        "errors",
-        "generation",
-        "model",
-        "pool",
-        "signer",
-        "signer_without_coin",
-        "totals",
-        "version",
-    )
-
-    def __init__(
-        self,
-        model: ModelName,
-        generation: int,
-        version: VersionName,
-        pool: "Pool",
-        totals: "Totals",
-        receipt_key: ReceiptKey,
-    ) -> None:
-        self.model = model
-        self.generation = generation
-        self.version = version
-        self.pool = pool
-        self.totals = totals
-        self.errors = 0
-        self.signer = Signer(receipt_key, model, version, generation, RECEIPT)
-        self.signer_without_coin = Signer(receipt_key, model, version, NO_COIN, RECEIPT)
-        self.cell: Cell | None = None
-        self.cell_second = -1
 
 
 class CompiledRoute:
@@ -112,7 +65,7 @@ class CompiledRoute:
     def __init__(
         self,
         routed: RoutedModel,
-        arms: Mapping[VersionName, Arm],
+        arms: Mapping[VersionName, ServingArm],
         open_brakes: OpenCount,
         room: Room,
         slice_values: dict[str, set[str]],
@@ -136,7 +89,7 @@ class CompiledRoute:
         )
         cumulative = route.weights_bp.get(route.stable, 0)
         self.stable_share = cumulative / FULL_BP
-        self._thresholds: list[tuple[float, Arm]] = []
+        self._thresholds: list[tuple[float, ServingArm]] = []
         for arm in self.others:
             cumulative += route.weights_bp.get(arm.version, 0)
             self._thresholds.append((cumulative / FULL_BP, arm))
@@ -157,7 +110,7 @@ class CompiledRoute:
         """Whether a brake keeps all exchanges on stable, so that no coin is tossed."""
         return any(arm.pool.brake.is_open for arm in self.others)
 
-    def draw(self, point: float) -> Arm:
+    def draw(self, point: float) -> ServingArm:
         """The arm that a uniform point in [0, 1) falls on, as app.domain.catalog.routing.draw."""
         if point < self.stable_share:
             return self.stable
@@ -216,12 +169,21 @@ class CompiledTable:
 
     Attributes:
         known: Raw paths seen before (after the host where hosts take part in routing), and where
-            they lead; empty again when full.
-        known_named: The same for paths that do not name the model, with the model's name in front.
+            they lead.
         hosts_matter: Whether some model is matched by its host.
     """
 
-    __slots__ = ("_any_host", "_by_host", "_by_name", "_invocations", "hosts_matter", "known", "known_named", "table")
+    __slots__ = (
+        "_any_host",
+        "_by_host",
+        "_by_name",
+        "_invocations",
+        "_named_paths",
+        "_paths",
+        "hosts_matter",
+        "known",
+        "table",
+    )
 
     def __init__(self, table: RoutingTable, routes: Mapping[ModelName, CompiledRoute]) -> None:
         self.table = table
@@ -229,8 +191,9 @@ class CompiledTable:
         self._by_host: dict[bytes, dict[bytes, CompiledRoute]] = {}
         self._any_host: dict[bytes, CompiledRoute] = {}
         self._invocations: CompiledRoute | None = None
-        self.known: dict[bytes, Target] = {}
-        self.known_named: dict[tuple[bytes, bytes], Target] = {}
+        self._paths: Learned[bytes, Target] = Learned(MAX_KNOWN_PATHS)
+        self._named_paths: Learned[tuple[bytes, bytes], Target] = Learned(MAX_KNOWN_PATHS)
+        self.known = self._paths.known
         for routed in table.models:
             match = routed.model.match
             if match is not None:
@@ -245,16 +208,14 @@ class CompiledTable:
     def find_named(self, name: bytes, url: bytes) -> Target:
         """Where a request leads whose body or header names the model. Raises: NoRoute."""
         path = url.partition(b"?")[0]
-        target = self.known_named.get((name, path))
+        target = self._named_paths.known.get((name, path))
         if target is None:
             route = self._by_name.get(name)
             if route is None:
                 raise NoRoute(name.decode("ascii", "replace"))
             target = Target(route, path)
             if len(path) <= MAX_KNOWN_PATH:
-                if len(self.known_named) >= MAX_KNOWN_PATHS:
-                    self.known_named.clear()
-                self.known_named[name, path] = target
+                self._named_paths.keep((name, path), target)
         return target
 
     def find(self, url: bytes, host: bytes, asked_model: bytes = b"") -> Target:
@@ -279,9 +240,7 @@ class CompiledTable:
                 return self.find_named(asked_model, path)
             target = self._named(path) or self._matched(path, host)
             if len(key) <= MAX_KNOWN_PATH and path != _INVOCATIONS:
-                if len(self.known) >= MAX_KNOWN_PATHS:
-                    self.known.clear()
-                self.known[key] = target
+                self._paths.keep(key, target)
         return target
 
     def _named(self, path: bytes) -> Target | None:

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import re
 import socket
-from typing import Final, Protocol
+from typing import Final
 
 import httptools
 
@@ -16,6 +16,7 @@ from app.proxy.http1 import response_head as framed
 from app.proxy.http1.chunks import ChunkDecoder, MalformedChunk
 from app.proxy.http1.framing import CRLF, HEAD_END
 from app.proxy.http1.response_head import Broken, ResponseHead
+from app.proxy.upstream.connection_port import Answered
 from app.proxy.upstream.endpoint import Upstream
 
 _AWAITING_HEAD: Final = -1
@@ -28,24 +29,6 @@ _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 _PLAIN_START: Final = tuple(b"HTTP/1.1 %d" % digit for digit in range(2, 6))
 _INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)")
 _MAY_BEGIN: Final = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01](?: [1-5]?)?)?)?)?)?)?)?)?)?")
-
-
-class Answered(Protocol):
-    """What an upstream connection needs of the exchange it serves.
-
-    What is called many times takes its arguments by position: compiled code finds them sooner.
-    """
-
-    to_head: bool
-    body_ended: bool
-
-    def upstream_connected(self) -> None: ...
-    def connect_failed(self, *, own_fault: bool) -> None: ...
-    def head_received(self, head: ResponseHead, framing: int, tail: bytes, ended: bool) -> None: ...
-    def body_received(self, data: bytes, ended: bool, wire: bytes) -> None: ...
-    def upstream_broke(self, *, stale: bool, malformed: bool) -> None: ...
-    def upstream_full(self) -> None: ...
-    def upstream_drained(self) -> None: ...
 
 
 class UpstreamConnection(asyncio.Protocol):

@@ -5,18 +5,16 @@ Rule: health only chooses among a version's upstreams; when none of them seems w
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
 from app.proxy.bounds.limits import Limits
-from app.proxy.http1.framing import Remembered
+from app.proxy.http1.head_cache import HeadCache
 from app.proxy.http1.response_head import ResponseHead
+from app.proxy.upstream.connection_port import Carrier
 from app.proxy.upstream.connector import Reach
-
-if TYPE_CHECKING:
-    from app.proxy.upstream.connection import UpstreamConnection
 
 _PORTS: Final = {"http": 80, "https": 443}
 FAILURES_TO_EJECT: Final = 5
@@ -75,9 +73,9 @@ class Upstream:
         self.host_line = b"host: " + address.netloc.rpartition("@")[2].encode()
         self._server_name = (server_name or self.host) if address.scheme == "https" else None
         self._reach = reach
-        self.heads: Remembered[ResponseHead] = Remembered()
+        self.heads: HeadCache[ResponseHead] = HeadCache()
         self.last_head: ResponseHead | None = None
-        self.idle: list[UpstreamConnection] = []
+        self.idle: list[Carrier] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
         self.failures = 0

@@ -86,11 +86,11 @@ async def test_stable_saves_a_canarys_exchanges_within_its_own_budget_only() -> 
             async with serving(gateway) as port, talks(port, 30) as clients:
                 for client in clients:
                     await client.send(post())
-                await eventually(lambda: len(gateway.clients) == 30)
+                await eventually(lambda: len(gateway.port.clients) == 30)
                 await asyncio.sleep(0.1)
                 # Thirty exchanges lose their patience in the same sweep.
                 later = gateway.monotonic() + 3.0
-                for connection in list(gateway.clients):
+                for connection in list(gateway.port.clients):
                     connection.sweep(later)
                 statuses = [(await client.answer()).status for client in clients]
             assert (statuses.count(200), statuses.count(504)) == (FREE, 30 - FREE)

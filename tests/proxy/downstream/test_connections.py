@@ -11,6 +11,7 @@ from proxy.talking import get, post, talking
 
 from app.domain.evidence.tally import Outcome
 from app.proxy import Limits
+from app.proxy.downstream.listener import ClientConnection
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
@@ -63,7 +64,8 @@ async def test_requests_that_come_while_one_is_served_wait_their_turn_and_hold_t
             for _ in range(12):
                 talk.writer.write(post(bytes(8_000)))
                 await asyncio.sleep(0.002)
-            (client,) = gateway.clients
+            (client,) = gateway.port.clients
+            assert isinstance(client, ClientConnection)
             await eventually(lambda: client.is_read_paused)
             go.set()
             assert (await talk.answer()).body == b"slow"

@@ -52,7 +52,7 @@ async def test_a_body_is_held_until_it_is_whole_and_goes_on_by_length(raw: bytes
         assert received.body == BODY
         assert received.field("content-length") == b"%d" % len(BODY)
         assert received.field("transfer-encoding") is None
-        assert gateway.collected.held == 0
+        assert gateway.port.collected.held == 0
 
 
 async def test_pipelined_requests_with_a_model_in_the_body_are_answered_in_order() -> None:
@@ -89,7 +89,7 @@ async def test_a_body_that_leads_nowhere_is_a_problem(body: bytes, status: int, 
                 async with talking(port) as talk:
                     answer = await talk.ask(raw)
                     assert (answer.status, answer.problem()["type"]) == (status, f"urn:turnback:problem:{code}")
-            await eventually(lambda: not gateway.collected.held)
+            await eventually(lambda: not gateway.port.collected.held)
         assert server.received == []
 
 
@@ -165,15 +165,15 @@ async def test_bodies_held_at_once_are_bounded_and_their_memory_comes_back() -> 
         async with serving(gateway) as port, talking(port) as one, talking(port) as two:
             await one.send(post(BODY, CHAT))
             await two.send(post(BODY, CHAT)[:-1])
-            await eventually(lambda: gateway.collected.held == 2 * len(BODY) - 1)
+            await eventually(lambda: gateway.port.collected.held == 2 * len(BODY) - 1)
             async with talking(port) as third:
                 answer = await third.ask(post(BODY, CHAT))
                 assert (answer.status, answer.field("retry-after")) == (503, "1")
                 assert answer.problem()["fault"] == "gateway"
             two.writer.close()
-            await eventually(lambda: gateway.collected.held == len(BODY))
+            await eventually(lambda: gateway.port.collected.held == len(BODY))
             async with talking(port) as third:
                 await third.send(post(BODY, CHAT))
                 go.set()
                 assert (await third.answer()).body == (await one.answer()).body == b"late"
-            assert gateway.collected.held == 0
+            assert gateway.port.collected.held == 0

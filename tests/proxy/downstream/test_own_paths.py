@@ -182,4 +182,4 @@ async def test_close_cuts_what_is_left() -> None:
             gateway.close()
             await server.quiet()
             assert await talk.is_closed()
-            assert not gateway.clients
+            assert not gateway.port.clients

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from proxy.recording import JournalledWorld, Store
 
 from app.domain.evidence.tally import Counter, Outcome
-from app.recording.accounting import Counted
+from app.recording.accounting import Accounting
 from app.recording.tally_row import OUTCOMES
 
 RECORDS = 16
@@ -33,7 +33,7 @@ class Lives(RuleBasedStateMachine):
         self.world = self.new_life()
 
     def new_life(self, **kept: object) -> JournalledWorld:
-        self.claimed: dict[Counted, int] = {}
+        self.claimed: dict[Accounting, int] = {}
         return JournalledWorld(self.folder, records=RECORDS, coarsen_above=6, **kept)  # type: ignore[arg-type]  # the clock
 
     def teardown(self) -> None:

@@ -380,7 +380,7 @@ async def test_requests_alike_share_what_was_read_of_their_heads_and_nothing_els
             assert (await one.ask(b"4")).status == 200
         assert sorted(received.body for received in server.received) == [b"1", b"1", b"2", b"2", b"3", b"3", b"4", b"5"]
         assert len({received.field("x-request-id") for received in server.received}) == 8
-        assert len(gateway.heads.known) == 1
+        assert len(gateway.port.heads.known) == 1
 
 
 async def test_heads_that_come_twice_are_remembered_within_bounds_and_others_are_not() -> None:
@@ -389,10 +389,10 @@ async def test_heads_that_come_twice_are_remembered_within_bounds_and_others_are
         async with serving(gateway) as port, talking(port) as talk:
             for number in range(600):
                 assert (await talk.ask(get("/m/fraud", f"x-trace: {number}"))).status == 200
-            assert not gateway.heads.known
+            assert not gateway.port.heads.known
             for number in range(1_200):
                 assert (await talk.ask(get("/m/fraud", f"x-trace: {number // 2}"))).status == 200
-                assert len(gateway.heads.known) <= 512
+                assert len(gateway.port.heads.known) <= 512
             for _ in range(3):
                 await talk.ask(get("/m/fraud", "x-long: " + "y" * 2_000))
-        assert max(map(len, gateway.heads.known)) <= 1024
+        assert max(map(len, gateway.port.heads.known)) <= 1024

@@ -17,7 +17,7 @@ from app.domain.catalog.declarations import Credentials, Feature, Feedback, Pric
 from app.domain.catalog.models import Observation
 from app.domain.catalog.receipt import opened
 from app.domain.evidence.observed import COST, MEGABYTES, Flaw, ObservedFlush
-from app.domain.evidence.tally import Counter as Counted
+from app.domain.evidence.tally import Counter as Accounting
 from app.domain.evidence.tally import Tally, TallyKey
 from app.domain.stats.histogram import histogram_of
 from app.proxy import Gateway
@@ -173,7 +173,7 @@ class World:
         counted = sum(
             (Counter(each.counters) for key, each in self.tallies.items() if key.version == version), Counter()
         )
-        assert counted[Counted.READ] + counted[Counted.INVALID] == len(read)
+        assert counted[Accounting.READ] + counted[Accounting.INVALID] == len(read)
         flaws = Counter(flaw for ask in read if (flaw := SAYS[ask.says][1]))
         assert (observed.judged, observed.read, observed.flawed) == (len(asked), len(read), sum(flaws.values()))
         assert observed.bad == sum(ask.says in {"500", "reset"} for ask in asked)

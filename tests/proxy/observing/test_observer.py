@@ -269,7 +269,7 @@ async def test_of_a_model_with_feedback_the_sampled_rows_are_kept_or_all(kept: R
     model = {"feedback": replace(LABELS, rows=kept), "observation": Observation(sample_bp=5_000)}
     coins = iter([0.1, 0.9, 0.1])
     async with watching(YES, model) as world:
-        world.gateway.coin = lambda: next(coins)
+        world.gateway.context.coin = lambda: next(coins)
         for _ in range(3):
             await world.talk.ask(post(path=V1))
         postgres = world.read()

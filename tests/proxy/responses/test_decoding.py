@@ -8,8 +8,8 @@ import pytest
 from proxy.answering import INVALID, READ, SKIPPED, V1, following, head_of, read, reader, text
 
 from app.domain.catalog.models import Protocol
+from app.proxy.bounds.limits import MAX_BODY
 from app.proxy.bounds.memory import Room
-from app.proxy.responses.decoding import MAX_BODY
 from app.proxy.responses.reader import Tap
 from app.proxy.responses.reading import Reading
 

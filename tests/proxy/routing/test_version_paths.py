@@ -8,7 +8,7 @@ from proxy.serving import Urls, gateway_with, routed, serving, table_of
 from proxy.talking import get, post, talking
 
 from app.domain.catalog.models import Match
-from app.proxy.exchange.attempt import _renamed
+from app.proxy.exchange.forwarded_request import _renamed
 
 PATH = "/v2/models/fraud/versions/7"
 

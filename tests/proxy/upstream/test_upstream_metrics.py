@@ -13,7 +13,7 @@ from proxy.upstream.test_upstream_faults import refusing
 from app import telemetry
 from app.domain.catalog.models import Bulkhead, Protocol
 from app.proxy import Gateway
-from app.proxy.upstream_metrics import UpstreamFigures
+from app.proxy.metrics import UpstreamFigures
 
 ALL_CANARY = {"v1": 0, "v2": 10_000}
 

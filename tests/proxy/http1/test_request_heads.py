@@ -8,9 +8,10 @@ from proxy.serving import gateway_with, routed, serving, table_of
 from proxy.talking import post, talking
 
 from app.proxy.bounds.limits import DEFAULT_LIMITS
-from app.proxy.http1.framing import HEAD_END, MAX_REMEMBERED, MAX_REQUEST_ID
-from app.proxy.http1.head_cache import Alike, Habit, RequestHeads
+from app.proxy.http1.framing import HEAD_END, MAX_REQUEST_ID
+from app.proxy.http1.head_cache import MAX_REMEMBERED
 from app.proxy.http1.request_head import Refused, RequestHead
+from app.proxy.http1.request_heads import Alike, Habit, RequestHeads
 
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 START = [b"POST /v2/models/fraud/infer HTTP/1.1", b"Host: gateway", b"Content-Length: 2"]
@@ -140,8 +141,8 @@ def test_what_is_remembered_has_a_bound() -> None:
         for number in range(2):
             whole = b"GET /%d HTTP/1.1\r\nhost: a\r\nx-request-id: %d" % (path, number)
             alike.offer(whole, RequestHead(whole, DEFAULT_LIMITS))
-    assert len(alike._rests) <= MAX_REMEMBERED
-    assert len(alike._rests_once) <= MAX_REMEMBERED
+    assert 0 < len(alike._rests.known) <= MAX_REMEMBERED
+    assert len(alike._rests._once.known) <= MAX_REMEMBERED
 
 
 async def test_the_upstream_and_the_client_see_each_request_s_own_ids() -> None:
