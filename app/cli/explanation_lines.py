@@ -9,7 +9,7 @@ _MOMENTS_SHOWN = 12
 
 
 def explanation_lines(explanation: Document, rollout: Document) -> Iterator[str]:
-    """All of it, the sentence first."""
+    """The whole explanation, the sentence first."""
     yield plain(explanation["sentence"])
     yield from _evidence_lines(explanation)
     yield from _weight_lines(explanation["weights"], rollout)
@@ -23,7 +23,7 @@ def _evidence_lines(explanation: Document) -> Iterator[str]:
     seen = explanation["evidence"]
     yield (
         f"evidence  e = {e_value(seen['log_e'])}; suspicious at {seen['suspicious_at']:g}, "
-        f"turned back at {seen['turned_back_at']:g}"
+        f"rolled back at {seen['turned_back_at']:g}"
     )
     yield f"  {plain(seen['p_means'])}"
 
@@ -52,7 +52,7 @@ def _certain_lines(explanation: Document) -> Iterator[str]:
 
 
 def _outlook_lines(rollout: Document) -> Iterator[str]:
-    """What would change the decision, and what can still be seen."""
+    """The outlook: changes that would alter the decision, and the smallest effect that can still show."""
     if rollout["phase"] in ENDED:
         return
     seen = rollout["assessment"]

@@ -4,7 +4,7 @@ from app.terminal.text import Document
 
 
 def number(value: float | None) -> str:
-    """Four digits are enough for people."""
+    """A number in four digits."""
     return "–" if value is None else f"{value:.4g}"
 
 
@@ -14,5 +14,5 @@ def share(value: float | None) -> str:
 
 
 def interval(value: Document) -> str:
-    """From low to high, if there is an interval."""
+    """An interval from low to high."""
     return "–" if value["low"] is None else f"{number(value['low'])} … {number(value['high'])}"

@@ -52,7 +52,7 @@ class Gateway:
         """The document at a path.
 
         Raises:
-            Refused: with the exit code that says why there is none.
+            Refused: with the exit code that says why it is missing.
         """
         given = {name: str(value) for name, value in query.items() if value is not None}
         return self._answer("GET", path, params=given)
@@ -93,7 +93,7 @@ class Gateway:
 
 
 def _who() -> dict[str, str]:
-    """Whose command it is, for the audit, if the name fits into a header."""
+    """The header that names the user to the audit, if the name fits into one."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user need not have a name
@@ -117,7 +117,7 @@ def _document(response: httpx.Response, url: str) -> object:
 
 
 def refused(response: httpx.Response) -> Refused:
-    """The problem document's own words, or the bare status when there are none."""
+    """A refusal in the problem document's own words, or with the bare status where they are missing."""
     try:
         problem = response.json()
     except ValueError:

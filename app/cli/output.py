@@ -1,4 +1,4 @@
-"""What commands print: one JSON document or tables on stdout, sentences on stderr."""
+"""Commands print one JSON document or tables on stdout, and sentences on stderr."""
 
 import json
 import sys
@@ -21,18 +21,18 @@ class Refused(Exception):
 
 
 def write_document(document: object) -> None:
-    """One JSON document as one line on stdout."""
+    """Write a JSON document as one line on stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
 def write(text: str) -> None:
-    """Lines for people on stdout."""
+    """Write lines for people on stdout."""
     sys.stdout.write(text.rstrip("\n") + "\n")
     sys.stdout.flush()
 
 
 def say(text: str) -> None:
-    """A sentence beside the result, on stderr."""
+    """Write a sentence beside the result, on stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -1,6 +1,6 @@
 """A policy or a declaration in a file, as YAML or JSON, the way the admin API takes it.
 
-Rule: what the file says is passed on and judged by the gateway; only what is no document at all is refused here.
+Rule: the gateway judges the fields; only a file that is not a document at all is refused here.
 """
 
 import json

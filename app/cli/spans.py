@@ -15,7 +15,7 @@ def seconds_of(option: str, span: str) -> float:
     """The span in seconds. Raises: Refused."""
     match = _SPAN.fullmatch(span)
     if match is None:
-        raise Refused(ExitCode.USAGE, f"{option} wants a span such as 7d, 12h or 90m, and `{plain(span)}` is none.")
+        raise Refused(ExitCode.USAGE, f"{option} takes a span such as 7d, 12h or 90m; `{plain(span)}` is invalid.")
     return float(int(match["count"]) * _UNITS_S[match["unit"]])
 
 

@@ -125,7 +125,7 @@ def overview() -> str:
 
 
 def unknown(word: str) -> str:
-    """A sentence about a word that is no verb."""
+    """A sentence about an unknown verb."""
     near = get_close_matches(word, VERBS, n=1)
     hint = f"did you mean `{near[0]}`?" if near else "`--help` lists them."
-    return f"turnback: there is no verb `{word}`; {hint}"
+    return f"turnback: the verb `{word}` is unknown; {hint}"

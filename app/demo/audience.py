@@ -1,4 +1,4 @@
-"""Who follows the story: lines of text anywhere, a live view on a terminal."""
+"""Followers of the story: lines of text anywhere, a live view on a terminal."""
 
 import sys
 from collections import deque

@@ -42,9 +42,9 @@ async def start(name: str, command: Sequence[str], log: Path, environment: Mappi
     """Start a process and wait until it says that it is ready.
 
     Args:
-        name: What to call it in a sentence.
-        command: What to run.
-        log: Gets what it writes to stdout and stderr.
+        name: Its name in a sentence.
+        command: The program and its words.
+        log: A file that gets its stdout and stderr.
         environment: Added to the caller's own, of which TURNBACK_ variables are not handed on.
 
     Raises:

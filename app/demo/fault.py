@@ -1,4 +1,4 @@
-"""What can go wrong on request while the story plays."""
+"""Faults that happen on request while the story plays."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ LOOK_S = 0.1
 
 
 class Fault(StrEnum):
-    """What the demo can break."""
+    """The things that the demo can break."""
 
     POSTGRES = "postgres"  # stopped as a crash would, for 10 s
 
@@ -26,7 +26,7 @@ class Outage:
 
     Attributes:
         down_s: How long it was really down, None until it is back.
-        answers, failed: What the client got meanwhile.
+        answers, failed: The client's counts meanwhile.
     """
 
     def __init__(self, postgres: EmbeddedPostgres) -> None:
@@ -38,7 +38,7 @@ class Outage:
 
     @asynccontextmanager
     async def under_way(self, replay: Replay, canary: str) -> AsyncIterator[None]:
-        """It happens while the body runs, and is over when this ends; a canary without traffic is spared."""
+        """The outage happens while the body runs, and is over when this ends; a canary without traffic is spared."""
         task = asyncio.create_task(self._happen(replay, canary))
         try:
             yield

@@ -25,9 +25,9 @@ NOT_KNOWN_YEAR = 0
 
 
 class Flight(NamedTuple):
-    """What is known of a flight when it takes off.
+    """Everything known of a flight when it takes off.
 
-    What may be unknown stands last, so that every other input has one fixed place in a request.
+    Inputs that may be unknown stand last, so that every other input has one fixed place in a request.
 
     Attributes:
         minute: Scheduled departure, minutes after midnight, local time.
@@ -55,7 +55,7 @@ class Flight(NamedTuple):
 
 
 CODES = frozenset({"carrier", "origin", "dest"})
-# What stands for an input that a request leaves out; the other inputs are required.
+# These values stand for inputs that a request leaves out; the other inputs are required.
 ABSENT: Mapping[str, int] = {
     "built": NOT_KNOWN_YEAR,
     "wind_mph": NOT_REPORTED,
@@ -70,7 +70,7 @@ def pointer(name: str) -> str:
     return f"/inputs/{Flight._fields.index(name)}/data/0"
 
 
-# What the gateway is told of the model beside its name.
+# The gateway is told this of the model beside its name.
 DECLARED: Mapping[str, object] = {
     "protocol": "oip_v2",
     "observation": {"prediction": "/outputs/0/data/0"},
@@ -97,7 +97,7 @@ class History:
 
     @property
     def late(self) -> NDArray[np.bool_]:
-        """What the models predict."""
+        """The outcome that the models predict."""
         return self.arr_delay > LATE_MINUTES
 
     def months(self, first: int, last: int) -> "History":

@@ -64,7 +64,7 @@ class Landings:
     """Hears every answer, waits until its flight has landed, and sends the label.
 
     Attributes:
-        results: What the gateway says became of the labels it took.
+        results: The labels that the gateway took, by its word for what became of them.
     """
 
     def __init__(self, history: History, client: httpx.AsyncClient) -> None:
@@ -87,7 +87,7 @@ class Landings:
         return len(self._air) + len(self._landed)
 
     def hear(self, answer: Answer) -> None:
-        """An answer without a prediction gets no label."""
+        """Take an answer; one without a prediction gets no label."""
         if answer.chance is None or answer.flight is None:
             return
         late = self._late[answer.flight]
@@ -101,18 +101,18 @@ class Landings:
         self._reporting = asyncio.create_task(self._report())
 
     def check(self) -> None:
-        """Raises: CannotPlay when the gateway refuses labels."""
+        """Find out whether labels are still sent. Raises: CannotPlay when the gateway refuses them."""
         if self._reporting is not None and self._reporting.done():
             self._reporting.result()
 
     async def end(self) -> None:
-        """There are no further answers: what is in the air lands, and that is the end. Raises: CannotPlay."""
+        """Wait until every flight in the air has landed and is labelled. Raises: CannotPlay."""
         self._give_up_at = self._clock() + PATIENCE_S
         if self._reporting is not None:
             await self._reporting
 
     def abandon(self) -> None:
-        """Nobody is told any more."""
+        """Send no further labels."""
         if self._reporting is not None:
             self._reporting.cancel()
 
@@ -128,7 +128,7 @@ class Landings:
             yield heappop(self._air)
 
     async def _is_taken(self, batch: Sequence[Landing]) -> bool:
-        """What is not taken is sent again later: a label that is sent twice counts once. Raises: CannotPlay."""
+        """Whether the gateway took a batch; else it is sent again, and counts once. Raises: CannotPlay."""
         content = orjson.dumps([{"receipt": each.receipt, "label": int(each.late)} for each in batch])
         try:
             answer = await self._client.post(PATH, content=content, headers={"content-type": "application/json"})

@@ -48,7 +48,7 @@ def everything(flight: Flight) -> Features:
 
 
 class Recipe(Enum):
-    """Which features a model looks at: the function and how many positions it fills."""
+    """The features that a model looks at: the function and how many positions it fills."""
 
     HOUR_AND_PUNCTUALITY = (hour_and_punctuality, HOURS + 1)
     EVERYTHING = (everything, NUMBERS_AT + NUMBERS)
@@ -109,7 +109,7 @@ def _matrix(recipe: Recipe, flights: Sequence[Flight]) -> Matrix:
 
 
 def _weather(flight: Flight) -> tuple[float, ...]:
-    """What is not reported counts as usual weather."""
+    """The weather; a missing report counts as usual weather."""
     rain = _reported(flight.precip_hundredths_in, 0)
     humid = _reported(flight.humidity_pct, 60) / 100
     wind = _reported(flight.wind_mph, 10) / 10

@@ -30,11 +30,11 @@ RANGES: Mapping[str, tuple[int, int]] = {"month": (1, 12), "day": (1, 31), "minu
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What one version is made of.
+    """The making of one version.
 
     Attributes:
         from_month: First month it is trained on.
-        absent: What stands for an input that a request may leave out.
+        absent: The values that stand for inputs which a request may leave out.
         wait_s: Added to every answer.
         delay_unit: Minutes of departure delay that its server takes for one.
         lost_carrier: Of whose flights it does not learn the departure delay; or None.
@@ -74,7 +74,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the client, apart from the HTTP around it."""
+    """An answer to the client, apart from the HTTP around it."""
 
     status: int
     document: Mapping[str, object]
@@ -196,7 +196,7 @@ def _is_within(low: int, high: int) -> Callable[[object], bool]:
 
 
 def _flights(tensors: Tensors, absent: Mapping[str, int]) -> Iterator[Flight]:
-    """Raises: KeyError when an input is left out that nothing stands for."""
+    """The flights of a request. Raises: KeyError when an input is left out that nothing stands for."""
     length = len(tensors["month"])
     columns = [tensors[name] if name in tensors else [absent[name]] * length for name in Flight._fields]
     return map(Flight, *columns)

@@ -1,4 +1,4 @@
-"""What the gateway has on record, beside what the client saw: tallies, recalls, decisions.
+"""The gateway's records beside what the client saw: tallies, recalls, decisions.
 
 Rule: the records follow the traffic by a second or two, so they are read until they agree or patience is over.
 """
@@ -40,7 +40,7 @@ class Tallies:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What a version answered before it was turned back.
+    """The answers of a version before it was rolled back.
 
     Attributes:
         listed: Answers that the gateway's recall lists.
@@ -70,7 +70,7 @@ async def tallies(api: AdminApi, counts: Counts, began: datetime) -> Tallies:
 
 
 async def recalls(api: AdminApi, counts: Counts, versions: Sequence[str]) -> tuple[Recall, ...]:
-    """Of each version that was turned back; nothing listed where there is no recall."""
+    """The recall of each version that was rolled back; empty where it is missing."""
 
     async def read() -> tuple[Recall, ...]:
         items = (await api.get("recalls", model=MODEL))["items"]
@@ -89,7 +89,7 @@ async def decisions(api: AdminApi) -> Sequence[Mapping[str, Any]]:
 
 
 async def _settled(read: Callable[[], Awaitable[T]], agrees: Callable[[T], bool], at_worst: T) -> T:
-    """What was read last."""
+    """Read until both agree or patience is over; the last that was read."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + RECORDED_WITHIN_S
     last = at_worst
@@ -110,5 +110,5 @@ async def _recall(api: AdminApi, counts: Counts, version: str, recall_id: str | 
 
 
 def _answers(slot: Mapping[str, Any]) -> int:
-    """What a version answered: what a coin gave it and it could be reached for, and what it answered without one."""
+    """The answers of a version, with a coin and without; a request that could not reach it has none."""
     return int(slot["exchanges"] + slot["excluded"] - slot["outcomes"].get("connect_error", 0))

@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request got back.
+    """The answer to one request.
 
     Attributes:
         status: HTTP status, 0 when no whole answer came.
@@ -42,7 +42,7 @@ class Answer:
         fault: Whose fault an unserved request was, as the gateway's problem says, or "transport".
         flight: Which of the flights it is about, or None.
         request_id: What the gateway calls the exchange, or nothing.
-        receipt: What a label must bring back, or nothing.
+        receipt: The proof that a label must bring back, or nothing.
         chance: Of being late, as the model says; None when it says nothing.
     """
 
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
         )
 
     def _header(self, name: bytes) -> str:
-        """What it says, nothing if it is not there."""
+        """The value of a header, empty if it is missing."""
         return self._headers.get(name, b"").decode("latin-1")
 
     def _fail(self) -> None:
@@ -253,7 +253,7 @@ class Replay:
         return (self._stopped_at or self.clock()) - self._started_at
 
     async def stop(self, patience_s: float = 35.0) -> None:
-        """Send nothing more, wait for every answer, close. What is still missing then has failed."""
+        """Send nothing more, wait for every answer, close. An answer still missing then has failed."""
         self._cancel()
         give_up = self.clock() + patience_s
         while (self._waiting or self.in_flight) and self.clock() < give_up:  # noqa: ASYNC110 -- two counters, not one event

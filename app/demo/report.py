@@ -1,4 +1,4 @@
-"""The story's end as one document, and what in it is not as it should be."""
+"""The story's end as one document, and everything in it that is not as it should be."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,7 +53,9 @@ class Report:
             if not one.equal
         ]
         found += self._surprising_labels()
-        found += [f"{sentence!r} turned back what no chapter was about" for sentence in self._rollbacks_besides()]
+        found += [
+            f"{sentence!r} rolled a version back outside of every chapter" for sentence in self._rollbacks_besides()
+        ]
         if self.outage is not None and self.outage.down_s is None:
             found.append("Postgres was never stopped")
         return found
@@ -69,10 +71,10 @@ class Report:
         return found
 
     def _rollbacks_besides(self) -> list[str]:
-        """Decisions that turned back what nothing is wrong with but the season."""
+        """Rollbacks of versions with which nothing is wrong but the season."""
         told = {one.decision for one in self.ended}
-        turned_back = [decision for decision in self.decisions if decision["action"] == "roll_back"]
-        return [decision["sentence"] for decision in turned_back if decision["id"] not in told]
+        rolled_back = [decision for decision in self.decisions if decision["action"] == "roll_back"]
+        return [decision["sentence"] for decision in rolled_back if decision["id"] not in told]
 
     def document(self) -> dict[str, Any]:
         surprises = self.surprises()

@@ -22,7 +22,7 @@ GATEWAY = (sys.executable, "-m", "app", "serve")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is running; `servers` by version."""
+    """The running processes; `servers` by version."""
 
     postgres: EmbeddedPostgres
     gateway: Child

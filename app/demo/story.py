@@ -41,9 +41,9 @@ class Chapter:
     """One rollout.
 
     Attributes:
-        trigger: What must have decided it, or what that begins with.
-        coverage_s: Least seconds before a promotion: what is wrong in a slice alone shows later than the whole.
-        operated: A person turns it back, once it has answered some requests.
+        trigger: The trigger that must have decided it, or its beginning.
+        coverage_s: Least seconds before a promotion: a fault in a slice alone shows later than one of the whole.
+        operated: A person rolls it back, once it has answered some requests.
     """
 
     version: str
@@ -87,7 +87,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to see at one instant; `model`, `route` and `rollout` are the admin API's documents."""
+    """Everything to see at one instant; `model`, `route` and `rollout` are the admin API's documents."""
 
     flight: Flight
     counts: Counts
@@ -98,7 +98,7 @@ class Scene:
 
 
 class Audience(Protocol):
-    """Who follows the story while it plays."""
+    """Someone who follows the story while it plays."""
 
     def hear(self, sentence: str) -> None: ...
 
@@ -139,7 +139,7 @@ class Player:
         return ended
 
     async def _until_served(self) -> None:
-        """The data plane has taken up the route; what it takes to see that counts as traffic too."""
+        """Wait until the data plane has the route; the requests that find out count as traffic too."""
         url = f"http://127.0.0.1:{self._stage.inference_port}/v2/models/{MODEL}/ready"
         async with httpx.AsyncClient() as client:
             for _ in range(round(SERVED_WITHIN_S / LOOK_S)):

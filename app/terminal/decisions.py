@@ -9,7 +9,7 @@ _MADE_FROM = frozenset({"sight", "begun", "watch"})
 
 
 def decision_lines(decision: Document, *, figures: bool = False) -> Iterator[str]:
-    """What was decided, by whom and why; the figures are all that was stored with it."""
+    """A decision, by whom and why; the figures are all that was stored with it."""
     yield plain(decision["sentence"])
     by = f"{decision['action']} by {plain(decision['actor'])}, trigger {plain(decision['trigger'])}"
     yield f"  {by}, {moment(decision['at'])}"

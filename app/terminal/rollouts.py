@@ -1,4 +1,4 @@
-"""A model, its rollout and its decisions as lines of text; `watch` and `explain` show the same."""
+"""A model and its rollout as lines of text; `watch`, `explain` and the demo show the same."""
 
 import math
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def model_lines(model: Document, route: Document | None, rollout: Document | Non
 
 
 def rollout_line(rollout: Document) -> str:
-    """One line: who is on the way and how far."""
+    """A rollout in one line: its versions, phase and weight."""
     phase = str(rollout["phase"])
     return (
         f"{plain(rollout['model'])}  {SYMBOLS.get(phase, '●')} {phase.upper().replace('_', ' ')}  "
@@ -60,18 +60,18 @@ def _weight_lines(route: Document) -> Iterator[str]:
 
 
 def standby_line(standby: Document) -> str:
-    """Who keeps a little traffic after a promotion, and for how long."""
+    """The version that keeps a little traffic after a promotion, and until when."""
     version, weight = plain(standby["version"]), percent(standby["weight_bp"])
     return f"{version} stands by with {weight} of the traffic until {moment(standby['until'])}"
 
 
 def mirror_line(mirror: Document) -> str:
-    """Who gets copies, and how many."""
+    """The version that gets copies, and of how many requests."""
     return f"{plain(mirror['version'])} gets copies of {percent(mirror['share_bp'])} of the requests"
 
 
 def guardrail_lines(rollout: Document) -> Iterator[str]:
-    """One row for each guardrail, and how near the combined evidence is to turning back."""
+    """One row for each guardrail, and how near the combined evidence is to a rollback."""
     seen = rollout["assessment"]
     limit = 1 / rollout["policy"]["alpha_rollback"]
     rows = [
@@ -85,7 +85,7 @@ def guardrail_lines(rollout: Document) -> Iterator[str]:
     ]
     yield columns(("GUARDRAIL", "SAYS", "EVIDENCE", "IN WORDS"), rows)
     yield (
-        f"together  {seen['verdict']}, e = {e_value(seen['log_e'])} (turned back at {limit:g}); "
+        f"together  {seen['verdict']}, e = {e_value(seen['log_e'])} (rolled back at {limit:g}); "
         f"{seen['canary_answers']} canary and {seen['stable_answers']} stable answers judged"
     )
     if seen["eta_s"] is not None and rollout["phase"] not in ENDED:

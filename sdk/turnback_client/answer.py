@@ -22,24 +22,24 @@ class Answer:
 
     @property
     def receipt(self) -> str | None:
-        """What feedback must bring back; None where no version answered."""
+        """The receipt that feedback must bring back; None where no version answered."""
         return _said(self.response, "x-turnback-receipt")
 
     @property
     def version(self) -> str | None:
-        """Which version answered; None where none did."""
+        """The version that answered; None where none did."""
         return _said(self.response, "x-turnback-version")
 
     @property
     def request_id(self) -> str | None:
-        """For logs and for looking an exchange up; only the receipt proves anything."""
+        """The id for logs and for looking an exchange up; only the receipt proves anything."""
         return _said(self.response, "x-request-id")
 
     def json(self) -> Any:  # noqa: ANN401 -- whatever the model says
         return self.response.json()
 
     def raise_for_status(self) -> "Answer":
-        """Raises: httpx.HTTPStatusError: the status is 400 or more."""
+        """Return this answer. Raises: httpx.HTTPStatusError: the status is 400 or more."""
         self.response.raise_for_status()
         return self
 

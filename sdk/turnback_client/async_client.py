@@ -128,7 +128,7 @@ class AsyncBatch:
     """Labels that wait to be sent together; what could not be sent stays.
 
     Attributes:
-        outcome: What became of all that were sent.
+        outcome: The outcome of all that were sent.
     """
 
     def __init__(self, client: AsyncTurnback, items_max: int) -> None:

@@ -127,7 +127,7 @@ class Batch:
     """Labels that wait to be sent together; what could not be sent stays.
 
     Attributes:
-        outcome: What became of all that were sent.
+        outcome: The outcome of all that were sent.
     """
 
     def __init__(self, client: Turnback, items_max: int) -> None:

@@ -1,4 +1,4 @@
-"""What this package raises on purpose; network errors of an inference are httpx's own."""
+"""Errors that this package raises on purpose; network errors of an inference are httpx's own."""
 
 
 class TurnbackClientError(Exception):

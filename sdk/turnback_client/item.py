@@ -8,12 +8,12 @@ LabelValue: TypeAlias = str | float | bool | Sequence[str | float | bool]
 
 
 class Said(TypedDict, total=False):
-    """What is said of one prediction, beside its receipt.
+    """A label of one prediction, beside its receipt.
 
     Attributes:
         model: Instead of a receipt, with one of request_id and client_key, where the model keeps all predictions;
             a name that a client chose wants the key of a source.
-        label: What was right; a list for a batch of predictions.
+        label: The right answer; a list for a batch of predictions.
         value: A score, or whether an event happened, for metrics that need no label.
         metric: The model's first one if not given.
         observed_at: When it became known, with a time zone; now if not given.
@@ -31,7 +31,7 @@ class Said(TypedDict, total=False):
 
 
 def item(receipt: str | None = None, **said: Unpack[Said]) -> Mapping[str, object]:
-    """What goes over the wire. Raises: ValueError: two labels or none, two predictions or none, no time zone."""
+    """A label on the wire. Raises: ValueError: not one label, not one prediction, or a missing time zone."""
     if ("label" in said) == ("value" in said):
         raise ValueError("give either a label or a value")
     if (receipt is not None) + ("request_id" in said) + ("client_key" in said) != 1:

@@ -1,4 +1,4 @@
-"""What became of labels, as the gateway says."""
+"""The outcome of labels, as the gateway says."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def outcome_of(document: Mapping[str, Any]) -> Outcome:
-    """What the gateway answered to one request."""
+    """The outcome in the gateway's answer to one request."""
     results = ("joined", "pending", "duplicate", "orphan", "unknown", "invalid")
     counts = {name: int(document.get(name, 0)) for name in results}
     problems = tuple(

@@ -72,7 +72,7 @@ def asked(payload: object, headers: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 def written(item: Mapping[str, object]) -> bytes:
-    """An item as JSON. Raises: ValueError: it has none that a gateway reads, and would take a whole batch with it."""
+    """An item as JSON. Raises: ValueError: a gateway cannot read it, and would refuse the whole batch with it."""
     try:
         # Text that is not Unicode is found out by encoding it.
         as_json = json.dumps(item, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
@@ -110,7 +110,7 @@ def headers_of(feedback_key: str | None) -> Mapping[str, str]:
 
 
 def taken(response: httpx.Response) -> Outcome | None:
-    """What became of the labels; None if it is worth sending them again. Raises: LabelRefused."""
+    """The outcome of the labels; None if it is worth sending them again. Raises: LabelRefused."""
     if response.status_code in BUSY:
         return None
     if not response.is_success:

@@ -11,7 +11,7 @@ from app.cli import program
 
 @dataclass(frozen=True)
 class Ran:
-    """What one command left behind."""
+    """The traces of one command."""
 
     code: int
     out: str

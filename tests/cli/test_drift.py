@@ -1,4 +1,4 @@
-"""`drift`: what people see of distributions that moved."""
+"""`drift`: distributions that moved, as people see them."""
 
 import json
 

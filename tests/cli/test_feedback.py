@@ -125,8 +125,8 @@ def test_records_that_are_no_labels_are_told_by_line_and_the_others_are_sent(
     assert ran.out == f"{labels}: 4 records, 1 joined, 3 invalid.\n"
     assert ran.err.splitlines() == [
         "  line 2: invalid: 2 cells, and the head has 3",
-        "  line 3: invalid: the value is no number",
-        "  line 4: invalid: supersedes is no whole number",
+        "  line 3: invalid: the value is not a number",
+        "  line 4: invalid: supersedes is not a whole number",
     ]
     assert [item["receipt"] for item in sent(port)] == ["d"]
 
@@ -196,13 +196,13 @@ def test_what_the_gateway_cannot_use_is_told_by_line(send: Send, tmp_path: Path)
     [
         ("labels.txt", "", "is neither .csv nor .ndjson"),
         ("labels.csv", "", "needs a column label or value"),
-        ("labels.csv", "receipt,label,weight\n", "no column is called weight"),
+        ("labels.csv", "receipt,label,weight\n", "the column weight is unknown"),
         ("labels.csv", "receipt,label,label\n", "a column stands there twice"),
         ("labels.csv", "receipt,metric\n", "needs a column label or value"),
         ("labels.csv", "label\n", "one of receipt, request_id and client_key"),
         ("labels.csv", b"receipt,label\na,1\n\xff,1\n", "is not UTF-8 in line 3"),
         ("labels.ndjson", b"\xff\n", "is not UTF-8 in line 1"),
-        ("labels.csv", 'receipt,label\n"a"b,1\n', "is no CSV at line 2"),
+        ("labels.csv", 'receipt,label\n"a"b,1\n', "is invalid CSV at line 2"),
     ],
 )
 def test_a_file_that_holds_no_labels_is_refused(

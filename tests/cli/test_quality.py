@@ -1,4 +1,4 @@
-"""What people and pipelines see of quality, cost and comparisons, and of declarations in files."""
+"""People and pipelines see this of quality, cost and comparisons, and of declarations in files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What stops a command: one sentence on stderr, one exit code, and with --json one document."""
+"""A command that cannot go on says so: one sentence on stderr, one exit code, and with --json one document."""
 
 import json
 

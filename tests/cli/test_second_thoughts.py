@@ -1,4 +1,4 @@
-"""What people and pipelines see of `explain`, `replay`, `simulate` and `power`."""
+"""People and pipelines see this of `explain`, `replay`, `simulate` and `power`."""
 
 import asyncio
 from dataclasses import replace
@@ -122,10 +122,10 @@ def test_power_says_both_what_turns_back_and_what_proves(command: Command) -> No
 
 def test_power_of_a_score_and_of_latency(command: Command) -> None:
     score = command("power", "score", "--deviation", "0.12", "--difference", "0.02", "--labelled", "10%")
-    assert (score.code, "to turn it back" in score.out) == (0, True)
+    assert (score.code, "to roll it back" in score.out) == (0, True)
     latency = command("power", "latency", "--stable", "5%", "--canary", "0.02", "--model", "fraud")
     assert latency.code == 0
-    assert "nothing would turn it back" in latency.out
+    assert "nothing would roll it back" in latency.out
     assert "traffic not known" in latency.out
 
 
@@ -155,7 +155,7 @@ def test_no_second_thought_changes_anything(command: Command, tmp_path: Path) ->
 
 
 def played(url: str) -> str:
-    """A rollout of v2 that evidence turned back; its last decision."""
+    """A rollout of v2 that evidence rolled back; its last decision."""
 
     async def play() -> str:
         database = Database(url)
@@ -177,7 +177,7 @@ def test_a_turned_back_rollout_is_explained_from_its_rates_to_its_time_line(
     assert (explained.code, explained.err) == (0, "")
     told = explained.out
     assert "v2 is proven worse than v1." in told
-    assert "suspicious at 10, turned back at 100" in told
+    assert "suspicious at 10, rolled back at 100" in told
     assert "not the probability that v2 is bad" in told
     assert "WEIGHT  v2 ANSWERS  BAD  RATE" in told
     assert "times v1's, with" in told

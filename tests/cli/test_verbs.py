@@ -1,4 +1,4 @@
-"""What people and pipelines see of the verbs that read and act."""
+"""People and pipelines see this of the verbs that read and act."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What is on record is read until it agrees with what the client saw, and compared id by id."""
+"""The records are read until it agrees with what the client saw, and compared id by id."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -153,7 +153,7 @@ def test_a_rollback_for_the_season_is_a_surprise() -> None:
     besides = {"id": "another", "action": "roll_back", "sentence": "v2 has become worse."}
     story = report()
     story = replace(story, decisions=[*story.decisions, besides])
-    assert story.surprises() == ["'v2 has become worse.' turned back what no chapter was about"]
+    assert story.surprises() == ["'v2 has become worse.' rolled a version back outside of every chapter"]
     assert story.document()["season"]["rollbacks"] == ["v2 has become worse."]
 
 

@@ -14,7 +14,7 @@ from app.cli.verbs import PROJECT, ExitCode
 
 
 class Subject(StrEnum):
-    """What can be measured."""
+    """The benchmarks there are."""
 
     PROXY = "proxy"
     DECIDE = "decide"

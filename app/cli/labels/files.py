@@ -32,8 +32,8 @@ class Record:
 
     Attributes:
         line: Its last line, from 1.
-        item: What it says; None when it is no label.
-        why: What is wrong with it; empty when nothing is.
+        item: Its label as the API takes it; None when it is invalid.
+        why: The reason why it is invalid; empty when it is valid.
     """
 
     line: int
@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a file has been read.
+    """A place in a file, up to which it has been read.
 
     Attributes:
         offset: In bytes.
@@ -68,7 +68,7 @@ class LabelFile:
             model: Whose predictions those records mean that name one by an id and say no model.
 
         Raises:
-            Refused: It is no file of labels.
+            Refused: It is not a file of labels.
         """
         self._path = path
         self._file = file
@@ -84,7 +84,7 @@ class LabelFile:
 
     @property
     def place(self) -> Place:
-        """Behind the last record that was read."""
+        """The place behind the last record that was read."""
         return Place(self._offset, self._line, self._digest.hexdigest())
 
     def go_on_at(self, place: Place) -> bool:
@@ -98,7 +98,7 @@ class LabelFile:
         return self.place == place
 
     def records(self) -> Iterator[Record]:
-        """What has not been read yet. Raises: Refused: it is not text."""
+        """The records that have not been read yet. Raises: Refused: the file is not text."""
         return self._read()
 
     def _reader(self) -> Callable[[], Iterator[Record]]:
@@ -116,11 +116,11 @@ class LabelFile:
         try:
             head = [name.strip() for name in next(rows, [])]
         except csv.Error as problem:
-            raise self._refused(f"is no CSV: {problem}") from None
+            raise self._refused(f"is invalid CSV: {problem}") from None
         unknown = [name for name in head if name not in COLUMNS]
         if unknown or len(set(head)) != len(head):
-            wrong = f"no column is called {plain(unknown[0])}" if unknown else "a column stands there twice"
-            raise self._refused(f"has a head that cannot be: {wrong}; known are {', '.join(sorted(COLUMNS))}")
+            wrong = f"the column {plain(unknown[0])} is unknown" if unknown else "a column stands there twice"
+            raise self._refused(f"has an invalid head: {wrong}; known are {', '.join(sorted(COLUMNS))}")
         if not {"label", "value"} & set(head) or not {"receipt", "request_id", "client_key"} & set(head):
             raise self._refused("needs a column label or value, and one of receipt, request_id and client_key")
         return head
@@ -130,7 +130,7 @@ class LabelFile:
             try:
                 row = next(rows, None)
             except csv.Error as problem:
-                raise self._refused(f"is no CSV at line {self._line}: {problem}") from None
+                raise self._refused(f"is invalid CSV at line {self._line}: {problem}") from None
             if row is None:
                 return
             if row:
@@ -163,7 +163,7 @@ class LabelFile:
         return Record(self._line, self._completed(item))
 
     def _completed(self, item: Item) -> Item:
-        """With the model that the command named, where it is needed and not said."""
+        """The item with the model that the command named, where it is needed and missing."""
         if self._model is None or "receipt" in item or "model" in item:
             return item
         return {**item, "model": self._model}
@@ -208,13 +208,13 @@ def _is_no_finite_number(cell: str) -> bool:
 def _value(cell: str) -> object:
     read = _label(cell)
     if isinstance(read, str):
-        raise ValueError("the value is no number")  # noqa: TRY004 -- the text is, not the type
+        raise ValueError("the value is not a number")  # noqa: TRY004 -- the text is, not the type
     return read
 
 
 def _revision(cell: str) -> int:
     if not cell.isdecimal():
-        raise ValueError("supersedes is no whole number")
+        raise ValueError("supersedes is not a whole number")
     return int(cell)
 
 

@@ -1,4 +1,4 @@
-"""Labels to a gateway in batches, with a bookmark beside the file that says how far they were taken.
+"""Labels go to a gateway in batches; a bookmark beside the file says how far they were taken.
 
 Rule: the bookmark is written after the gateway has taken a batch, never before: what is sent twice counts once.
 """
@@ -31,7 +31,7 @@ BATCH_BYTES = 2 * 1024 * 1024
 
 @dataclass(slots=True)
 class Progress:
-    """What became of a file's records so far.
+    """The fate of a file's records so far.
 
     Attributes:
         counts: Records by the gateway's word for what became of them.
@@ -52,7 +52,7 @@ class Progress:
 
 
 class FeedbackPort:
-    """Where a gateway takes labels."""
+    """The address at which a gateway takes labels."""
 
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")
@@ -66,7 +66,7 @@ class FeedbackPort:
         self._client.close()
 
     def send(self, items: Sequence[Item]) -> Mapping[str, Any]:
-        """What became of a batch. Raises: Refused: it is not taken, at once or after half a minute of trying."""
+        """Send a batch and return the answer. Raises: Refused: it is not taken, at once or after half a minute."""
         for pause_s in (*PAUSES_S, None):
             try:
                 response = self._client.post(f"{self.url}{PATH}", json=items)
@@ -95,7 +95,7 @@ class Bookmark:
         return cls(labels.with_name(f"{labels.name}.sent"), url)
 
     def read(self) -> tuple[Place, Progress] | None:
-        """Where to go on; None when nothing was sent there yet."""
+        """The place to go on at; None when nothing was sent there yet."""
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
             if kept["url"] != self.url:
@@ -105,7 +105,7 @@ class Bookmark:
             return None
 
     def write(self, place: Place, progress: Progress) -> None:
-        """Raises: OSError."""
+        """Keep how far the gateway has come. Raises: OSError."""
         kept = {"url": self.url, "place": asdict(place), "counts": progress.counts, "problems": progress.problems}
         beside = self.path.with_name(f"{self.path.name}.new")
         beside.write_text(json.dumps(kept), encoding="utf-8")

@@ -48,5 +48,5 @@ def _basis_points(percentage: str) -> int:
     """A share in percent, exact to a hundredth. Raises: Refused."""
     match = _PERCENTAGE.fullmatch(percentage)
     if match is None:
-        raise Refused(ExitCode.USAGE, f"--share wants percent, such as 10% or 0.5%, and `{plain(percentage)}` is not.")
+        raise Refused(ExitCode.USAGE, f"--share takes percent, such as 10% or 0.5%; `{plain(percentage)}` is invalid.")
     return int(match["whole"]) * 100 + int((match["hundredths"] or "").ljust(2, "0"))

@@ -1,4 +1,4 @@
-"""`recall`: what a version that was turned back had answered, called back, listed and fetched."""
+"""`recall`: the answers of a version that was rolled back, called back, listed and fetched."""
 
 import sys
 from codecs import iterdecode
@@ -21,7 +21,7 @@ _PAGE = 200
 
 
 class Format(StrEnum):
-    """How a list is written."""
+    """The formats of a list."""
 
     NDJSON = "ndjson"
     CSV = "csv"
@@ -104,7 +104,7 @@ def _all(gateway: Gateway, model: str) -> Iterator[Document]:
 
 
 def _fetch(gateway: Gateway, recall_id: str, form: Format, output: Path | None, *, as_json: bool) -> None:
-    """The list, whole or not at all where it goes to a file."""
+    """Write the list; to a file it goes whole or not at all."""
     found = gateway.get("recalls", recall_id)
     if as_json and output is None:
         write_document(found)

@@ -97,12 +97,12 @@ def command(
 
 
 def _declared(file: Path | None, what: str) -> dict[str, Any]:
-    """What a file says; options say it over again."""
+    """The fields of a file, which options override."""
     return {} if file is None else dict(read_object(file, what, _BYTES_MAX))
 
 
 def _given(**fields: object) -> dict[str, Any]:
-    """Only what was said."""
+    """The fields that were given."""
     return {name: value for name, value in fields.items() if value is not None and value != {}}
 
 

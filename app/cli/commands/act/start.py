@@ -40,7 +40,7 @@ def command(
 def _field(word: str) -> tuple[str, Any]:
     name, equals, text = word.partition("=")
     if not equals or not name:
-        raise Refused(ExitCode.USAGE, f"--set wants FIELD=VALUE, and `{plain(word)}` is not.")
+        raise Refused(ExitCode.USAGE, f"--set takes FIELD=VALUE; `{plain(word)}` is invalid.")
     try:
         return name, json.loads(text)
     except ValueError:

@@ -21,7 +21,7 @@ KEY = "TURNBACK_FEEDBACK_KEY"
 
 
 class Word(StrEnum):
-    """What is to be done."""
+    """The words after `feedback`."""
 
     SEND = "send"
     STATS = "stats"
@@ -76,7 +76,7 @@ def _send(path: Path, model: str | None, url: str, batch: int, *, as_json: bool)
 
 
 def _resumed(labels: LabelFile, bookmark: Bookmark) -> Progress | None:
-    """What was sent before, when there is a bookmark. Raises: Refused: the file is not the same any more."""
+    """The progress of before, when there is a bookmark. Raises: Refused: the file is not the same any more."""
     kept = bookmark.read()
     if kept is None:
         return None
@@ -85,14 +85,14 @@ def _resumed(labels: LabelFile, bookmark: Bookmark) -> Progress | None:
         name = plain(bookmark.path)
         raise Refused(
             ExitCode.CONFLICT,
-            f"what was sent of the file before is not in it any more; remove {name} to send all of it.",
+            f"the file has changed before the place up to which it was sent; remove {name} to send all of it.",
         )
     say(f"going on after line {place.line:,}, as {plain(bookmark.path.name)} says.")
     return progress
 
 
 def _followed(start: Place, places: Iterable[Place], size: int) -> Iterator[Place]:
-    """The same, with a bar on a terminal."""
+    """The same places, with a bar on a terminal."""
     from rich.console import Console  # noqa: PLC0415 -- the other word needs none of it
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 -- likewise
 

@@ -1,4 +1,4 @@
-"""`drift`: what a version is asked and predicts now, beside what it was."""
+"""`drift`: a version's inputs and predictions now, beside those of before."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -53,7 +53,7 @@ def _nothing_yet(found: Document) -> str:
 
 
 def _reference(found: Document) -> str:
-    """What the distributions are held against."""
+    """The reference of the distributions, in words."""
     if found["bake_in_until"] is None:
         return "what it was trained on"
     if found["reference"] == "bake-in":

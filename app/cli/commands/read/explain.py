@@ -63,7 +63,7 @@ def _decision(gateway: Gateway, subject: str) -> Document:
 
 
 def _mirror_lines(explained: Document) -> Iterator[str]:
-    """Who gets copies, and how its answers compare since then; counters that are not there are 0."""
+    """The mirror and how its answers compare since it was set; a missing counter is 0."""
     yield f"{mirror_line(explained['mirror'])} since {moment(explained['since'])}"
     counters = explained["counters"]
     pairs, agreed, differed, slower, dropped = (

@@ -17,7 +17,7 @@ _POLL_S = 1.0
 
 
 class Noun(StrEnum):
-    """What can be listed."""
+    """The lists there are."""
 
     MODELS = "models"
     VERSIONS = "versions"
@@ -81,7 +81,7 @@ def _decisions(gateway: Gateway, model: str | None, limit: int) -> Document:
 
 
 def _slices(gateway: Gateway, model: str | None, limit: int) -> Document:
-    """Of each model's last rollout."""
+    """The slices of each model's last rollout."""
     listed: list[Document] = []
     for name in _names(gateway, model):
         for rollout in gateway.get("models", name, "rollouts", limit=1)["items"]:

@@ -35,7 +35,7 @@ def command(
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Say what it takes to turn a canary back, and to prove one not worse; nothing is changed."""
+    """Say what it takes to roll a canary back, and to prove one not worse; nothing is changed."""
     given = {
         "stable_rate": _share("--stable", stable),
         "canary_rate": _share("--canary", canary),
@@ -64,7 +64,7 @@ def _share(option: str, text: str | None) -> float | None:
         return None
     match = _SHARE.fullmatch(text)
     if match is None:
-        raise Refused(ExitCode.USAGE, f"{option} wants a share such as 1% or 0.01, and `{plain(text)}` is none.")
+        raise Refused(ExitCode.USAGE, f"{option} takes a share such as 1% or 0.01; `{plain(text)}` is invalid.")
     return float(match["number"]) / 100.0 if match["percent"] else float(match["number"])
 
 
@@ -74,7 +74,7 @@ def _lines(answer: Document, within: str | None) -> Iterator[str]:
     if asked:
         yield columns(_HEAD, [_row(question, need) for question, need in asked])
     if answer["turn_back"] is None:
-        yield "The canary is not said to be worse: nothing would turn it back."
+        yield "The canary is not said to be worse: nothing would roll it back."
     traffic = answer["exchanges_per_s"]
     at = "traffic not known" if traffic is None else f"{traffic:.3g} exchanges a second"
     yield f"at {percent(answer['weight_bp'])} of the traffic, {at}; averages, not promises"
@@ -84,7 +84,7 @@ def _lines(answer: Document, within: str | None) -> Iterator[str]:
         yield f"{within} can show {shown}" + (" at any size" if effect is None else "")
 
 
-_QUESTIONS = {"turn_back": "to turn it back", "prove": "to prove it not worse"}
+_QUESTIONS = {"turn_back": "to roll it back", "prove": "to prove it not worse"}
 _HEAD = ("QUESTION", "LIMIT", "EXCHANGES", "CANARY'S", "LABELS", "TOO MANY BAD", "TIME")
 
 

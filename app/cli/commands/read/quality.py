@@ -65,7 +65,7 @@ def _row(version: Document) -> tuple[object, ...]:
 
 
 def _below(version: Document) -> Iterator[str]:
-    """What does not fit into the version's row."""
+    """Lines for all that does not fit into the version's row."""
     name, ripening, matured = plain(version["version"]), version["ripening"], version["matured"]
     if version["possible_leakage_or_skew"]:
         yield f"  {name}: far below its offline value: look for leakage in the evaluation, or skew"

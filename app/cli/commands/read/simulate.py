@@ -1,4 +1,4 @@
-"""`simulate`: what another policy would have made of a model's past rollouts."""
+"""`simulate`: a model's past rollouts under another policy."""
 
 from collections.abc import Iterator
 from pathlib import Path

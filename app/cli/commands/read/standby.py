@@ -9,7 +9,7 @@ from app.terminal.rollouts import SYMBOLS, e_value, standby_line
 from app.terminal.text import Document, columns, moment, plain
 
 _FOUND = {
-    "decay": "it has become worse; its errors do not turn back, so nothing follows",
+    "decay": "it has become worse; its errors are set not to roll back, so nothing follows",
     "external": "both got worse together: the cause lies outside of them",
 }
 
@@ -39,7 +39,7 @@ def _lines(watch: Document) -> Iterator[str]:
     shown = "none yet" if watch["log_m"] is None else e_value(watch["log_m"])
     yield (
         f"evidence that {plain(watch['stable'])} has become the worse one: {shown} "
-        f"(turned back at {e_value(watch['log_limit'])})"
+        f"(rolled back at {e_value(watch['log_limit'])})"
     )
     for found in watch["found"]:
         yield f"  {SYMBOLS['inconclusive_worse']} {_FOUND[found]}"

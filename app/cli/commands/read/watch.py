@@ -55,7 +55,7 @@ def command(
 
 @contextmanager
 def _screen(*, as_json: bool, follow: bool) -> Iterator[Show]:
-    """Where what is seen goes: documents, a live view, or lines."""
+    """Show documents, a live view, or lines."""
     if as_json:
         yield _on_change(write_document if follow else lambda seen: say(_line(seen)))
     elif sys.stdout.isatty():
