@@ -382,7 +382,8 @@ def test_a_user_who_is_not_root_keeps_everybody_else_out_too(open_folder: Path) 
 def test_a_temporary_folder_lets_the_server_pass_and_nobody_else() -> None:
     folder = temporary_folder()
     try:
-        (folder / "inside").touch(mode=0o644)
+        (folder / "inside").touch()
+        (folder / "inside").chmod(0o644)
         heard = {name: as_user(name, (folder / "inside").read_text) for name in ("nobody", server_account().name)}
         assert "PermissionError" in heard["nobody"]
         assert heard[server_account().name] == ""
