@@ -64,6 +64,9 @@ async def _create(tx: Transaction, parent: str, day: int) -> str:
     # Attaching a finished table locks the parent less than creating it in place, and makes room for
     # moving what the default partition caught meanwhile.
     await tx.execute(text(f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)"))
+    # A row that had found its way to the default partition already would be refused there once this one is attached;
+    # whoever writes waits here, before it looks for its way.
+    await tx.execute(text(f"LOCK TABLE ONLY {parent} IN SHARE ROW EXCLUSIVE MODE"))
     moved = f"DELETE FROM {parent}_default WHERE second >= {first} AND second < {end} RETURNING *"  # noqa: S608 -- numbers
     await tx.execute(text(f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved"))  # noqa: S608 -- a date
     await tx.execute(text(f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"))

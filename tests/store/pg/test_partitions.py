@@ -1,5 +1,6 @@
 """Partitions: ahead of time, never in the way of late rows, dropped whole."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime
 
@@ -62,6 +63,21 @@ async def test_rows_that_came_before_their_partition_are_moved_into_it(database:
     of_tallies = {name for name in made if name.startswith("tallies_")}
     assert len(of_tallies) == 2
     assert set(await rows_by_table(database)) == of_tallies
+    assert await total(database) == 11
+
+
+async def test_who_writes_while_a_partition_is_made_waits_and_finds_it(database: Database) -> None:
+    day = await today(database)
+    await count(database, day * DAY_S, 1)
+    async with database.transaction() as tx:
+        await partitions.ensure_partitions(tx, days_ahead=0)
+        writing = asyncio.create_task(count(database, day * DAY_S + 1, 10))
+        # Long enough for the row to have looked for its way, and well within what a statement may wait for a lock.
+        _, still_waits = await asyncio.wait({writing}, timeout=0.3)
+    await writing
+    assert still_waits
+    assert sum((await rows_by_table(database)).values()) == 2
+    assert "tallies_default" not in await rows_by_table(database)
     assert await total(database) == 11
 
 
