@@ -1,4 +1,4 @@
-# Turnback's image: the locked packages, the sources and their hot modules in C, a user without rights.
+# Turnback's image: the locked packages, the sources and their hot modules in C, a user without rights (ADR 0009).
 FROM python:3.13-slim AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/turnback

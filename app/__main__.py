@@ -1,7 +1,7 @@
 """`python3 -m app VERB`: makes .venv from the lock file on the first run, then calls the CLI.
 
 Rule: standard library only, in a syntax that old interpreters parse, so that they get a sentence.
-Packages go to .venv in the project's folder and nowhere else; set-up speaks on stderr only.
+Packages go to .venv in the project's folder and nowhere else; set-up speaks on stderr only (ADR 0002).
 """
 
 import contextlib
@@ -191,7 +191,7 @@ def _no_venv(module: str) -> str:
     )
 
 
-def _install(lock: Path) -> None:
+def _install(lock: Path) -> None:  # ADR 0003
     """Install what the lock file names, every file checked against its hash."""
     total = sum(1 for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line and line[0].isalnum())
     _say(f"installing {total} packages from {lock.name} into .venv")

@@ -1,7 +1,7 @@
 """The hot modules compiled to C by mypyc, used where a build of exactly these sources is there.
 
 Rule: standard library only. The sources are the program: a build is found by their fingerprint, so an
-edited file is never hidden by an old build, and TURNBACK_COMPILED=no ignores any build.
+edited file is never hidden by an old build, and TURNBACK_COMPILED=no ignores any build (ADR 0056).
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The end of a process that must come, whatever its event loop or its worker threads are stuck in."""
+"""The end of a process that must come, whatever its event loop or its worker threads are stuck in (ADR 0133)."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """Loops that last as long as the process: each has a heartbeat, and starts anew when it ends, fails or falls silent.
 
 Rule: nobody waits for a loop longer than was said. One that does not end when it is cancelled is given up: it runs into
-a cancellation at its next beat, so that it changes nothing any more if it ever wakes.
+a cancellation at its next beat, so that it changes nothing any more if it ever wakes (ADR 0131).
 """
 
 import asyncio

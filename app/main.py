@@ -217,7 +217,7 @@ class _Process:
             yield "admin", settings.admin_host, settings.admin_port
         yield "ops", settings.ops_host, settings.ops_port
 
-    async def _database_url(self, stack: AsyncExitStack) -> str:
+    async def _database_url(self, stack: AsyncExitStack) -> str:  # ADR 0007
         if self._settings.database_url is not None:
             return self._settings.database_url.get_secret_value()
         embedded = EmbeddedPostgres(self._settings.state_dir / "postgres")
@@ -305,7 +305,7 @@ class _Process:
         gc.freeze()
         log.info("server.ready", role=self._role, boot=self._boot, pid=os.getpid(), **addresses)
 
-    def _own_signals(self) -> None:
+    def _own_signals(self) -> None:  # ADR 0030
         loop = asyncio.get_running_loop()
         process = asyncio.current_task()
 

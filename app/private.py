@@ -1,7 +1,7 @@
 """Folders and files that are this process' alone: made so, or refused.
 
 Rule: what somebody else made or may change is never used, and a folder that was there before is
-neither opened nor closed: the refusal says what to type.
+neither opened nor closed: the refusal says what to type (ADR 0141).
 """
 
 import os

@@ -38,7 +38,7 @@ class SettingsRefused(CannotServe):
     """A setting is missing, unknown or not acceptable."""
 
 
-def _inference_host(before: dict[str, object]) -> str:
+def _inference_host(before: dict[str, object]) -> str:  # ADR 0142
     """A gateway is for clients from elsewhere; one with an embedded server is for whoever tries it on this machine."""
     return "127.0.0.1" if before.get("database_url") is None else "0.0.0.0"  # noqa: S104 -- see above
 

@@ -293,7 +293,7 @@ def registry(sources: Sequence[Source], labels: "BoundedLabels") -> CollectorReg
     return fresh
 
 
-class BoundedLabels:
+class BoundedLabels:  # ADR 0033
     """Which models and versions get series of their own.
 
     A version keeps its series while a place is free; when none is, a serving version takes the

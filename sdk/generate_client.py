@@ -1,6 +1,6 @@
 """Makes the synchronous client out of the asynchronous one; `poe sdk` writes it, and a test compares the two.
 
-Rule: only what waits is written by hand once, in async_client.py; everything else is shared by both clients.
+Rule: only what waits is written by hand once, in async_client.py; everything else is shared by both clients (ADR 0115).
 """
 
 import subprocess

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,8 +19,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 CLI_PAGE = PROJECT / "docs" / "cli.md"
 POLICY_PAGE = (PROJECT / "docs" / "policy.md").read_text(encoding="utf-8")
-RECORDS = sorted((PROJECT / "docs" / "adr").glob("*.md"))
+RECORD_INDEX = PROJECT / "docs" / "adr" / "README.md"
+RECORDS = sorted(path for path in RECORD_INDEX.parent.iterdir() if path != RECORD_INDEX)
 RECORD_HEADINGS = ["Context", "Decision", "Consequences", "Alternatives", "References"]
+# Where a record may be cited: beside what it explains.
+CITING = ("Dockerfile", "docker-compose.yml", "pyproject.toml", ".ci/run", "app", "bench", "migrations", "sdk")
 CHANGES = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
@@ -96,6 +100,42 @@ def test_a_decision_record_has_its_form(record: Path) -> None:
 def test_no_two_decision_records_have_the_same_number() -> None:
     numbers = [record.name.split("-", 1)[0] for record in RECORDS]
     assert sorted(set(numbers)) == numbers
+
+
+def test_the_index_has_each_decision_record_once_under_its_title_and_nothing_else() -> None:
+    entries = re.findall(r"^[-*] .*$", RECORD_INDEX.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(entries) == [_index_entry(record) for record in RECORDS]
+
+
+def _index_entry(record: Path) -> str:
+    text = record.read_text(encoding="utf-8")
+    number, title = text.splitlines()[0].removeprefix("# ").split(": ", 1)
+    successor = _successor(text)
+    after = "" if successor is None else f" (superseded by [{successor.name[:4]}]({successor.name}))"
+    return f"- [{number}]({record.name}) {title}{after}"
+
+
+def _successor(text: str) -> Path | None:
+    superseded = re.search(r"^Status: superseded by (\d{4})", text, re.MULTILINE)
+    if superseded is None:
+        return None
+    return next(record for record in RECORDS if record.name.startswith(superseded.group(1)))
+
+
+def test_each_accepted_decision_is_cited_where_it_is_carried_out_and_no_other_is() -> None:
+    accepted = {record.name[:4] for record in RECORDS if _successor(record.read_text(encoding="utf-8")) is None}
+    cited: dict[str, set[str]] = {}
+    for path in _citing():
+        for number in re.findall(r"\bADRs? (\d+)", path.read_text(encoding="utf-8")):
+            cited.setdefault(number, set()).add(str(path.relative_to(PROJECT)))
+    assert {number: places for number, places in cited.items() if number not in accepted} == {}
+    assert accepted - cited.keys() == set()
+
+
+def _citing() -> Iterator[Path]:
+    for name in CITING:
+        path = PROJECT / name
+        yield from [path] if path.is_file() else path.rglob("*.py")
 
 
 def test_the_changelog_keeps_its_form() -> None:

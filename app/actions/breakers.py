@@ -14,7 +14,7 @@ _WHY = {
 }
 
 
-async def audit_brakes(means: Means) -> tuple[Turn, ...]:
+async def audit_brakes(means: Means) -> tuple[Turn, ...]:  # ADR 0036
     """Write one entry for every brake that opened or closed since the last call of any process; returns them."""
     async with means.database.transaction() as tx:
         turns = await breakers.claim_turns(tx)

@@ -48,6 +48,7 @@ class Account:
     evidence: Mapping[str, object] = field(default_factory=dict)
 
 
+# ADR 0004
 async def record(
     means: Means, tx: Transaction, before: Route | None, after: Route, at: datetime, account: Account
 ) -> Decision:

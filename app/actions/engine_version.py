@@ -26,4 +26,4 @@ def _parts(folder: Path) -> Iterator[bytes]:
         yield source.read_bytes()
 
 
-ENGINE_VERSION = f"{__version__}+{fingerprint(Path(decides.__path__[0]))}"
+ENGINE_VERSION = f"{__version__}+{fingerprint(Path(decides.__path__[0]))}"  # ADR 0085

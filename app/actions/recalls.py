@@ -28,6 +28,7 @@ def was_exposed(rollout: Rollout) -> bool:
     return rollout.first_exposed_at is not None or rollout.phase is Phase.PROMOTED
 
 
+# ADR 0108
 async def call_back(
     means: Means, tx: Transaction, before: Rollout, decision: Decision, started_generation: int
 ) -> None:

@@ -19,7 +19,7 @@ from app.store.routing import catalog, routes
 
 
 @dataclass(frozen=True, slots=True)
-class RouteChange:
+class RouteChange:  # ADR 0034
     """What is to be different; what is not named stays.
 
     Attributes:

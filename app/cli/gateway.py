@@ -1,4 +1,4 @@
-"""The admin REST API as the CLI sees it: documents in and out, refusals as exit codes."""
+"""The admin REST API as the CLI sees it: documents in and out, refusals as exit codes (ADR 0008)."""
 
 import getpass
 import re

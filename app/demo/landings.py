@@ -1,6 +1,6 @@
 """Flights land: only then is it known whether they were late, and that goes back to the gateway as a label.
 
-Rule: a label brings back the receipt of the answer it is about, and nothing else joins the two.
+Rule: a label brings back the receipt of the answer it is about, and nothing else joins the two (ADR 0114).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The story: six versions meet real traffic; the gateway decides, and every figure is measured.
 
-Rule: a chapter says what should happen and never makes it happen; only the operator of the last one acts.
+Rule: a chapter says what should happen and never makes it happen; only the operator of the last one acts (ADR 0041).
 """
 
 import asyncio

@@ -63,7 +63,7 @@ def feedback_desk(
 
     id_keys = tuple(map(IdKey, keys))
 
-    def is_given(name: str) -> bool:
+    def is_given(name: str) -> bool:  # ADR 0145
         numbers = (key.opened(name) for key in id_keys)
         return any(number is not None and not is_ahead(number) for number in numbers)
 

@@ -61,7 +61,7 @@ class BadLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Reader:  # ADR 0145
     """How items are read.
 
     Attributes:

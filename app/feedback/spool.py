@@ -1,7 +1,7 @@
 """Batches of labels on this machine's disk while Postgres is away.
 
 Rule: `append` returns when a batch is on the disk and not before; a file belongs to who holds its
-lock, so what a dead process left is taken over, and what a live one writes is not.
+lock, so what a dead process left is taken over, and what a live one writes is not (ADR 0094).
 """
 
 import fcntl

@@ -135,6 +135,7 @@ def _is_suspicious(metric: QualityMetric, offline: float | None, online: Value) 
     return looks_leaked(metric, offline, online.low, online.high)
 
 
+# ADR 0112
 async def appraised(
     tx: Transaction, model: Model, metric: QualityMetric, versions: tuple[VersionName, ...], now: int, window_s: int
 ) -> Appraisal:

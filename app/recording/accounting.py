@@ -84,7 +84,7 @@ class Accounting:
         if journal is not None:
             journal.append(pack_body(EXCLUDED, 0, 0, cell.number, cell.second, 0, 0))
 
-    def count_latency(self, now: float) -> None:
+    def count_latency(self, now: float) -> None:  # ADR 0011
         """The head has come, or so long it has taken at least; the first call counts."""
         cell = self._cell
         if cell is not None and self._bin == _UNTOLD:

@@ -1,7 +1,7 @@
 """Fewer, wider rows: what waits for Postgres is merged by the minute, then by the hour.
 
 Rule: only decided rows that Postgres cannot have are merged, each into the first row of its arm in
-the same step of time; no count is lost and none is moved to another arm or generation.
+the same step of time; no count is lost and none is moved to another arm or generation (ADR 0051).
 """
 
 from collections.abc import Iterable

@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 log = structlog.get_logger()
 
 
-class Journal:
+class Journal:  # ADR 0050
     """One boot's journal.
 
     Attributes:

@@ -18,7 +18,7 @@ UNITS_PER_FLUSH: Final = 2_000
 UnitKey = tuple[ModelName, int, int]
 
 
-class FirstExchanges:
+class FirstExchanges:  # ADR 0035
     """The units seen since each model's salt was made."""
 
     __slots__ = ("_most", "_seen", "_waiting")

@@ -12,7 +12,7 @@ from app.domain.stats.histogram import add_counts
 
 OUTCOMES: Final = tuple(Outcome)
 OK, CLIENT_ERROR, UPSTREAM_ERROR, CONNECT_ERROR, TIMEOUT, OVERLOADED, CANCELLED = range(len(OUTCOMES))
-RECORDS_SHIFT: Final = 20
+RECORDS_SHIFT: Final = 20  # ADR 0050
 CHANGES_MAX: Final = (1 << RECORDS_SHIFT) - 1
 
 Counts = tuple[int, int, int, int, int]

@@ -55,7 +55,7 @@ class _Trouble:
     told_withheld: bool = False
 
 
-class Routing:
+class Routing:  # ADR 0132
     """Pulls tables and decides what of them is in force."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Routing:
             for name, each in self._trouble.items()
         }
 
-    async def pull(self) -> bool:
+    async def pull(self) -> bool:  # ADR 0020
         """Look once whether the routing changed; True if it is current now."""
         try:
             reading = await self._ask()

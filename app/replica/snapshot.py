@@ -31,7 +31,7 @@ class SnapshotRefused(Exception):
     """The file is not what this version of Turnback wrote; the message says why."""
 
 
-class Snapshot:
+class Snapshot:  # ADR 0052
     """Where one machine's processes keep the last table they applied."""
 
     def __init__(self, folder: Path) -> None:

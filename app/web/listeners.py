@@ -20,7 +20,7 @@ class Server(uvicorn.Server):
     """A uvicorn server that leaves the process's signals alone."""
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Iterator[None]:  # ADR 0030
         yield
 
 

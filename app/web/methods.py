@@ -1,7 +1,7 @@
 """HEAD wherever GET is, OPTIONS everywhere, and the true `Allow`, from the route table itself.
 
 Rule: a path takes what its routes take, all of them; FastAPI has one route for each method and would
-name the first one's alone.
+name the first one's alone (ADR 0137).
 """
 
 from starlette.requests import Request

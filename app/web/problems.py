@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problems; the only place of the control plane that knows status codes.
 
 Rule: a problem says what is wrong and where, never what was sent and never how the inside failed.
-docs/problems.md has a heading for each type.
+docs/problems.md has a heading for each type (ADR 0031).
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from app.strict_json import strict_loads
 
 
-class StrictRequest(Request):
+class StrictRequest(Request):  # ADR 0031
     """A request whose body was read strictly before FastAPI asks for it."""
 
     document: object = None

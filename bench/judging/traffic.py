@@ -17,7 +17,7 @@ Figures: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Traffic:
+class Traffic:  # ADR 0079
     """What became visible of both arms at each look of many runs; counts have the shape (runs, looks).
 
     Attributes:

@@ -84,7 +84,7 @@ class FeedbackPort:
 
 
 @dataclass(frozen=True, slots=True)
-class Bookmark:
+class Bookmark:  # ADR 0116
     """A small file beside a file of labels: how far one gateway has taken it."""
 
     path: Path

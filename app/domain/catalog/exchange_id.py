@@ -1,7 +1,7 @@
 """Ids of exchanges: nobody can foretell one or make one up, and who has the secret knows its own again.
 
 Rule: an id is one number, encrypted. So ids never repeat, show neither order nor origin, and one that was
-invented decrypts to no number.
+invented decrypts to no number (ADR 0143).
 
     block : 5 bytes of zeros : 9 bytes of a batch : 2 bytes of a place in it, below 1,024
     id    : AES-128 of the block (FIPS 197), as 32 hexadecimal digits

@@ -17,7 +17,7 @@ _OF_CAP = frozenset({QualityKind.LOG_LOSS, QualityKind.ABSOLUTE_ERROR, QualityKi
 
 
 @dataclass(frozen=True, slots=True)
-class OfflineLimit:
+class OfflineLimit:  # ADR 0111
     """What the canary's offline evaluation must not fall short of.
 
     Attributes:

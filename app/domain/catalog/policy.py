@@ -30,7 +30,7 @@ class OnDeadline(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Guardrail:
+class Guardrail:  # ADR 0070
     """One limit: what is watched, how much worse is worse, and what follows.
 
     Every number that means something for the metric is there, so that a stored policy says all that it meant:

@@ -72,7 +72,7 @@ class Forged(Exception):
     """This is no receipt that one of the keys has signed."""
 
 
-class Signer:
+class Signer:  # ADR 0090
     """Signs the receipts of one version in one weight epoch: what is the same in all of them is hashed once."""
 
     __slots__ = ("_front", "_front_of_second", "_hash", "_hash_of_second", "_label", "_second")

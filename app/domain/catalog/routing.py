@@ -21,7 +21,7 @@ Weights = Mapping[VersionName, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror:  # ADR 0034
     """A version that gets copies of requests, and whose answers nobody sees.
 
     Attributes:

@@ -23,7 +23,7 @@ Drawn = Mapping[tuple[int, VersionName], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Matured:
+class Matured:  # ADR 0097
     """What became old enough.
 
     Attributes:

@@ -24,7 +24,7 @@ _TIMEOUT, _CANCELLED = Outcome.TIMEOUT, Outcome.CANCELLED
 
 
 @dataclass(frozen=True)
-class ArmCounts:
+class ArmCounts:  # ADR 0151
     """What one arm did at one weight.
 
     Attributes:
@@ -115,7 +115,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence:  # ADR 0005
     """Both arms' counts by weight, and up to which second they were read.
 
     Attributes:

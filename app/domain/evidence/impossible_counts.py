@@ -1,6 +1,6 @@
 """Whether counts could have happened at all; what could not have voids the comparison.
 
-Rule: what is unsound is never added up and never explained away: the rollout becomes INVALID.
+Rule: what is unsound is never added up and never explained away: the rollout becomes INVALID (ADR 0072).
 """
 
 from app.domain.catalog.routing import FULL_BP

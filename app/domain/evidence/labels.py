@@ -55,7 +55,7 @@ class NamedBy(StrEnum):
         return self is not NamedBy.EXCHANGE
 
 
-class Rank(IntEnum):
+class Rank(IntEnum):  # ADR 0144
     """Whose label counts: one of a higher rank replaces one of a lower."""
 
     ANONYMOUS_NAME = 0
@@ -170,7 +170,7 @@ NO_LABEL_YET = "supersedes a revision, and there is none yet"
 OUTRANKED = "a label is there that came with the exchange's receipt, and counts for more"
 
 
-def settled(label: Label, rank: Rank, there: Sequence[Said]) -> Settled:
+def settled(label: Label, rank: Rank, there: Sequence[Said]) -> Settled:  # ADR 0093
     """What a label counts as beside its source's revisions of the same metric and exchange.
 
     Args:

@@ -82,7 +82,7 @@ class TallyKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Tally:  # ADR 0005
     """What one arm did; all counts of first attempts that a coin assigned.
 
     Attributes:

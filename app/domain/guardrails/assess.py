@@ -18,7 +18,7 @@ from app.domain.guardrails.split import judge_split
 from app.domain.stats.eprocess import log_weighted_mean
 
 
-def assess(evidence: Evidence, policy: Policy) -> Assessment:
+def assess(evidence: Evidence, policy: Policy) -> Assessment:  # ADR 0006
     """What all evidence read so far says; a pure function of the two, so it can be replayed."""
     flaw = flaw_of(evidence)
     if flaw is not None:

@@ -1,7 +1,7 @@
 """What no comparison of the arms can see: a ceiling on the canary alone, and a cause that both share.
 
 Rule: nothing here turns a canary back. A rate that is too high in itself may be nobody's fault, so
-the canary is held at its lowest weight for as long as that is so, and the comparison goes on.
+the canary is held at its lowest weight for as long as that is so, and the comparison goes on (ADR 0071).
 """
 
 from collections.abc import Sequence

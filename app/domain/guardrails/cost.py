@@ -46,7 +46,7 @@ _LEAST_CENTRE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class _Yardstick:
+class _Yardstick:  # ADR 0103
     """How costs become outcomes in [0, 1].
 
     Attributes:

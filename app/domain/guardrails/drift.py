@@ -100,7 +100,7 @@ def _differing(
     )
 
 
-def judge_inputs(evidence: Evidence) -> Finding | None:
+def judge_inputs(evidence: Evidence) -> Finding | None:  # ADR 0104
     """Whether both versions are asked the same; a test of trust, as the split is. None where no input is watched."""
     differing = inputs_differing(evidence)
     if not differing:

@@ -116,7 +116,7 @@ Wants: TypeAlias = Callable[[Evidence, Policy, Finding], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardrailKind:
+class GuardrailKind:  # ADR 0150
     """All that is particular to one metric.
 
     Attributes:

@@ -99,7 +99,7 @@ def losses_of(cohort: Cohort, without: str | None = None) -> tuple[Losses, ...]:
     )
 
 
-def _without_any_one(cohort: Cohort, whole: Weighed, terms: Terms) -> tuple[Weighed, str | None]:
+def _without_any_one(cohort: Cohort, whole: Weighed, terms: Terms) -> tuple[Weighed, str | None]:  # ADR 0098
     """The least that is left without one source, and the source that the harm hangs on; None with one source."""
     sources = cohort.sources
     if len(sources) < 2:
@@ -208,7 +208,7 @@ def _coverage(cohort: Cohort) -> Mapping[str, float]:
     }
 
 
-def waits_s(evidence: Evidence, policy: Policy) -> float:
+def waits_s(evidence: Evidence, policy: Policy) -> float:  # ADR 0099
     """How long the labels that promotion waits for take to come; 0.0 where it waits for none."""
     cohorts = evidence.of_model.cohorts
     waited = (cohorts.get(each.of or "") for each in policy.guardrails if each.is_waited_for)

@@ -26,7 +26,7 @@ MOST_RATIO: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class LearntSignature:
+class LearntSignature:  # ADR 0121
     """What stable predicts.
 
     Attributes:

@@ -99,7 +99,7 @@ class _Epoch(NamedTuple):
 
 
 @once_per_evidence
-def variety(evidence: Evidence) -> Variety | None:
+def variety(evidence: Evidence) -> Variety | None:  # ADR 0102
     """What the predictions say, nothing before the first; None where nobody knows what is usual, or it never varies."""
     outputs = _usual(evidence.of_model.usual.predictions)
     epochs = {bp: both for bp, both in sorted(evidence.of_model.spreads.items()) if 0 < bp < FULL_BP}

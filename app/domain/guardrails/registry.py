@@ -37,7 +37,7 @@ def kind_of(metric: str, field: str = "/metric") -> GuardrailKind:
 
 
 @once_per_evidence
-def shares(policy: Policy) -> Mapping[Metric, float]:
+def shares(policy: Policy) -> Mapping[Metric, float]:  # ADR 0070
     """The weights pi in the average of e-values, of the guardrails that turn back; they sum to 1."""
     named = {each.metric: kind_of(each.metric).share for each in policy.guardrails if each.turns_back}
     total = sum(named.values())

@@ -64,7 +64,7 @@ class Drifted:
     flagged: bool
 
 
-def drifted(reference: Spread, window: Spread, windows: int, floor: float = FLOOR) -> tuple[Drifted, ...]:
+def drifted(reference: Spread, window: Spread, windows: int, floor: float = FLOOR) -> tuple[Drifted, ...]:  # ADR 0105
     """Every distribution of the reference, predictions first; together false at most with chance ALPHA, for ever.
 
     Args:

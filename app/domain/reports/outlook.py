@@ -39,7 +39,7 @@ class Outlook:
     wants: tuple[str, ...] = ()
 
 
-def outlook(evidence: Evidence, policy: Policy, seen: Assessment) -> Outlook:
+def outlook(evidence: Evidence, policy: Policy, seen: Assessment) -> Outlook:  # ADR 0074
     """What follows from what was counted; `seen` is the assessment of the two. Nothing where the evidence is void."""
     if seen.verdict is Verdict.INVALID:
         return Outlook()
@@ -101,7 +101,7 @@ def _proofs(evidence: Evidence, policy: Policy, seen: Assessment) -> Iterator[st
                 yield clause
 
 
-def advice(evidence: Evidence, policy: Policy) -> tuple[str, ...]:
+def advice(evidence: Evidence, policy: Policy) -> tuple[str, ...]:  # ADR 0074
     """What the traffic before the start cannot show within the policy's time; nothing if it can show enough."""
     per_s = evidence.usual_per_s
     if per_s is None:

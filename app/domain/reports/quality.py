@@ -80,7 +80,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Figures:  # ADR 0112
     """One version by one metric.
 
     Attributes:

@@ -13,7 +13,7 @@ from app.domain.rollout.transitions import advance
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Sight:  # ADR 0085
     """What one look sees.
 
     Attributes:

@@ -163,7 +163,7 @@ def _admitted(rollout: Rollout, seen: Assessment, unseen_s: float) -> float:
     return min(by_errors, admissible_bp(policy.max_unlabelled, seen.exchanges_per_s, waits + unseen_s, 1.0))
 
 
-def _bears(rollout: Rollout, seen: Assessment, weight_bp: int) -> bool:
+def _bears(rollout: Rollout, seen: Assessment, weight_bp: int) -> bool:  # ADR 0073
     """Whether the worst canary that the data leave open is turned back within the budget at this weight.
 
     One that always fails is known sooner at a low weight; at little traffic nothing else bounds its harm.

@@ -123,6 +123,7 @@ class Retrial:
     elsewhere: int
 
 
+# ADR 0086
 def retry(begun: Rollout, glimpses: Iterable[Glimpse], weights_bp: Mapping[int, int], behind_s: float) -> Retrial:
     """Start the rollout again and look until it ends or the data does.
 

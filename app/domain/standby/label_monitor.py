@@ -2,7 +2,7 @@
 
 Rule: labels are counted as in a rollout, in a cohort in which stable has the canary's place; a detector hears what the
 cohort gained since the look before. Of a loss between 0 and 1 only so much of an answer is bad, which makes the factors
-of `eprocess.log_e_tilt` smaller on average and never greater: log(1 - w + w x^a) <= a log(1 - w + w x).
+of `eprocess.log_e_tilt` smaller on average and never greater: log(1 - w + w x^a) <= a log(1 - w + w x) (ADR 0117).
 """
 
 from collections.abc import Iterable

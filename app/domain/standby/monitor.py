@@ -112,7 +112,7 @@ class WatchedMetric:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Watch:  # ADR 0107
     """A promoted version and the standby beside it.
 
     Attributes:

@@ -64,7 +64,7 @@ def check_reference(reference: float) -> None:
         raise ValueError(f"{reference} is no reference in [0, 1)")
 
 
-def log_sum_exp(logs: Sequence[float]) -> float:
+def log_sum_exp(logs: Sequence[float]) -> float:  # ADR 0080
     """log(sum(exp(logs))) without overflow; -inf for nothing."""
     greatest = max(logs, default=-inf)
     if greatest == -inf:
@@ -84,7 +84,7 @@ def log_mean_tilts(weight: float, tilts: tuple[float, ...]) -> tuple[float, ...]
     return tuple(log1p(weight * (tilt - 1.0)) for tilt in tilts)
 
 
-def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[float] = WORSE) -> float:
+def log_e_tilt(epochs: Iterable[Outcomes], r0: float = 1.0, excesses: Sequence[float] = WORSE) -> float:  # ADR 0006
     """Evidence against "a bad answer is at most r0 times as likely from the canary".
 
     log E = logsumexp_j[ log pi_j + A log x_j - sum_e N_e log(1 + t_e (x_j - 1)) ],
@@ -205,7 +205,7 @@ def possible_ratios(reference: float, ratios: Sequence[float]) -> tuple[float, .
     return tuple(ratio for ratio in ratios if ratio * reference < 1.0)
 
 
-def log_e_split(epochs: Iterable[Outcomes]) -> float:
+def log_e_split(epochs: Iterable[Outcomes]) -> float:  # ADR 0081
     """Evidence that answers did not fall on the arms as the coin says (sample-ratio mismatch).
 
     `log_e_tilt` at r0 = 1, two-sided: over `SPLIT_RATIOS`, from 1 % too few or too many. One

@@ -2,7 +2,7 @@
 
 Rule: numpy only multiplies and adds, epoch after epoch in the order given; every logarithm and
 exponential is math's. So each result equals the one-test function's to the last bit, whatever
-the shape, and a stored decision is recomputed exactly.
+the shape, and a stored decision is recomputed exactly (ADR 0080).
 """
 
 from collections.abc import Sequence

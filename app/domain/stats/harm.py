@@ -36,7 +36,7 @@ def of_halves(bad_alone: float, with_good: float) -> float:
     return log_weighted_mean(((_HALF, bad_alone), (_HALF, with_good)))
 
 
-def log_e_harm(epochs: Sequence[Outcomes], reference: float) -> float:
+def log_e_harm(epochs: Sequence[Outcomes], reference: float) -> float:  # ADR 0075
     """Evidence against "a bad answer is at most as likely from the canary as from stable".
 
     log E = log(E_tilt / 2 + E_full / 2).

@@ -73,7 +73,7 @@ class Places:
     ops: int
 
 
-def fitting_places() -> Places:
+def fitting_places() -> Places:  # ADR 0062
     """What the process has file descriptors for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = max(soft - _OTHER_DESCRIPTORS, 0)

@@ -5,7 +5,7 @@ at the rate it owes.
 """
 
 
-class Pace:
+class Pace:  # ADR 0061
     """How far one client is behind.
 
     Attributes:

@@ -13,7 +13,7 @@ KEPT_SWEEPS: Final = 10
 _UNKNOWN: Final = -1
 
 
-class RetryBudget:
+class RetryBudget:  # ADR 0067
     """Tokens for second attempts, refilled once per sweep."""
 
     __slots__ = ("_exchanges", "_tokens")

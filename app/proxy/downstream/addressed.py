@@ -1,7 +1,7 @@
 """Whom a request to the admin or ops port may be addressed to, and whose page may have sent it.
 
 Rule: a browser can be led here under any name (DNS rebinding), so a name counts only where the operator gave
-it; and a page from elsewhere may not change anything, though its browser can reach what it cannot.
+it; and a page from elsewhere may not change anything, though its browser can reach what it cannot (ADR 0136).
 """
 
 import ipaddress

@@ -33,7 +33,7 @@ _FIRST_LETTER: Final = ord("A")
 _MAX_PENDING: Final = 64 * 1024
 
 
-class StrictConnection(asyncio.Protocol):
+class StrictConnection(asyncio.Protocol):  # ADR 0135
     """Reads requests, one at a time and in order; what one leads to is a subclass's to say.
 
     Attributes:

@@ -1,6 +1,6 @@
 """The uvicorn HTTP protocol class of the inference port: bytes in, exchanges out, own paths to FastAPI.
 
-Rule: an inference exchange touches no ASGI scope, task or timer.
+Rule: an inference exchange touches no ASGI scope, task or timer (ADR 0010).
 """
 
 from app.proxy.downstream.connection import EXCHANGING, StrictConnection

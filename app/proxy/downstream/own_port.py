@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 
-class OwnPort(Port):
+class OwnPort(Port):  # ADR 0135
     """What the connections of the admin port share, or those of the ops port.
 
     Attributes:

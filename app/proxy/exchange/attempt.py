@@ -127,7 +127,7 @@ class Attempt:
 
     # ------------------------------------------------------------------ once more
 
-    def may_repeat(self) -> bool:
+    def may_repeat(self) -> bool:  # ADR 0013
         """Whether a connection that was closing may be replaced; if so, the budget has paid for it."""
         return self.held is not None and self.pool.budget.take()
 

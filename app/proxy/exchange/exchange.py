@@ -383,7 +383,7 @@ class Exchange:
             detail = f"version {self._arm.version} of model {self._arm.model} has all it can hold"
             self._give_up(recorder.OVERLOADED, problems.VERSION_OVERLOADED, detail)
 
-    def _may_fall_back(self) -> bool:
+    def _may_fall_back(self) -> bool:  # ADR 0013
         stable = self._route.stable
         return self._arm is not stable and self.accounting.is_evidence and stable.pool.budget.take()
 

@@ -2,7 +2,7 @@
 
 Rule: the body is never re-serialised, and its grammar is followed from the first byte to the last, so
 that no model server can find another top-level "model" in it than was found here. Work and memory do
-not grow with what the body nests: scalars are passed over by one expression, only containers cost.
+not grow with what the body nests: scalars are passed over by one expression, only containers cost (ADR 0063).
 """
 
 import re

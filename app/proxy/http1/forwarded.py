@@ -35,7 +35,7 @@ class Relayed:
         self.port = b""
 
 
-class Origin:
+class Origin:  # ADR 0064
     """What is known of one client connection.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Heads that llhttp has accepted, and what they say: most callers and servers repeat themselves.
 
 Rule: a head is kept when it comes for the second time, so that one that never comes again, like any with an id of
-its own, costs no more than its hash.
+its own, costs no more than its hash (ADR 0014).
 """
 
 from typing import Final, Generic, TypeVar

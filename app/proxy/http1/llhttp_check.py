@@ -58,7 +58,7 @@ class Judge:
         self._parser = None
 
 
-def check_next(rest: bytes, limits: Limits, known: Mapping[bytes, RequestHead]) -> None:
+def check_next(rest: bytes, limits: Limits, known: Mapping[bytes, RequestHead]) -> None:  # ADR 0060
     """Look at what already follows a complete request.
 
     Raises: Refused: it cannot be the beginning of a request (one that is only not carried here can).

@@ -36,7 +36,7 @@ class Alike:
         self.id_at = id_at
 
 
-class Habit:
+class Habit:  # ADR 0118
     """The head that came last over one connection, for the next that is the same but for its request id.
 
     It is recognised by comparing, without a hash and without being taken apart.
@@ -93,7 +93,7 @@ class Habit:
             self._alike = ids
 
 
-class RequestHeads:
+class RequestHeads:  # ADR 0076
     """Heads seen at least twice, as they were or but for their ids.
 
     Attributes:

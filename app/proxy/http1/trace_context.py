@@ -29,7 +29,7 @@ def is_valid(traceparent: bytes) -> bool:
     return trace_id != _NO_TRACE and parent_id != _NO_PARENT
 
 
-class Traces:
+class Traces:  # ADR 0064
     """Begins traces: sampled, their ids random (flags 03, level 2 §3.2.2.5).
 
     Ids are drawn many at once, which is quicker. All have this process' parent id: it must be its own only

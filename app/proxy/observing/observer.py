@@ -45,7 +45,7 @@ CLIENT_KEY_MAX: Final = 256
 _NO_FLAWS: Final[frozenset[Flaw]] = frozenset()
 
 
-class Observer:
+class Observer:  # ADR 0091
     """Everything of one process.
 
     Attributes:

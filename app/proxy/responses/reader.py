@@ -156,7 +156,7 @@ class Reader:
         return values
 
 
-class Tap(Follower):
+class Tap(Follower):  # ADR 0055
     """Keeps the copy of one answer until it is read."""
 
     __slots__ = ("_content", "_first", "_is_over", "_more", "_reader", "_room", "_size")

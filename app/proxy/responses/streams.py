@@ -25,7 +25,7 @@ _FAILED: Final = frozenset((b"error", b"response.failed"))
 _TYPE: Final = re.compile(rb'\{\s*"type"\s*:\s*"([a-z._]+)"')
 
 
-class StreamJudge(Follower):
+class StreamJudge(Follower):  # ADR 0055
     """Follows one stream, only looking closer where a failure or an end may be.
 
     Nobody asks before the end, so pieces are put aside and looked at many at once.

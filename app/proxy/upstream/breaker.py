@@ -44,7 +44,7 @@ class OpenCount:
         self.brakes = 0
 
 
-class Brake:
+class Brake:  # ADR 0068
     """Counts one version's consecutive transport failures.
 
     Attributes:

@@ -13,7 +13,7 @@ from app.domain.stats.eprocess import Outcomes, log_e_tilt
 BRAKE_AT: Final = 1_000.0
 
 
-class LocalEvidence:
+class LocalEvidence:  # ADR 0068
     """The case against one version, begun anew in each weight epoch."""
 
     __slots__ = ("_epoch", "_epochs", "_errors_seen")

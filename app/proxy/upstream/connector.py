@@ -28,7 +28,7 @@ async def system_addresses(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class Reach:
+class Reach:  # ADR 0069
     """Whose names this process believes, whose addresses and certificates it takes.
 
     Attributes:

@@ -111,7 +111,7 @@ class Pool:
 
     # ------------------------------------------------------------------ the bulkhead
 
-    def wait(self, exchange: Waiting) -> bool:
+    def wait(self, exchange: Waiting) -> bool:  # ADR 0066
         """Queue for a place; False when the queue is full too."""
         if len(self._waiting) >= self._queue:
             return False
@@ -137,7 +137,7 @@ class Pool:
 
     # ------------------------------------------------------------------ upstreams
 
-    def choose(self, now: float, apart_from: Upstream | None = None) -> Upstream:
+    def choose(self, now: float, apart_from: Upstream | None = None) -> Upstream:  # ADR 0065
         """The less loaded of two upstreams that seem well; of all when none does.
 
         Args:

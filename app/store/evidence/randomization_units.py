@@ -1,6 +1,6 @@
 """Units in Postgres: the first exchange of each sticky caller in each rollout.
 
-Rule: the earliest draw wins, whoever writes first and however often; ties go to the lower boot.
+Rule: the earliest draw wins, whoever writes first and however often; ties go to the lower boot (ADR 0035).
 """
 
 from collections.abc import Iterable

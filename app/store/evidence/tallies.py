@@ -112,6 +112,7 @@ async def upsert(tx: Transaction, boot: str, rows: Iterable[TallyRow]) -> None:
         await tx.execute(_UPSERT, {"boot": UUID(boot), "rows": to_json(columns)})
 
 
+# ADR 0021
 async def mature(
     tx: Transaction, model: ModelName, arms: tuple[VersionName, VersionName], after: int, watermark: Watermark
 ) -> tuple[TallyRow, ...]:

@@ -1,7 +1,7 @@
 """Revisions of labels, written one after the other whoever else writes them at the same time.
 
 Rule: what a label counts as is decided by the domain on what is there; a row that somebody else
-wrote first is seen at the next look, so that every label is settled after at most two.
+wrote first is seen at the next look, so that every label is settled after at most two (ADR 0093).
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence

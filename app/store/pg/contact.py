@@ -17,7 +17,7 @@ RETURNED_AFTER_S: Final = 2.0
 log = structlog.get_logger()
 
 
-class Contact:
+class Contact:  # ADR 0132
     """What one loop found at its last tries.
 
     Attributes:

@@ -37,7 +37,7 @@ _LIMITS = text(
 )
 
 
-class Database:
+class Database:  # ADR 0007
     """A pool of connections to one Postgres. Connects when first used."""
 
     def __init__(self, url: str, *, connections_max: int = 8) -> None:
@@ -71,7 +71,7 @@ class Database:
         return make_conninfo(**options)
 
     @asynccontextmanager
-    async def transaction(self, within_s: float = TRANSACTION_MAX_S) -> AsyncIterator[Transaction]:
+    async def transaction(self, within_s: float = TRANSACTION_MAX_S) -> AsyncIterator[Transaction]:  # ADR 0023
         """Commit if the body returns, roll back if it raises.
 
         Args:
@@ -118,7 +118,7 @@ class Database:
         await self._engine.dispose()
 
 
-async def _give_back(connection: AsyncConnection, *, rolling_back: bool) -> None:
+async def _give_back(connection: AsyncConnection, *, rolling_back: bool) -> None:  # ADR 0130
     """Clean up after a failure; raises nothing that could take the failure's place, but for a cancellation."""
     rolled_back = False
     try:

@@ -2,7 +2,7 @@
 
 Rule: its data stands in one folder of ours, it listens on a Unix socket only, and what it says goes
 to its own log file. Who connects must be this process' user or the server's, by what the kernel says
-of them (peer authentication), and no folder is opened for it (docs/adr/0140).
+of them (peer authentication), and no folder is opened for it (ADR 0140).
 """
 
 import asyncio

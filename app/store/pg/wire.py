@@ -28,7 +28,7 @@ CONNECTION: dict[str, Any] = {
 }
 
 
-class WireConnection(psycopg.AsyncConnection[Any]):
+class WireConnection(psycopg.AsyncConnection[Any]):  # ADR 0130
     """Ends itself when what it waits for is cancelled, or when the server says nothing for too long."""
 
     @classmethod

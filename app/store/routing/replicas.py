@@ -79,7 +79,7 @@ async def live(tx: Transaction) -> tuple[Replica, ...]:
     return tuple(map(_from_row, await tx.execute(query)))
 
 
-async def watermark(tx: Transaction) -> Watermark | None:
+async def watermark(tx: Transaction) -> Watermark | None:  # ADR 0021
     """The newest second that is final on every live replica, by horizon; None when none lives."""
     marks = [replica.watermark for replica in await live(tx)]
     if not marks:

@@ -139,7 +139,7 @@ async def add(tx: Transaction, first: Route, at: datetime) -> None:
     await tx.execute(_history(first, at))
 
 
-async def replace(tx: Transaction, new: Route, at: datetime) -> None:
+async def replace(tx: Transaction, new: Route, at: datetime) -> None:  # ADR 0004
     """Put `new` in the place of generation `new.generation - 1`. Raises: StaleGeneration."""
     seen = new.generation - 1
     changed = await tx.execute(update(tables.routes).filter_by(model=new.model, generation=seen).values(_columns(new)))

@@ -117,7 +117,7 @@ def compared_slices(evidence: Evidence) -> tuple[Compared, ...]:
     return (*observed, *chain.from_iterable(labelled))
 
 
-def hypotheses(evidence: Evidence) -> int:
+def hypotheses(evidence: Evidence) -> int:  # ADR 0101
     """How many slices and metrics there can be, fixed by what was declared at the start."""
     values = sum(key.values_max + 1 for key in evidence.of_model.slice_keys)
     return values * (len(COUNTED) + len(evidence.of_model.cohorts))
