@@ -10,7 +10,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class Learned(Generic[_K, _V]):
+class Learned(Generic[_K, _V]):  # ADR 0157
     """Answers by question.
 
     Attributes:

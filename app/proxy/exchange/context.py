@@ -19,7 +19,7 @@ from app.recording.recorder import Recorder
 _TIMED_ONE_IN: Final = 8
 
 
-class ExchangeContext:
+class ExchangeContext:  # ADR 0155
     """What an exchange finds in its process; the gateway makes it, and swaps its table.
 
     Attributes:

@@ -29,7 +29,7 @@ _JOINED: Final = 16 * 1024
 QUEUED, CONNECTING, SENDING, AWAITING, RELAYING, OVER = range(6)
 
 
-class Exchange:
+class Exchange:  # ADR 0156
     """One inference request and its response.
 
     Attributes:
