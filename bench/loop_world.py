@@ -7,6 +7,7 @@ what this process does to the database goes past the wires.
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -15,7 +16,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import httpx
@@ -28,7 +28,7 @@ from app.actions.models import register_model, register_version
 from app.domain.catalog.models import Model, ModelName, Protocol, Version, VersionName
 from app.store.pg import migrate
 from app.store.pg.database import Database
-from app.store.pg.embedded import EmbeddedPostgres
+from app.store.pg.embedded import EmbeddedPostgres, temporary_folder
 from app.upstream_allow import LOOPBACK, AllowList
 from bench.fault_wire import FaultWire
 
@@ -194,23 +194,21 @@ class World:
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
     """A new one; all of it is gone at the end."""
-    with TemporaryDirectory(prefix="turnback-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        postgres = EmbeddedPostgres(folder / "postgres")
-        server = await asyncio.start_server(_answer, "127.0.0.1", 0)
-        upstream = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    folder = await asyncio.to_thread(temporary_folder)
+    postgres = EmbeddedPostgres(folder / "postgres")
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    upstream = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
         url = await asyncio.to_thread(postgres.start)
-        try:
-            await _make_database(url)
-            made = World(
-                make_url(url).set(database="bench").render_as_string(hide_password=False), Path(folder), upstream
-            )
-            await made.prepare()
-            yield made
-            await made.close()
-        finally:
-            server.close()
-            await asyncio.to_thread(postgres.stop)
+        await _make_database(url)
+        made = World(make_url(url).set(database="bench").render_as_string(hide_password=False), folder, upstream)
+        await made.prepare()
+        yield made
+        await made.close()
+    finally:
+        server.close()
+        await asyncio.to_thread(postgres.delete)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 async def _make_database(url: str) -> None:
