@@ -78,6 +78,11 @@ _REVOKED = {
     "push": ("REVOKE INSERT ON tallies FROM turnback_owner", "GRANT INSERT ON tallies TO turnback_owner"),
     "tick": ("REVOKE SELECT ON rollouts FROM turnback_owner", "GRANT SELECT ON rollouts TO turnback_owner"),
 }
+# The same of a statement that the loop makes each time, whether anything has changed or not.
+_REFUSED = {
+    **_REVOKED,
+    "pull": ("REVOKE SELECT ON routing FROM turnback_owner", "GRANT SELECT ON routing TO turnback_owner"),
+}
 # How to break and how to mend, by way and loop.
 SQL: dict[str, dict[str, tuple[Sequence[str], Sequence[str]]]] = {
     "read-only": dict.fromkeys(LOOPS, _READ_ONLY),
@@ -157,7 +162,7 @@ class Fault:
             self._gateway.signal(CANCELS[self._loop])
         elif self._way == IN_CLEAN_UP:
             # The statement is refused, so that a ROLLBACK follows, and that hangs.
-            await self._scene.sql(_REVOKED[self._loop][0])
+            await self._scene.sql(_REFUSED[self._loop][0])
             await self._break_wire(b"ROLLBACK", Wire.HANGS)
             self._gateway.signal(CANCELS[self._loop])
         else:
@@ -165,7 +170,7 @@ class Fault:
 
     async def end(self) -> None:
         if self._way == IN_CLEAN_UP:
-            await self._scene.sql(_REVOKED[self._loop][1])
+            await self._scene.sql(_REFUSED[self._loop][1])
         elif self._way in SQL:
             await self._scene.sql(*SQL[self._way][self._loop][1])
         await self._gateway.wire.passes()
