@@ -26,7 +26,7 @@ SALT_BYTES = 16
 
 
 class RouteAction(StrEnum):
-    """What a decision did to a route outside of a rollout; see `rollout.Action`."""
+    """Changes of a route outside of a rollout, as decisions name them; see `rollout.Action`."""
 
     REGISTER = "register"
     SET_WEIGHTS = "set_weights"

@@ -1,4 +1,4 @@
-"""What a handler of the admin API may ask for: the means of change and of reading, who asks."""
+"""A handler of the admin API may ask for these: the means of change and of reading, and who asks."""
 
 import re
 from dataclasses import dataclass

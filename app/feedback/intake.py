@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import structlog
 
@@ -42,6 +42,9 @@ STEP_MAX_S: Final = 60.0
 WAITS: Final = Settled(
     Result.DUPLICATE, None, "a label of this exchange without a key waits on the disk; send another when it is written"
 )
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 log = structlog.get_logger()
 
@@ -128,8 +131,7 @@ class Intake:
             return verdicts, False
         told, on_disk = self._admitted(left)
         if on_disk:
-            async with self._disk:
-                await asyncio.to_thread(self._spool.append, on_disk, source)
+            await self._with_disk(self._spool.append, on_disk, source)
             self._on_disk.update(_place(item) for item in on_disk if item.rank is not Rank.KEY)
         return [*verdicts, *told], bool(on_disk)
 
@@ -168,6 +170,17 @@ class Intake:
             if isinstance(item, Attributed) and verdict.result is Result.JOINED:
                 self._figures.add_lag(model, item.label.received_at.timestamp() - item.exchange.second)
 
+    async def _with_disk(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Let the spool do something, one after the other.
+
+        A cancellation comes out at once and leaves the thread behind, which keeps its turn until it has done:
+        two at once would write over each other's labels.
+        """
+        await self._disk.acquire()
+        working = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
+        working.add_done_callback(lambda _: self._disk.release())
+        return await asyncio.shield(working)
+
     # ------------------------------------------------------------------ beside the requests
 
     async def run(self) -> None:
@@ -177,8 +190,7 @@ class Intake:
             loops.beat()
             if self._monotonic() >= found_at + FIND_EVERY_S:
                 found_at = self._monotonic()
-                async with self._disk:
-                    await asyncio.to_thread(self._spool.take_over)
+                await self._with_disk(self._spool.take_over)
             try:
                 await self.drain()
                 await self.sweep()
@@ -192,8 +204,7 @@ class Intake:
         """Write what waits on the disk, the oldest first. Raises: DatabaseUnavailable, OutcomeUnknown."""
         while True:
             loops.beat()
-            async with self._disk:
-                file = await asyncio.to_thread(self._spool.oldest)
+            file = await self._with_disk(self._spool.oldest)
             if file is None:
                 return
             try:
@@ -220,8 +231,7 @@ class Intake:
                 await self._write(vouched_for, _as_much_as_wanted)
 
     async def _end(self, how: Callable[[SpoolFile], None], file: SpoolFile) -> None:
-        async with self._disk:
-            await asyncio.to_thread(how, file)
+        await self._with_disk(how, file)
 
     async def sweep(self) -> None:
         """Join parked labels whose exchange is there by now. Raises: DatabaseUnavailable, OutcomeUnknown."""

@@ -35,6 +35,19 @@ class WholeModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelList:
+    """All models, as far as this release can read them.
+
+    Attributes:
+        unreadable: Models of which something makes no sense, the whole model, its route or its rollout, each with
+            the reason.
+    """
+
+    models: tuple[ListedModel, ...]
+    unreadable: Mapping[ModelName, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedRoute:
     """Who should get exchanges, and how many each version got of the last ones."""
 
@@ -42,14 +55,16 @@ class ObservedRoute:
     exchanges: Mapping[VersionName, int]
 
 
-async def listed_models(means: Means) -> tuple[ListedModel, ...]:
-    """All models by name."""
+async def listed_models(means: Means) -> ModelList:
+    """All models by name: what cannot be read of one keeps no other from being listed."""
     async with means.database.transaction() as tx:
-        routed = {entry.model.name: entry.route for entry in (await routes.table(tx)).models}
-        running = {seen.rollout.model: seen.rollout for seen in await rollouts.active(tx)}
-        return tuple(
-            ListedModel(model, routed.get(model.name), running.get(model.name)) for model in await catalog.models(tx)
-        )
+        reading = await routes.read(tx)
+        active, lost_rollouts = await rollouts.active(tx)
+        models, lost_models = await catalog.models(tx)
+    routed = {entry.model.name: entry.route for entry in reading.table.models}
+    running = {seen.rollout.model: seen.rollout for seen in active}
+    listed = (ListedModel(model, routed.get(model.name), running.get(model.name)) for model in models)
+    return ModelList(tuple(listed), {**lost_rollouts, **reading.unreadable, **lost_models})
 
 
 async def registered_model(means: Means, name: ModelName) -> Model:

@@ -24,7 +24,7 @@ async def test_registering_the_same_twice_changes_nothing(means: Means) -> None:
     assert await register_version(means, FIRST, actor="ann")
     assert not await register_version(means, FIRST, actor="ann")
     async with means.database.transaction() as tx:
-        assert await catalog.models(tx) == (model,)
+        assert await catalog.models(tx) == ([model], {})
         assert await catalog.versions(tx, FRAUD) == (FIRST,)
         assert len(await audit.entries(tx)) == 2
 

@@ -181,7 +181,7 @@ async def test_an_order_ends_a_rollout(
     assert (route.stable, route.weights_bp) == (next(iter(weights_bp)), weights_bp)
     async with fraud.database.transaction() as tx:
         assert (await rollouts.rollout(tx, rollout.id)).rollout.phase is phase
-        assert await rollouts.active(tx) == ()
+        assert await rollouts.active(tx) == ([], {})
     assert (await started(fraud, V3)).phase is Phase.WARMING
 
 

@@ -232,3 +232,18 @@ async def write_tallies(database: Database, *rows: tuple[int, str, int]) -> None
                 for second, version, count in rows
             ],
         )
+
+
+async def test_what_cannot_be_read_of_one_model_is_named_and_keeps_no_other_from_the_list(
+    admin: AdminClient, database: Database
+) -> None:
+    for name in ("broken", "fraud", "lost"):
+        await admin.model(name, "v1", "v2")
+    await admin.ok("POST", "/v1/models/lost/rollouts", {"canary": "v2", **REASON})
+    async with database.transaction() as tx:
+        await tx.exec_driver_sql("UPDATE models SET protocol = 'of tomorrow' WHERE name = 'broken'")
+        await tx.exec_driver_sql("UPDATE rollouts SET state = '{}' WHERE model = 'lost'")
+    listed = await admin.ok("GET", "/v1/models")
+    assert [(model["name"], model["stable"]) for model in listed["items"]] == [("fraud", "v1"), ("lost", "v1")]
+    assert set(listed["unreadable"]) == {"broken", "lost"}
+    assert listed["unreadable"]["broken"] == "ValueError: 'of tomorrow' is not a valid Protocol"

@@ -1,6 +1,8 @@
 """While Postgres is away labels wait on the disk: accepted once, lost never, taken over from the dead."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -228,3 +230,42 @@ def test_one_source_fills_its_own_part_of_the_disk_only(tmp_path: Path) -> None:
     with pytest.raises(SpoolFull):
         spool.append(some(), "ann")
     spool.append(some(), "bob")
+
+
+class SlowSpool(Spool):
+    """A disk that takes its time, and says how many write to it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "0" * 32)
+        self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+        self.writing = self.most = 0
+
+    def append(self, batch: Sequence[Checked], source: str) -> None:
+        self.writing += 1
+        self.most = max(self.most, self.writing)
+        self.began.release()
+        assert self.may_end.acquire(timeout=30)
+        super().append(batch, source)
+        self.writing -= 1
+
+
+async def test_who_is_cancelled_in_mid_write_leaves_the_disk_to_nobody_until_it_is_written(
+    client: FeedbackClient, nowhere: Database, tmp_path: Path
+) -> None:
+    intake, spool = client.desk.intake, SlowSpool(tmp_path / "slow")
+    intake._database, intake._spool = nowhere, spool
+    first, then = Exchange(), Exchange()
+    given_up = asyncio.create_task(intake.take([{"receipt": first.receipt(), "label": 1}], "ann"))
+    await asyncio.to_thread(spool.began.acquire)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    second = asyncio.create_task(intake.take([{"receipt": then.receipt(), "label": 1}], "ann"))
+    # Without a turn of its own the second would be at the disk by now.
+    began_too_early = await asyncio.to_thread(spool.began.acquire, timeout=1.0)
+    for _ in range(2):
+        spool.may_end.release()
+    assert (await second).spooled
+    assert not began_too_early
+    assert spool.most == 1
+    assert [item.exchange.id for item in all_waiting(spool) if isinstance(item, Attributed)] == [first.id, then.id]

@@ -1,4 +1,4 @@
-"""What happened: decisions, the audit, who was live when, and counts over time."""
+"""The past: decisions, the audit, who was live when, and counts over time."""
 
 from typing import Annotated
 

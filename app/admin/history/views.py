@@ -16,7 +16,7 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 
 class DecisionView(View):
-    """What was decided, by whom and why, with the figures behind it."""
+    """A decision: by whom and why, with the figures behind it."""
 
     id: str
     model: str

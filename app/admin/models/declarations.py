@@ -1,4 +1,4 @@
-"""What a model and its versions declare about quality, as the admin API takes it in."""
+"""Declarations about the quality of a model and its versions, as the admin API takes them in."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -7,7 +7,7 @@ from app.actions.routes import change_route
 from app.admin.dependencies import Actor, InMeans, InModel, InServices, known_version
 from app.admin.history.views import DecisionView
 from app.admin.models.bodies import ModelBody, RouteBody, TimeoutsBody, VersionBody
-from app.admin.models.views import ModelSummary, ModelView, RouteView, VersionView
+from app.admin.models.views import ModelPage, ModelSummary, ModelView, RouteView, VersionView
 from app.admin.pages import Page
 from app.domain.catalog.declarations import Credentials
 from app.domain.catalog.models import Bulkhead, Version, version_name
@@ -33,8 +33,10 @@ async def post_model(body: ModelBody, given: InServices, who: Actor, response: R
 
 
 @router.get("", tags=["models"], summary="List all models")
-async def list_models(means: InMeans) -> Page[ModelSummary]:
-    return Page(items=[ModelSummary.of_model(listed) for listed in await listed_models(means)])
+async def list_models(means: InMeans) -> ModelPage:
+    found = await listed_models(means)
+    items = [ModelSummary.of_model(listed) for listed in found.models]
+    return ModelPage(items=items, unreadable={str(name): why for name, why in found.unreadable.items()})
 
 
 @router.get("/{model}", tags=["models"], summary="One model with its versions, route and last rollout")

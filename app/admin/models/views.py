@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from app.admin.fields import WeightBp, shown_weights
+from app.admin.pages import Page
 from app.admin.rollouts.views import RolloutSummary
 from app.admin.view import View
 from app.domain.catalog.declarations import PREDICTIONS, Credentials, Feature, Feedback, Prices, Signature, SliceKey
@@ -29,7 +30,7 @@ class SampleView(View):
 
 
 class CredentialsView(View):
-    """What a version was registered with beside its addresses."""
+    """All that a version was registered with beside its addresses."""
 
     offline: dict[str, float]
     prices: Prices | None
@@ -91,7 +92,7 @@ class MirrorView(View):
 
 
 class TargetView(View):
-    """What a model's route says, without what really happened."""
+    """A model's route as it was ordered, without what really happened."""
 
     generation: int
     stable: str
@@ -128,6 +129,15 @@ class ModelSummary(View):
     @classmethod
     def of_model(cls, listed: ListedModel) -> "ModelSummary":
         return cls(**_summary(listed))
+
+
+class ModelPage(Page[ModelSummary]):
+    """All models."""
+
+    unreadable: Annotated[
+        dict[str, str],
+        Field(description="Models of which this release cannot read all, the route or the rollout, and why."),
+    ]
 
 
 class StandbyView(View):
@@ -180,7 +190,7 @@ def _summary(found: ListedModel | WholeModel) -> dict[str, Any]:
 
 
 class ObservedView(View):
-    """What one version really got."""
+    """The exchanges that one version really got."""
 
     exchanges: int
     share_bp: int

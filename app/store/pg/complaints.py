@@ -1,6 +1,6 @@
 """One short line about an error, for readiness and logs: of Postgres whatever it said itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.domain.catalog.models import ModelName
 from app.errors import DatabaseUnavailable, OutcomeUnknown
 
 _T = TypeVar("_T")
@@ -54,6 +55,20 @@ def readable(row: Row[Any], read: Callable[[Row[Any]], _T]) -> _T:
         return read(row)
     except Exception as odd:
         raise RowUnreadable(complaint(odd)) from odd
+
+
+def read_each(
+    rows: Iterable[Row[Any]], read: Callable[[Row[Any]], _T], model: Callable[[Row[Any]], str]
+) -> tuple[list[_T], dict[ModelName, str]]:
+    """All values that can be read, and the models of the other rows, each with the reason."""
+    found: list[_T] = []
+    unreadable: dict[ModelName, str] = {}
+    for row in rows:
+        try:
+            found.append(readable(row, read))
+        except RowUnreadable as odd:
+            unreadable[ModelName(model(row))] = odd.why
+    return found, unreadable
 
 
 def _said_by_postgres(error: psycopg.Error) -> str:

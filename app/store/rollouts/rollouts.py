@@ -16,7 +16,7 @@ from app.domain.rollout.rollout import TERMINAL, Phase, Rollout, RolloutId
 from app.errors import RolloutActive, StaleGeneration, UnknownRollout
 from app.store.pg import tables
 from app.store.pg.codec import rollout_from_json, uuid_or_none
-from app.store.pg.complaints import readable
+from app.store.pg.complaints import read_each, readable
 from app.store.pg.database import Transaction, violated
 from app.store.routing import catalog
 
@@ -108,10 +108,10 @@ async def listed(tx: Transaction) -> tuple[ListedRollout, ...]:
     )
 
 
-async def active(tx: Transaction) -> tuple[Seen, ...]:
-    """All rollouts that have not ended, the oldest first."""
-    rows = await tx.execute(_seen().where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.id))
-    return tuple(map(_from_row, rows))
+async def active(tx: Transaction) -> tuple[list[Seen], dict[ModelName, str]]:
+    """All rollouts that have not ended, the oldest first; and models whose rollout cannot be read, with the reason."""
+    query = _seen().add_columns(_TABLE.c.model).where(_TABLE.c.ended_at.is_(None)).order_by(_TABLE.c.id)
+    return read_each(await tx.execute(query), _from_row, lambda row: row.model)
 
 
 async def latest_phase(tx: Transaction, model: ModelName) -> Phase | None:

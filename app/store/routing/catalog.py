@@ -26,6 +26,7 @@ from app.store.pg.codec import (
     feedback_from_json,
     slices_from_json,
 )
+from app.store.pg.complaints import read_each
 from app.store.pg.database import Transaction, violated
 
 # Unique indexes of `models`, what their violation means, and where in the request it was said.
@@ -35,10 +36,10 @@ _TAKEN = {
 }
 
 
-async def models(tx: Transaction) -> tuple[Model, ...]:
-    """All models by name."""
+async def models(tx: Transaction) -> tuple[list[Model], dict[ModelName, str]]:
+    """All models by name; and those that cannot be read, each with the reason."""
     rows = await tx.execute(select(tables.models).order_by(tables.models.c.name))
-    return tuple(map(model_from_row, rows))
+    return read_each(rows, model_from_row, lambda row: row.name)
 
 
 async def names(tx: Transaction) -> tuple[ModelName, ...]:

@@ -9,9 +9,9 @@ import typer
 
 from app.cli.gateway import Gateway
 from app.cli.options import DEFAULT_URL, Json, Url
-from app.cli.output import write, write_document
+from app.cli.output import say, write, write_document
 from app.terminal.rollouts import ENDED, SYMBOLS, e_value
-from app.terminal.text import Document, columns, moment, percent
+from app.terminal.text import Document, columns, moment, percent, plain
 
 _POLL_S = 1.0
 
@@ -45,6 +45,8 @@ def command(
                 write_document(listed)
             elif listed != shown:
                 write(columns(head, map(row, listed["items"])))
+                for name, why in listed.get("unreadable", {}).items():
+                    say(f"{plain(name)} cannot be read in full: {plain(why)}")
             if not follow:
                 return
             shown = listed
@@ -54,7 +56,8 @@ def command(
 def _models(gateway: Gateway, model: str | None, limit: int) -> Document:
     if model is not None:
         return _page([gateway.get("models", model)])
-    return _page(gateway.get("models")["items"][:limit])
+    found: Document = gateway.get("models")
+    return {**found, "items": found["items"][:limit]}
 
 
 def _versions(gateway: Gateway, model: str | None, limit: int) -> Document:
